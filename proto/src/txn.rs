@@ -1,0 +1,47 @@
+//! Building transactions, and what comes of applying them.
+
+use bytes::Bytes;
+
+use crate::log::{Precondition, Txn, Write};
+
+/// What became of one transaction. Every replica computes the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All writes are in the state, at this revision (the log index of the entry).
+    Applied { revision: u64 },
+    /// A precondition did not hold; nothing was written. Plan again from the current state.
+    Conflict {
+        /// Which of the transaction's preconditions failed first.
+        precondition: usize,
+    },
+}
+
+impl Txn {
+    /// Demands that `key` still stands at `revision` (0: does not exist).
+    pub fn require(&mut self, key: impl Into<Bytes>, revision: u64) {
+        self.preconditions.push(Precondition { key: key.into(), revision });
+    }
+
+    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.put_until(key, value, 0);
+    }
+
+    /// Writes a record that is gone from `expires_at_ms` on (Unix milliseconds of the cluster's time; 0: never).
+    pub fn put_until(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>, expires_at_ms: u64) {
+        self.writes.push(Write { key: key.into(), value: Some(value.into()), expires_at_ms });
+    }
+
+    pub fn delete(&mut self, key: impl Into<Bytes>) {
+        self.writes.push(Write { key: key.into(), value: None, expires_at_ms: 0 });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Bytes that this transaction adds to a log entry, about.
+    pub fn size_bytes(&self) -> usize {
+        use prost::Message as _;
+        self.encoded_len()
+    }
+}
