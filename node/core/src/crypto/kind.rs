@@ -1,0 +1,83 @@
+//! What a record is: the first byte of its key. The bytes are on every disk, so they never change and are never
+//! used again for something else.
+
+/// The kind of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// How the root key is wrapped. Plain: a sealed node must read it. Contains no secret.
+    SealConfig = 0x01,
+    /// The keyring, wrapped by the root key. Not sealed by the barrier, which is made from it.
+    Keyring = 0x02,
+    /// How many seals the active term has done at most, reserved ahead.
+    SealCount = 0x03,
+    /// That the state came from a snapshot that an operator restored.
+    RestoreMarker = 0x04,
+    /// The key and certificate of the cluster's own authority.
+    ClusterCa = 0x05,
+    /// What the cluster knows of each member beyond Raft's membership.
+    NodeRegistry = 0x06,
+    /// A join token that was not used yet.
+    JoinToken = 0x07,
+    /// When the keyring rotates by itself.
+    RotateConfig = 0x08,
+    /// The table of mounts.
+    Mounts = 0x10,
+    /// A token, under its keyed hash.
+    Token = 0x11,
+    /// What was answered to a request that carried an idempotency key.
+    Dedup = 0x12,
+    /// A secret of a KV v1 mount.
+    KvV1 = 0x20,
+    /// The settings of a KV v2 mount.
+    KvConfig = 0x21,
+    /// The metadata of a KV v2 secret.
+    KvMeta = 0x22,
+    /// One version of a KV v2 secret.
+    KvData = 0x23,
+}
+
+impl Kind {
+    /// The first byte of the record's key.
+    pub fn byte(self) -> u8 {
+        self as u8
+    }
+}
+
+/// The key of the only record of `kind`: it needs no key material, so a sealed node can find it.
+///
+/// It equals [`Barrier::key`](crate::crypto::Barrier::key) without segments. What must be readable while sealed
+/// ([`Kind::SealConfig`], [`Kind::Keyring`]) lies here and is not sealed by the barrier.
+pub fn plain_key(kind: Kind) -> Vec<u8> {
+    vec![kind.byte()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_on_disk_never_change() {
+        let expected = [
+            (Kind::SealConfig, 0x01),
+            (Kind::Keyring, 0x02),
+            (Kind::SealCount, 0x03),
+            (Kind::RestoreMarker, 0x04),
+            (Kind::ClusterCa, 0x05),
+            (Kind::NodeRegistry, 0x06),
+            (Kind::JoinToken, 0x07),
+            (Kind::RotateConfig, 0x08),
+            (Kind::Mounts, 0x10),
+            (Kind::Token, 0x11),
+            (Kind::Dedup, 0x12),
+            (Kind::KvV1, 0x20),
+            (Kind::KvConfig, 0x21),
+            (Kind::KvMeta, 0x22),
+            (Kind::KvData, 0x23),
+        ];
+        for (kind, byte) in expected {
+            assert_eq!(kind.byte(), byte, "{kind:?}");
+            assert_eq!(plain_key(kind), [byte]);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The pure rules of Conclave: who may do what, what an engine stores and answers, how secrets are sealed.
+//!
+//! Nothing here does IO, knows HTTP, Raft or RocksDB, or asks for the time or for randomness: all of that is an
+//! argument. Rules read one [`view::View`] and return a [`plan::Plan`]; the server commits it and then answers.
+
+pub mod crypto;
+pub mod engine;
+pub mod error;
+pub mod plan;
+pub mod policy;
+pub mod seal;
+pub mod view;
+
+pub use error::Error;

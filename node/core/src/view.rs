@@ -1,0 +1,32 @@
+//! How pure rules see the replicated state: one consistent view, given by the caller.
+//!
+//! The server implements this over a RocksDB snapshot, tests over a map. Rules never keep a view.
+
+/// A stored record: still sealed, with the revision that a transaction can require.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The log index that wrote it.
+    pub revision: u64,
+    /// Unix milliseconds of the cluster's time from which it is gone; 0: never.
+    pub expires_at_ms: u64,
+    pub sealed: Vec<u8>,
+}
+
+/// The state could not be read: the disk failed or a checksum did not match. Carries no content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored state cannot be read: {0}")]
+pub struct ViewError(pub String);
+
+/// A consistent view of all records.
+pub trait View {
+    fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError>;
+
+    /// A cursor over the keys in byte order.
+    fn cursor(&self) -> Box<dyn Cursor + '_>;
+}
+
+/// Moves over a view's records. Every step is a seek, so that a scan can skip whole subtrees.
+pub trait Cursor {
+    /// The first record whose key is `from` or greater.
+    fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, Record)>, ViewError>;
+}

@@ -1,0 +1,273 @@
+//! The running Raft node of a member: its replica, its peers, and how to read, propose and find the leader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conclave_core::plan::Context;
+use conclave_core::view::{Cursor, Record, View, ViewError};
+use conclave_proto::log::Txn;
+use conclave_proto::peer::{ProposeRequest, StatusResponse};
+use conclave_proto::txn::Outcome;
+use conclave_storage::types::{Node as Address, RaftMetrics};
+use conclave_storage::{Opened, StateReader, StateView, StorageError};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::identity::{ClusterId, IdentityError, LiveTls};
+use crate::node::VERSION;
+use crate::raft::{
+    Fence, Member, Membership, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig, RaftOptions,
+    ReadBarrier, Role, system_clock,
+};
+use crate::seal::{SealState, Unsealed};
+use crate::service::Failure;
+use crate::service::sys::membership::certificate_der;
+
+/// Pause before a transaction is offered to the leader again.
+const PROPOSE_PAUSE: Duration = Duration::from_millis(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Raft(#[from] crate::raft::RaftError),
+    #[error(transparent)]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error(transparent)]
+    Http(#[from] crate::http::ServeError),
+    #[error("the API's certificate: {0}")]
+    Certificate(String),
+    #[error("an earlier attempt to start the node's cluster failed: restart the node")]
+    Again,
+}
+
+/// A member's side of its cluster.
+pub struct Cluster {
+    pub cluster_id: ClusterId,
+    pub node_id: u64,
+    pub reader: StateReader,
+    pub barrier: ReadBarrier,
+    pub peers: Peers,
+    pub membership: Membership,
+    pub fence: Arc<Fence>,
+    pub seal: SealState,
+    proposer: Proposer,
+    raft: RaftNode,
+    tls: Arc<LiveTls>,
+    request_wait: Duration,
+}
+
+impl Cluster {
+    /// Starts Raft on `storage`; other nodes are answered once [`Cluster::raft`] is told to serve them.
+    pub async fn start(config: &Config, tls: Arc<LiveTls>, storage: Opened) -> Result<Arc<Self>, StartError> {
+        let peer = tls.peer()?;
+        let defaults = RaftOptions::default();
+        let options = RaftOptions {
+            heartbeat_ms: config.heartbeat_ms.unwrap_or(defaults.heartbeat_ms),
+            election_timeout_min_ms: config.election_timeout_min_ms.unwrap_or(defaults.election_timeout_min_ms),
+            election_timeout_max_ms: config.election_timeout_max_ms.unwrap_or(defaults.election_timeout_max_ms),
+            snapshot_after_entries: config.snapshot_after_entries.unwrap_or(defaults.snapshot_after_entries),
+            ..defaults
+        };
+        let raft_config = RaftNodeConfig {
+            data_dir: config.data_dir.clone(),
+            options,
+            tls: Arc::clone(&tls),
+            clock: system_clock(),
+            calls: Handle::current(),
+        };
+        let raft = RaftNode::start(raft_config, storage).await?;
+        Ok(Arc::new(Self {
+            cluster_id: peer.cluster_id,
+            node_id: peer.node_id,
+            reader: raft.reader().clone(),
+            barrier: raft.barrier.clone(),
+            peers: raft.peers.clone(),
+            membership: raft.membership.clone(),
+            fence: Arc::clone(&raft.fence),
+            seal: SealState::new(&config.data_dir),
+            proposer: raft.proposer.clone(),
+            raft,
+            tls,
+            request_wait: config.request_wait,
+        }))
+    }
+
+    pub fn raft(&self) -> &RaftNode {
+        &self.raft
+    }
+
+    pub fn raft_metrics(&self) -> RaftMetrics {
+        self.raft.metrics()
+    }
+
+    pub async fn stop(&self) {
+        self.raft.stop().await;
+    }
+
+    /// A name for people, the same on all nodes.
+    pub fn name(&self) -> String {
+        format!("conclave-{}", &self.cluster_id.to_string()[..8])
+    }
+
+    pub fn uuid(&self) -> String {
+        uuid::Uuid::from_bytes(*self.cluster_id.as_bytes()).to_string()
+    }
+
+    /// The cluster's authority, in DER.
+    pub fn ca_certificate_der(&self) -> Result<Vec<u8>, IdentityError> {
+        let missing = || IdentityError::Certificate("the cluster's authority cannot be read".to_owned());
+        certificate_der(self.tls.identity().ca_pem()).ok_or_else(missing)
+    }
+
+    /// Runs `read` on one consistent view of this node's state.
+    pub fn view<T, E: From<ViewError>>(&self, read: impl FnOnce(&dyn View) -> Result<T, E>) -> Result<T, E> {
+        self.reader.view(|view| read(&Replica(view))).map_err(|error| E::from(view_error(error)))?
+    }
+
+    /// As [`Cluster::view`], with the cluster's time as a leader counts it, Unix milliseconds.
+    pub fn view_now<T, E: From<ViewError>>(
+        &self,
+        read: impl FnOnce(&dyn View, u64) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let read = |view: &StateView<'_>| read(&Replica(view), self.raft.now_ms(view.time_ms()));
+        self.reader.view(read).map_err(|error| E::from(view_error(error)))?
+    }
+
+    /// Plans on the current view, at the cluster's time.
+    pub fn plan<T, E: From<ViewError>>(
+        &self,
+        unsealed: &Unsealed,
+        plan: impl FnOnce(&mut Context<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.view_now(|view, now_ms| {
+            let mut rng = rand::rng();
+            plan(&mut Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng })
+        })
+    }
+
+    /// Commits at this node, which must lead.
+    pub async fn propose(&self, txn: Txn) -> Result<Outcome, ProposeError> {
+        self.proposer.propose(txn).await
+    }
+
+    /// Commits a transaction that may safely be applied more than once, wherever the leader is.
+    pub async fn propose_anywhere(&self, txn: Txn) -> Result<Outcome, Failure> {
+        let deadline = Instant::now() + self.request_wait;
+        while Instant::now() < deadline {
+            match self.leader() {
+                Some(leader) if leader == self.node_id => {
+                    if let Ok(outcome) = self.propose(txn.clone()).await {
+                        return Ok(outcome);
+                    }
+                }
+                Some(leader) => {
+                    let request = ProposeRequest { txn: Some(txn.clone()) };
+                    if let Ok(response) = self.peers.propose(leader, request, deadline).await {
+                        return Ok(match response.conflict {
+                            Some(at) => Outcome::Conflict { precondition: usize::try_from(at).unwrap_or(0) },
+                            None => Outcome::Applied { revision: response.revision },
+                        });
+                    }
+                }
+                None => {}
+            }
+            self.leader_change(PROPOSE_PAUSE).await;
+        }
+        Err(Failure::NoLeader { waited: self.request_wait })
+    }
+
+    /// The leader this node believes in: good for choosing whom to ask, never for answering.
+    pub fn leader(&self) -> Option<u64> {
+        self.raft.leader()
+    }
+
+    /// Waits until the leader changes, at most this long.
+    pub async fn leader_change(&self, wait: Duration) {
+        self.raft.leader_change(self.leader(), wait).await;
+    }
+
+    pub fn members(&self) -> Vec<Member> {
+        self.membership.members()
+    }
+
+    /// Where a member is.
+    pub fn node(&self, node_id: u64) -> Option<Address> {
+        self.member(node_id).map(|member| member.node)
+    }
+
+    pub fn member(&self, node_id: u64) -> Option<Member> {
+        self.members().into_iter().find(|member| member.node_id == node_id)
+    }
+
+    pub fn find_member(&self, name: &str) -> Option<Member> {
+        self.members().into_iter().find(|member| member.node.name == name)
+    }
+
+    /// The other members that vote.
+    pub fn other_voters(&self) -> Vec<Member> {
+        let votes = |member: &Member| member.node_id != self.node_id && member.role != Role::Learner;
+        self.members().into_iter().filter(votes).collect()
+    }
+
+    /// What this node says of itself.
+    pub fn own_status(&self) -> Result<StatusResponse, StorageError> {
+        let raft = self.raft_metrics();
+        let hash = self.reader.state_hashes()?.pop();
+        Ok(StatusResponse {
+            node_id: self.node_id,
+            sealed: self.seal.is_sealed(),
+            term: raft.current_term,
+            applied_index: self.reader.applied_index(),
+            leader_id: self.leader().unwrap_or(0),
+            version: VERSION.to_owned(),
+            hash_index: hash.as_ref().map_or(0, |hash| hash.index),
+            state_hash: hash.map_or_else(Default::default, |hash| hash.hash.to_vec().into()),
+            last_log_index: raft.last_log_index.unwrap_or(0),
+        })
+    }
+
+    /// What a member says of itself; `None` if it cannot be asked.
+    pub async fn status_of(&self, node_id: u64, deadline: Instant) -> Option<StatusResponse> {
+        if node_id == self.node_id {
+            return self.own_status().ok();
+        }
+        let status: Result<_, PeerError> = self.peers.status(node_id, deadline).await;
+        status.ok()
+    }
+}
+
+/// The replicated state as rules see it.
+struct Replica<'a>(&'a StateView<'a>);
+
+impl View for Replica<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+        let found = self.0.get(key).map_err(view_error)?;
+        Ok(found.map(record))
+    }
+
+    fn cursor(&self) -> Box<dyn Cursor + '_> {
+        Box::new(ReplicaCursor(self.0.cursor()))
+    }
+}
+
+struct ReplicaCursor<'a>(conclave_storage::Cursor<'a>);
+
+impl Cursor for ReplicaCursor<'_> {
+    fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, Record)>, ViewError> {
+        let found = self.0.seek(from).map_err(view_error)?;
+        Ok(found.map(|(key, stored)| (key, record(stored))))
+    }
+}
+
+fn record(stored: conclave_storage::StoredRecord) -> Record {
+    Record { revision: stored.revision, expires_at_ms: stored.expires_at_ms, sealed: stored.sealed }
+}
+
+fn view_error(error: StorageError) -> ViewError {
+    ViewError(error.to_string())
+}

@@ -1,0 +1,167 @@
+//! Accepts connections, makes TLS, and serves HTTP/1.1 and HTTP/2 on them until the node stops.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::{request, response};
+use crate::service::{Answer, Service};
+
+/// Most connections at once; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of a request's head.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Most concurrent requests on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 256;
+/// Pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long requests under way may take to finish when the node stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on the {port} port {addr}: {source}. Is another program using it?")]
+    Bind { port: &'static str, addr: SocketAddr, source: io::Error },
+}
+
+/// A bound API listener.
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    pub async fn bind(addr: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ServeError> {
+        let tcp = TcpListener::bind(addr).await.map_err(|source| ServeError::Bind { port: "API", addr, source })?;
+        Ok(Self { tcp, tls: tls.map(TlsAcceptor::from) })
+    }
+
+    /// Serves until `stop` turns true, then lets requests under way finish.
+    pub async fn serve(self, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let server = Arc::new(builder());
+        loop {
+            let place = tokio::select! {
+                () = stopped(&mut stop) => break,
+                place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
+            };
+            let (stream, client) = tokio::select! {
+                () = stopped(&mut stop) => break,
+                accepted = self.tcp.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of descriptors, or a client that left already: neither may end the server.
+                        tracing::warn!(%error, "accepting a connection failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            let connection = Connection {
+                service: Arc::clone(&service),
+                server: Arc::clone(&server),
+                watcher: graceful.watcher(),
+                client,
+            };
+            let tls = self.tls.clone();
+            tokio::spawn(async move {
+                connection.run(stream, tls).await;
+                drop(place);
+            });
+        }
+        drop(self.tcp);
+        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::warn!(timeout_s = DRAIN_TIMEOUT.as_secs(), "requests were still under way when the node stopped");
+        }
+    }
+}
+
+/// Resolves when the node is told to stop. The guard of `wait_for` is not `Send`, so it must end here.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .pipeline_flush(true);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX as u32)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    server
+}
+
+struct Connection {
+    service: Arc<Service>,
+    server: Arc<auto::Builder<TokioExecutor>>,
+    watcher: hyper_util::server::graceful::Watcher,
+    client: SocketAddr,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        // Small answers must not wait for the client's delayed acknowledgement.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        match tls {
+            None => self.serve(stream).await,
+            Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve(stream).await,
+                Ok(Err(error)) => tracing::debug!(client = %self.client, %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(client = %self.client, "a TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = self.service;
+        let client = self.client;
+        let handler = service_fn(move |request| {
+            let service = Arc::clone(&service);
+            async move { Ok::<_, Infallible>(handle(&service, request, client).await) }
+        });
+        let connection = self.server.serve_connection(TokioIo::new(stream), handler).into_owned();
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(%client, %error, "a connection ended early");
+        }
+    }
+}
+
+async fn handle(
+    service: &Arc<Service>,
+    request: hyper::Request<Incoming>,
+    client: SocketAddr,
+) -> hyper::Response<response::Payload> {
+    let request_id = request::request_id(request.headers());
+    let head = request.method() == hyper::Method::HEAD;
+    let answer = match request::parse(request, client, request_id.clone(), service.body_budget()).await {
+        Ok(call) => service.answer(call).await,
+        Err(failure) => Answer::failure(&failure),
+    };
+    response::write(answer, head, &request_id, service.node_name())
+}

@@ -1,0 +1,14 @@
+//! The HTTP edge: accepts, bounds and parses requests, and writes answers. It decides nothing.
+//!
+//! ```text
+//! listener (TCP, TLS) -> request (limits, canonical path, headers, body) -> service -> response
+//! ```
+
+mod file_certificate;
+mod listener;
+mod request;
+mod response;
+
+pub use file_certificate::FileCertificate;
+pub use listener::{Listener, ServeError};
+pub use request::{canonical_path, parse_query};

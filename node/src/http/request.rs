@@ -1,0 +1,285 @@
+//! From a hyper request to a [`Call`]: every bound is checked before the memory it bounds is taken.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use conclave_core::plan::{Operation, Query};
+use conclave_proto::path::{PathError, SecretPath, decode_percent};
+use conclave_proto::secret::Secret;
+use conclave_proto::wire;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::{HeaderMap, Method, Request};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::service::{Call, CallHeaders, Consistency, Failure};
+
+/// Longest query string, in bytes.
+const QUERY_BYTES_MAX: usize = 8 * 1024;
+/// How old a stale answer may be when the caller names no bound.
+const STALE_DEFAULT: Duration = Duration::from_secs(3600);
+/// Bodies up to this size do not count against the budget of bytes under way.
+const BODY_FREE_BYTES: usize = 64 * 1024;
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest request id taken from a client.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Parses one request. `budget` holds the KiB of large bodies that may be in memory at once.
+pub async fn parse(
+    request: Request<Incoming>,
+    client: SocketAddr,
+    request_id: String,
+    budget: &Arc<Semaphore>,
+) -> Result<Call, Failure> {
+    let (head, body) = request.into_parts();
+    let path = canonical_path(head.uri.path())?;
+    let query = parse_query(head.uri.query().unwrap_or_default())?;
+    let operation = operation(&head.method, &query)?;
+    if path.ends_with('/') && operation.changes() {
+        return Err(Failure::invalid("cannot write to a path ending in '/'"));
+    }
+    let uri = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
+    let headers = parse_headers(&head.headers)?;
+    let (body, upload) = if is_upload(operation, &path) {
+        // Read by its handler, once the caller has shown that it may send so much.
+        (Bytes::new(), Some(body))
+    } else {
+        let read = tokio::time::timeout(BODY_TIMEOUT, read_body(body, budget)).await;
+        let late = || Failure::invalid(format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()));
+        (read.map_err(|_| late())??, None)
+    };
+    Ok(Call {
+        operation,
+        head: head.method == Method::HEAD,
+        path,
+        uri,
+        query,
+        headers,
+        body,
+        upload: Mutex::new(upload),
+        client: Some(client),
+        request_id,
+        attempt: None,
+    })
+}
+
+/// The client's id if it is harmless in a log and in JSON, else a new one.
+pub fn request_id(headers: &HeaderMap) -> String {
+    let harmless = |id: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match headers.get(wire::HEADER_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(harmless) {
+        Some(id) => id.to_owned(),
+        None => uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string(),
+    }
+}
+
+/// The path below `/v1/`, decoded and checked. A list's trailing slash stays.
+pub fn canonical_path(raw: &str) -> Result<String, Failure> {
+    let Some(below) = raw.strip_prefix("/v1/") else {
+        return Err(Failure::NoRoute { path: raw.trim_start_matches('/').to_owned() });
+    };
+    let path = decode_percent(below).map_err(bad_path)?;
+    match SecretPath::parse_prefix(&path).map_err(bad_path)? {
+        Some(_) => Ok(path),
+        None => Err(Failure::NoRoute { path: String::new() }),
+    }
+}
+
+fn is_upload(operation: Operation, path: &str) -> bool {
+    operation == Operation::Write && path == "sys/storage/raft/snapshot"
+}
+
+fn bad_path(error: PathError) -> Failure {
+    Failure::invalid(error.to_string())
+}
+
+fn operation(method: &Method, query: &Query) -> Result<Operation, Failure> {
+    match method.as_str() {
+        "GET" | "HEAD" => Ok(if flag(query, "list")? {
+            Operation::List
+        } else if flag(query, "scan")? {
+            Operation::Scan
+        } else {
+            Operation::Read
+        }),
+        "LIST" => Ok(Operation::List),
+        "SCAN" => Ok(Operation::Scan),
+        "POST" | "PUT" => Ok(Operation::Write),
+        "PATCH" => Ok(Operation::Patch),
+        "DELETE" => Ok(Operation::Delete),
+        _ => Err(Failure::Unsupported),
+    }
+}
+
+/// A boolean as Go's `ParseBool` takes it, since Vault's clients send any of these.
+fn flag(query: &Query, name: &str) -> Result<bool, Failure> {
+    match query.first(name) {
+        None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some(_) => Err(Failure::invalid(format!("the query parameter '{name}' must be true or false"))),
+    }
+}
+
+pub fn parse_query(raw: &str) -> Result<Query, Failure> {
+    if raw.len() > QUERY_BYTES_MAX {
+        return Err(Failure::invalid(format!("the query is longer than {QUERY_BYTES_MAX} bytes")));
+    }
+    let mut pairs = Vec::new();
+    for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        pairs.push((decode_form(name)?, decode_form(value)?));
+    }
+    Ok(Query(pairs))
+}
+
+/// In a query, unlike in a path, `+` is a space and an encoded slash is just a character.
+fn decode_form(text: &str) -> Result<String, Failure> {
+    let spaced = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| Failure::invalid("the query is not valid UTF-8"))
+}
+
+fn parse_headers(headers: &HeaderMap) -> Result<CallHeaders, Failure> {
+    let text = |name: &str| -> Result<Option<&str>, Failure> {
+        headers
+            .get(name)
+            .map(|value| value.to_str().map_err(|_| Failure::invalid(format!("the header {name} is not plain text"))))
+            .transpose()
+    };
+    refuse_unfinished(text("x-vault-namespace")?, text("x-vault-wrap-ttl")?)?;
+    let bearer = text(AUTHORIZATION.as_str())?.and_then(|value| value.strip_prefix("Bearer "));
+    let token = text(wire::HEADER_TOKEN)?.filter(|token| !token.is_empty()).or(bearer);
+    let idempotency_key = text(wire::HEADER_IDEMPOTENCY_KEY)?;
+    if idempotency_key.is_some_and(|key| key.is_empty() || key.len() > wire::IDEMPOTENCY_KEY_BYTES_MAX) {
+        let max = wire::IDEMPOTENCY_KEY_BYTES_MAX;
+        return Err(Failure::invalid(format!("X-Conclave-Idempotency-Key must have 1 to {max} bytes")));
+    }
+    Ok(CallHeaders {
+        token: token.map(|token| Secret::new(token.to_owned())),
+        consistency: consistency(text(wire::HEADER_CONSISTENCY)?, text(wire::HEADER_MAX_STALE)?)?,
+        idempotency_key: idempotency_key.map(str::to_owned),
+        merge_patch: text(CONTENT_TYPE.as_str())?
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/merge-patch+json")),
+    })
+}
+
+/// A client that asks for a namespace or for wrapping must not be served as if it had not.
+fn refuse_unfinished(namespace: Option<&str>, wrap_ttl: Option<&str>) -> Result<(), Failure> {
+    if namespace.is_some_and(|name| !matches!(name.trim_matches('/'), "" | "root")) {
+        return Err(Failure::invalid("namespaces are not supported: leave X-Vault-Namespace out"));
+    }
+    if wrap_ttl.is_some_and(|ttl| !matches!(ttl, "" | "0" | "0s")) {
+        return Err(Failure::invalid("response wrapping is not supported: leave X-Vault-Wrap-TTL out"));
+    }
+    Ok(())
+}
+
+fn consistency(mode: Option<&str>, bound: Option<&str>) -> Result<Consistency, Failure> {
+    match mode {
+        None | Some("" | "linearizable") => Ok(Consistency::Linearizable),
+        Some("stale") => Ok(Consistency::Stale {
+            bound: match bound {
+                None => STALE_DEFAULT,
+                Some(text) => conclave_core::engine::duration::parse_s(text)
+                    .ok()
+                    .and_then(|seconds| u64::try_from(seconds).ok())
+                    .map(Duration::from_secs)
+                    .ok_or_else(|| Failure::invalid("X-Conclave-Max-Stale must be a duration such as 30s"))?,
+            },
+        }),
+        Some(_) => Err(Failure::invalid("X-Conclave-Consistency must be 'linearizable' or 'stale'")),
+    }
+}
+
+/// Reads a body, refusing it at the first byte that is too much.
+async fn read_body(mut body: Incoming, budget: &Arc<Semaphore>) -> Result<Bytes, Failure> {
+    let too_large = || {
+        let max = wire::BODY_BYTES_MAX / (1024 * 1024);
+        Failure::TooLarge(format!("the request's body is larger than {max} MiB"))
+    };
+    let announced = body.size_hint().lower();
+    if announced > wire::BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let mut whole = BytesMut::new();
+    let mut _places = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Failure::invalid("the request's body ended early"))?;
+        let Ok(chunk) = frame.into_data() else { continue };
+        let size = whole.len() + chunk.len();
+        if size > wire::BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        if size > BODY_FREE_BYTES {
+            let kib = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
+            let place = Arc::clone(budget).try_acquire_many_owned(kib).map_err(|_| {
+                Failure::Overloaded("too many large requests at once: try again in a moment".to_owned())
+            })?;
+            _places.push(place);
+        }
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(chunk);
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_below_v1_and_canonical() {
+        assert_eq!(canonical_path("/v1/secret/data/a%20b").unwrap(), "secret/data/a b");
+        assert_eq!(canonical_path("/v1/secret/metadata/").unwrap(), "secret/metadata/");
+        for (raw, status) in [
+            ("/", 404),
+            ("/v1", 404),
+            ("/v1/", 404),
+            ("/v2/x", 404),
+            ("/v1/a//b", 400),
+            ("/v1/a/../b", 400),
+            ("/v1/a/%2e%2e/b", 400),
+            ("/v1/a%2fb", 400),
+            ("/v1/a%00b", 400),
+            ("/v1/%ff", 400),
+        ] {
+            assert_eq!(canonical_path(raw).unwrap_err().status(), status, "{raw}");
+        }
+    }
+
+    #[test]
+    fn lists_are_asked_for_as_go_spells_booleans() {
+        let ask = |query: &str| operation(&Method::GET, &parse_query(query).unwrap());
+        assert_eq!(ask("list=True").unwrap(), Operation::List);
+        assert_eq!(ask("list=1").unwrap(), Operation::List);
+        assert_eq!(ask("list=false").unwrap(), Operation::Read);
+        assert_eq!(ask("scan=true").unwrap(), Operation::Scan);
+        assert_eq!(ask("list=yes").unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_rather_than_ignored() {
+        let headers = |name: &'static str, value: &str| {
+            let mut map = HeaderMap::new();
+            map.insert(name, value.parse().unwrap());
+            parse_headers(&map).map(|_| ())
+        };
+        assert!(headers("x-vault-namespace", "team/").is_err());
+        assert!(headers("x-vault-namespace", "root").is_ok());
+        assert!(headers("x-vault-wrap-ttl", "60s").is_err());
+        assert!(headers("x-conclave-consistency", "eventual").is_err());
+        assert!(headers("x-conclave-idempotency-key", &"k".repeat(257)).is_err());
+    }
+}

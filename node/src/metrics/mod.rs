@@ -1,0 +1,97 @@
+//! Prometheus metrics: what is counted, under which names, and how it is written out.
+//!
+//! Labels come from closed sets (actions, operations, status classes), never from a request: a label is forever, and a
+//! path or a token in one would be a leak. Gauges of Raft, RocksDB and the seal are read when somebody asks.
+
+use std::time::Duration;
+
+use conclave_core::plan::Operation;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::cluster::Cluster;
+use crate::service::Action;
+
+const REQUESTS: &str = "conclave_requests_total";
+const REQUEST_SECONDS: &str = "conclave_request_seconds";
+const BARRIER_SECONDS: &str = "conclave_read_barrier_seconds";
+
+/// Upper bounds of the latency buckets, in seconds.
+const SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Installs the recorder of this process. Called once, by the server.
+pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .install_recorder()?;
+    describe_counter!(REQUESTS, "Requests answered, by operation and status class.");
+    describe_histogram!(REQUEST_SECONDS, metrics::Unit::Seconds, "Time to answer a request, by operation.");
+    describe_histogram!(BARRIER_SECONDS, metrics::Unit::Seconds, "Time a linearizable read waited for its read point.");
+    describe_gauge!("conclave_sealed", "1 while this node is sealed.");
+    describe_gauge!("conclave_fenced", "1 once this node was removed from its cluster.");
+    describe_gauge!("conclave_raft_is_leader", "1 while this node leads.");
+    describe_gauge!("conclave_raft_term", "Raft term.");
+    describe_gauge!("conclave_raft_last_log_index", "Index of the last log entry.");
+    describe_gauge!("conclave_raft_applied_index", "Index of the last entry applied to the state.");
+    describe_gauge!("conclave_raft_snapshot_index", "Last index covered by the newest snapshot.");
+    describe_gauge!("conclave_raft_voters", "Voting members.");
+    describe_gauge!("conclave_key_term", "Active key term.");
+    describe_gauge!("conclave_key_term_seals", "Seals made under the active key term, at most.");
+    Ok(handle)
+}
+
+/// Counts one answered request.
+pub fn request(operation: &'static str, status: u16, elapsed: Duration) {
+    counter!(REQUESTS, "operation" => operation, "status" => status_class(status)).increment(1);
+    histogram!(REQUEST_SECONDS, "operation" => operation).record(elapsed.as_secs_f64());
+}
+
+/// Counts one passage of the read barrier.
+pub fn barrier(elapsed: Duration) {
+    histogram!(BARRIER_SECONDS).record(elapsed.as_secs_f64());
+}
+
+/// Reads the gauges of a cluster, just before they are written out.
+pub fn observe(cluster: &Cluster) {
+    let raft = cluster.raft_metrics();
+    let applied = cluster.reader.applied_index();
+    let flag = |value: bool| if value { 1.0 } else { 0.0 };
+    gauge!("conclave_sealed").set(flag(cluster.seal.is_sealed()));
+    gauge!("conclave_fenced").set(flag(cluster.fence.is_fenced()));
+    gauge!("conclave_raft_is_leader").set(flag(raft.current_leader == Some(cluster.node_id)));
+    gauge!("conclave_raft_term").set(raft.current_term as f64);
+    gauge!("conclave_raft_last_log_index").set(raft.last_log_index.unwrap_or(0) as f64);
+    gauge!("conclave_raft_applied_index").set(applied as f64);
+    gauge!("conclave_raft_snapshot_index").set(raft.snapshot.as_ref().map_or(0, |id| id.index) as f64);
+    gauge!("conclave_raft_voters").set(raft.membership_config.membership().voter_ids().count() as f64);
+    if let Some(unsealed) = cluster.seal.unsealed() {
+        gauge!("conclave_key_term").set(f64::from(unsealed.barrier.keyring().active_term()));
+        gauge!("conclave_key_term_seals").set(unsealed.barrier.seals_done() as f64);
+    }
+    for (name, value) in cluster.reader.rocksdb_properties() {
+        gauge!(format!("conclave_rocksdb_{}", name.replace(['.', '-'], "_"))).set(value as f64);
+    }
+}
+
+/// The label of a request: an engine's operation, or the name of a `sys` action.
+pub fn operation_label(action: Action, operation: Operation) -> &'static str {
+    match (action, operation) {
+        (Action::Secret, Operation::Read) => "secret_read",
+        (Action::Secret, Operation::Write) => "secret_write",
+        (Action::Secret, Operation::Patch) => "secret_patch",
+        (Action::Secret, Operation::Delete) => "secret_delete",
+        (Action::Secret, Operation::List | Operation::Scan) => "secret_list",
+        (Action::Health | Action::Leader | Action::SealStatus, _) => "status",
+        (Action::LookupSelf, _) => "token_lookup",
+        _ => "sys",
+    }
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        200..300 => "2xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}

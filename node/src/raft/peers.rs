@@ -1,0 +1,187 @@
+//! Asking another node something that is not Raft: forwarding, unsealing, certificates, status, the read index.
+//!
+//! Every call has a deadline, and every failure says whether the peer may have acted: a caller must never repeat
+//! blindly what may have happened. What is not certain counts as "may have".
+
+use std::future::Future;
+use std::sync::Arc;
+
+use conclave_proto::peer::cluster_client::ClusterClient;
+use conclave_proto::peer::{
+    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest,
+    RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
+    UpdateAddressRequest, UpdateAddressResponse,
+};
+use tokio::time::Instant;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+use super::dial::{Dialer, Purpose};
+use super::fence::Fence;
+use super::network::{describe, is_dial_error};
+use super::refusal;
+use super::server::CALL_MESSAGE_BYTES_MAX;
+use super::service::membership_of;
+
+/// A call to another node failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PeerError {
+    /// No connection: the peer has seen nothing. Safe to repeat, there or elsewhere.
+    #[error("the node cannot be reached: {0}")]
+    NotSent(String),
+    /// The peer, or its view of the membership, said no before it did anything. Safe to repeat elsewhere.
+    #[error("the node refused: {0}")]
+    Refused(String),
+    /// The request went out and no certain answer came back: it may have been done.
+    #[error("the node did not answer: {0}")]
+    Unknown(String),
+}
+
+/// Calls to members, by Raft node id. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers {
+    dialer: Dialer,
+    fence: Arc<Fence>,
+}
+
+impl Peers {
+    pub fn new(dialer: Dialer, fence: Arc<Fence>) -> Self {
+        Self { dialer, fence }
+    }
+
+    /// The read index of `node_id`, which must be the leader.
+    ///
+    /// # Errors
+    /// [`PeerError`], as every call here.
+    pub async fn read_index(&self, node_id: u64, deadline: Instant) -> Result<ReadIndexResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::ReadIndex);
+        let call = client.read_index(ReadIndexRequest {});
+        Ok(self.answer(node_id, deadline, call).await?.into_inner())
+    }
+
+    pub async fn forward(
+        &self,
+        node_id: u64,
+        request: ForwardRequest,
+        deadline: Instant,
+    ) -> Result<ForwardResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        Ok(self.answer(node_id, deadline, client.forward(request)).await?.into_inner())
+    }
+
+    /// Has the leader commit a transaction that this node planned.
+    pub async fn propose(
+        &self,
+        node_id: u64,
+        request: ProposeRequest,
+        deadline: Instant,
+    ) -> Result<ProposeResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        Ok(self.answer(node_id, deadline, client.propose(request)).await?.into_inner())
+    }
+
+    /// What a node says of itself. The membership it knows comes along, and is taken over if it is newer.
+    pub async fn status(&self, node_id: u64, deadline: Instant) -> Result<StatusResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        let response = self.answer(node_id, deadline, client.status(StatusRequest {})).await?;
+        if let Some(membership) = membership_of(response.metadata()) {
+            self.dialer.roster().vouch(membership);
+        }
+        Ok(response.into_inner())
+    }
+
+    pub async fn unseal(&self, node_id: u64, deadline: Instant) -> Result<UnsealResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        Ok(self.answer(node_id, deadline, client.unseal(UnsealRequest {})).await?.into_inner())
+    }
+
+    pub async fn renew_certificate(
+        &self,
+        node_id: u64,
+        request: RenewCertificateRequest,
+        deadline: Instant,
+    ) -> Result<RenewCertificateResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        Ok(self.answer(node_id, deadline, client.renew_certificate(request)).await?.into_inner())
+    }
+
+    pub async fn update_address(
+        &self,
+        node_id: u64,
+        request: UpdateAddressRequest,
+        deadline: Instant,
+    ) -> Result<UpdateAddressResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        Ok(self.answer(node_id, deadline, client.update_address(request)).await?.into_inner())
+    }
+
+    fn client(&self, node_id: u64, purpose: Purpose) -> ClusterClient<Channel> {
+        ClusterClient::new(self.dialer.channel(node_id, purpose))
+            .max_decoding_message_size(CALL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CALL_MESSAGE_BYTES_MAX)
+    }
+
+    async fn answer<T>(
+        &self,
+        node_id: u64,
+        deadline: Instant,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<Response<T>, PeerError> {
+        let status = match tokio::time::timeout_at(deadline, call).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(status)) => status,
+            Err(_) => return Err(PeerError::Unknown("no answer within the deadline".into())),
+        };
+        if let Some(membership_index) = refusal::membership_index(&status) {
+            let roster = self.dialer.roster();
+            self.fence.observe_refusal(node_id, membership_index, &roster.committed(), roster.leader());
+        }
+        Err(classify(&status))
+    }
+}
+
+fn classify(status: &Status) -> PeerError {
+    let text = describe(status);
+    if is_dial_error(status) {
+        return PeerError::NotSent(text);
+    }
+    // A status that this side made of a broken connection has a cause; one that the peer sent has none.
+    let came_from_peer = std::error::Error::source(status).is_none();
+    let means_not_done = matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented
+            | Code::ResourceExhausted
+    );
+    if came_from_peer && means_not_done { PeerError::Refused(text) } else { PeerError::Unknown(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_statuses_that_rule_out_an_effect_count_as_refusals() {
+        assert!(matches!(classify(&Status::unavailable("not the leader")), PeerError::Refused(_)));
+        assert!(matches!(classify(&Status::permission_denied("no")), PeerError::Refused(_)));
+        for status in [
+            Status::unknown("?"),
+            Status::internal("Missing grpc-status header"),
+            Status::cancelled("gone"),
+            Status::deadline_exceeded("late"),
+            Status::out_of_range("answer too large"),
+        ] {
+            assert!(matches!(classify(&status), PeerError::Unknown(_)), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_broke_leaves_the_fate_open() {
+        let broken = Status::from_error(Box::new(std::io::Error::other("connection reset")));
+        assert!(matches!(classify(&broken), PeerError::Unknown(_)));
+    }
+}

@@ -1,0 +1,207 @@
+//! Whether this node is sealed, and how it becomes unsealed: by shares, by a static key, or by a peer.
+//!
+//! The root key and the keyring live here, in memory, while the node is unsealed, and nowhere else. A node that an
+//! operator sealed stays sealed over restarts until an operator unseals it: peers must not undo that.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use conclave_core::Error;
+use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
+use conclave_core::seal::{self, Progress, SealConfig, StaticKey, UnsealProgress};
+use conclave_core::view::View;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::config::SealSetting;
+
+/// Marks, in the data directory, that an operator sealed this node.
+const MARKER: &str = "sealed-by-operator";
+/// The name under which the static key is known.
+const STATIC_KEY_ID: &str = "static";
+
+/// What an unsealed node holds.
+pub struct Unsealed {
+    pub barrier: Arc<Barrier>,
+    pub root_key: Arc<RootKey>,
+    /// Revision of the keyring's record, to notice a newer one.
+    pub keyring_revision: u64,
+}
+
+/// The seal of one node.
+pub struct SealState {
+    unsealed: ArcSwapOption<Unsealed>,
+    attempt: Mutex<Option<UnsealProgress>>,
+    sealed: watch::Sender<bool>,
+    marker: PathBuf,
+}
+
+/// Where an attempt to unseal stands.
+#[derive(Default)]
+pub struct AttemptStatus {
+    pub progress: u8,
+    pub nonce: String,
+}
+
+impl SealState {
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            unsealed: ArcSwapOption::empty(),
+            attempt: Mutex::new(None),
+            sealed: watch::Sender::new(true),
+            marker: data_dir.join(MARKER),
+        }
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.unsealed.load().is_none()
+    }
+
+    pub fn unsealed(&self) -> Option<Arc<Unsealed>> {
+        self.unsealed.load_full()
+    }
+
+    /// Tells when the node is sealed or unsealed.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.sealed.subscribe()
+    }
+
+    /// Whether an operator sealed this node, so that it must not unseal by itself.
+    pub fn stays_sealed(&self) -> bool {
+        self.marker.exists()
+    }
+
+    /// Forgets all keys, until an operator unseals.
+    pub fn seal(&self) -> std::io::Result<()> {
+        std::fs::write(&self.marker, b"")?;
+        self.unsealed.store(None);
+        *self.attempt.lock() = None;
+        self.sealed.send_replace(true);
+        Ok(())
+    }
+
+    /// Takes one share. Unseals when it was the last that was needed.
+    pub fn submit(&self, view: &dyn View, config: &SealConfig, share: &str) -> Result<AttemptStatus, Error> {
+        let mut attempt = self.attempt.lock();
+        let current = attempt.take().filter(|attempt| attempt.config() == config);
+        let mut progress = current.unwrap_or_else(|| UnsealProgress::new(config.clone()));
+        let outcome = progress.submit(share, &mut rand::rng());
+        let status = AttemptStatus { progress: progress.progress(), nonce: progress.nonce().to_owned() };
+        *attempt = Some(progress);
+        match outcome? {
+            Progress::Waiting { .. } => Ok(status),
+            Progress::Unsealed(root_key) => {
+                self.open(view, config, Arc::new(root_key))?;
+                self.allow_self_unseal();
+                Ok(AttemptStatus::default())
+            }
+        }
+    }
+
+    pub fn reset(&self) {
+        *self.attempt.lock() = None;
+    }
+
+    pub fn attempt(&self) -> AttemptStatus {
+        self.attempt.lock().as_ref().map_or_else(AttemptStatus::default, |attempt| AttemptStatus {
+            progress: attempt.progress(),
+            nonce: attempt.nonce().to_owned(),
+        })
+    }
+
+    /// Unseals with the root key, which is checked against the cluster's commitment.
+    pub fn open(&self, view: &dyn View, config: &SealConfig, root_key: Arc<RootKey>) -> Result<(), Error> {
+        let barrier = seal::open_barrier(view, config, &root_key)?;
+        let keyring_revision = keyring_revision(view)?;
+        self.unsealed.store(Some(Arc::new(Unsealed { barrier: Arc::new(barrier), root_key, keyring_revision })));
+        self.sealed.send_replace(false);
+        Ok(())
+    }
+
+    /// Takes over the keyring that `view` has, if it is a newer one. Returns whether it was.
+    pub fn refresh(&self, view: &dyn View) -> Result<bool, Error> {
+        let Some(unsealed) = self.unsealed() else { return Ok(false) };
+        let revision = keyring_revision(view)?;
+        if revision <= unsealed.keyring_revision {
+            return Ok(false);
+        }
+        let (config, _) = seal::load_config(view)?.ok_or_else(|| Error::Corrupt("the seal is missing".to_owned()))?;
+        self.open(view, &config, Arc::clone(&unsealed.root_key))?;
+        Ok(true)
+    }
+
+    /// Tries the static key of `setting`. `Ok(false)`: there is none.
+    pub fn unseal_by_setting(
+        &self,
+        setting: &SealSetting,
+        view: &dyn View,
+        config: &SealConfig,
+    ) -> Result<bool, Error> {
+        let Some(key) = static_key(setting)? else { return Ok(false) };
+        let root_key = config.unseal_with(&key)?;
+        self.open(view, config, Arc::new(root_key))?;
+        Ok(true)
+    }
+
+    fn allow_self_unseal(&self) {
+        if let Err(error) = std::fs::remove_file(&self.marker)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "the mark of an operator's seal could not be removed; the next start will be sealed");
+        }
+    }
+}
+
+/// The static key that the settings name, read from its file.
+pub fn static_key(setting: &SealSetting) -> Result<Option<StaticKey>, Error> {
+    let SealSetting::Static { key_file } = setting else { return Ok(None) };
+    let content = zeroize::Zeroizing::new(std::fs::read(key_file).map_err(|error| {
+        Error::Invalid(format!("the static seal key {} cannot be read: {error}", key_file.display()))
+    })?);
+    let key = decode_key(&content).ok_or_else(|| {
+        Error::Invalid(format!("the static seal key {} must be 32 bytes, raw, hex or base64", key_file.display()))
+    })?;
+    StaticKey::new(STATIC_KEY_ID, &key).map(Some)
+}
+
+fn decode_key(content: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    use base64::Engine as _;
+    if content.len() == 32 {
+        return Some(zeroize::Zeroizing::new(content.to_vec()));
+    }
+    let text = content.trim_ascii();
+    let decoded = hex::decode(text).or_else(|_| base64::engine::general_purpose::STANDARD.decode(text)).ok()?;
+    (decoded.len() == 32).then(|| zeroize::Zeroizing::new(decoded))
+}
+
+fn keyring_revision(view: &dyn View) -> Result<u64, Error> {
+    Ok(view.get(&plain_key(Kind::Keyring))?.map_or(0, |record| record.revision))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_key_may_be_raw_hex_or_base64() {
+        use base64::Engine as _;
+        let key = [7; 32];
+        assert_eq!(decode_key(&key).unwrap().as_slice(), key);
+        assert_eq!(decode_key(format!("{}\n", hex::encode(key)).as_bytes()).unwrap().as_slice(), key);
+        let base64 = base64::engine::general_purpose::STANDARD.encode(key);
+        assert_eq!(decode_key(base64.as_bytes()).unwrap().as_slice(), key);
+        assert!(decode_key(b"short").is_none());
+    }
+
+    #[test]
+    fn an_operators_seal_outlives_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let seal = SealState::new(dir.path());
+        assert!(!seal.stays_sealed());
+        seal.seal().unwrap();
+        assert!(SealState::new(dir.path()).stays_sealed());
+        seal.allow_self_unseal();
+        assert!(!SealState::new(dir.path()).stays_sealed());
+    }
+}

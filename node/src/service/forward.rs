@@ -1,0 +1,190 @@
+//! Carries a write to the leader over the cluster's own mTLS, and takes in what other nodes forward.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use conclave_proto::peer::{ForwardRequest, ForwardResponse, Header};
+use conclave_proto::wire;
+use tokio::time::Instant;
+
+use super::answer::{Answer, Body};
+use super::call::{Call, CallHeaders};
+use super::failure::Failure;
+use super::route;
+use super::write::Attempt;
+use super::Service;
+use crate::cluster::Cluster;
+use crate::http::{canonical_path, parse_query};
+use crate::raft::peers::PeerError;
+
+/// Retry-After as it travels in a forwarded answer, in seconds.
+const HEADER_RETRY_AFTER: &str = "retry-after";
+
+/// What came of carrying a request to the leader.
+pub enum Forwarded {
+    Answered(Answer),
+    /// It was not executed there: try again, there or elsewhere.
+    NotTaken,
+    /// The leader was lost with the request on its way.
+    Unknown,
+}
+
+impl Service {
+    pub(super) async fn forward(
+        &self,
+        cluster: &Cluster,
+        leader: u64,
+        call: &Call,
+        attempt: &Bytes,
+        deadline: Instant,
+    ) -> Forwarded {
+        let request = to_wire(call, attempt);
+        match cluster.peers.forward(leader, request, deadline).await {
+            Ok(response) => Forwarded::Answered(from_wire(response)),
+            Err(PeerError::NotSent(_) | PeerError::Refused(_)) => Forwarded::NotTaken,
+            Err(PeerError::Unknown(_)) => Forwarded::Unknown,
+        }
+    }
+
+    /// Executes what another node forwarded. `None`: this node does not lead, or cannot decide; nothing was done.
+    pub async fn answer_forwarded(self: &Arc<Self>, request: ForwardRequest) -> Result<ForwardResponse, Unanswered> {
+        let cluster = self.node.cluster().ok_or(Unanswered::NotTaken)?;
+        if cluster.leader() != Some(cluster.node_id) || cluster.fence.is_fenced() {
+            return Err(Unanswered::NotTaken);
+        }
+        let answer = match self.forwarded_call(request) {
+            Err(failure) => Answer::failure(&failure),
+            Ok((route, call)) => match self.attempt(&cluster, route, &call).await {
+                Ok(answer) => answer,
+                Err(Attempt::Failed(failure)) => Answer::failure(&failure),
+                Err(Attempt::NotHere) => return Err(Unanswered::NotTaken),
+                Err(Attempt::Unknown) => return Err(Unanswered::Unknown),
+            },
+        };
+        Ok(answer_to_wire(answer))
+    }
+
+    /// The other node checked the request; this one checks it again, since it is the one that acts on it.
+    fn forwarded_call(&self, request: ForwardRequest) -> Result<(&'static route::Route, Call), Failure> {
+        let (raw_path, raw_query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
+        let path = canonical_path(raw_path)?;
+        let query = parse_query(raw_query)?;
+        let operation = operation(&request.method)?;
+        let route = route::find(operation, &path)?;
+        let mut headers = CallHeaders::default();
+        for Header { name, value } in &request.headers {
+            let value = || String::from_utf8_lossy(value).into_owned();
+            match name.as_str() {
+                wire::HEADER_TOKEN => headers.token = Some(value().into()),
+                wire::HEADER_IDEMPOTENCY_KEY => headers.idempotency_key = Some(value()),
+                MERGE_PATCH => headers.merge_patch = true,
+                _ => {}
+            }
+        }
+        let call = Call {
+            operation,
+            head: false,
+            path,
+            query,
+            headers,
+            body: request.body,
+            upload: Default::default(),
+            client: request.client_addr.parse().ok(),
+            request_id: request.request_id,
+            attempt: Some(request.attempt_id),
+            uri: request.uri,
+        };
+        Ok((route, call))
+    }
+}
+
+/// Why a forwarded request has no answer.
+pub enum Unanswered {
+    NotTaken,
+    Unknown,
+}
+
+/// Stands for the content type of a merge patch.
+const MERGE_PATCH: &str = "merge-patch";
+
+fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
+    let mut headers = Vec::with_capacity(3);
+    let mut push = |name: &str, value: &str| {
+        headers.push(Header { name: name.to_owned(), value: Bytes::copy_from_slice(value.as_bytes()) });
+    };
+    if let Some(token) = &call.headers.token {
+        push(wire::HEADER_TOKEN, token.expose());
+    }
+    if let Some(key) = &call.headers.idempotency_key {
+        push(wire::HEADER_IDEMPOTENCY_KEY, key);
+    }
+    if call.headers.merge_patch {
+        push(MERGE_PATCH, "");
+    }
+    ForwardRequest {
+        method: method(call).to_owned(),
+        uri: call.uri.clone(),
+        headers,
+        body: call.body.clone(),
+        client_addr: call.client.map(|addr| addr.to_string()).unwrap_or_default(),
+        request_id: call.request_id.clone(),
+        attempt_id: attempt.clone(),
+    }
+}
+
+fn method(call: &Call) -> &'static str {
+    use conclave_core::plan::Operation;
+    match call.operation {
+        Operation::Read => "GET",
+        Operation::Write => "POST",
+        Operation::Patch => "PATCH",
+        Operation::Delete => "DELETE",
+        Operation::List => "LIST",
+        Operation::Scan => "SCAN",
+    }
+}
+
+fn operation(method: &str) -> Result<conclave_core::plan::Operation, Failure> {
+    use conclave_core::plan::Operation;
+    Ok(match method {
+        "GET" => Operation::Read,
+        "POST" => Operation::Write,
+        "PATCH" => Operation::Patch,
+        "DELETE" => Operation::Delete,
+        "LIST" => Operation::List,
+        "SCAN" => Operation::Scan,
+        _ => return Err(Failure::Unsupported),
+    })
+}
+
+fn answer_to_wire(answer: Answer) -> ForwardResponse {
+    let body = match answer.body {
+        Body::Whole(bytes) => bytes,
+        // Only what a node answers about itself is streamed, and that is never forwarded.
+        Body::Stream(_) => Bytes::new(),
+    };
+    let headers = answer.retry_after.map(|pause| Header {
+        name: HEADER_RETRY_AFTER.to_owned(),
+        value: Bytes::from(pause.as_secs().to_string()),
+    });
+    ForwardResponse {
+        status: u32::from(answer.status),
+        headers: headers.into_iter().collect(),
+        body,
+        index: answer.index.unwrap_or_default(),
+    }
+}
+
+fn from_wire(response: ForwardResponse) -> Answer {
+    let status = u16::try_from(response.status).unwrap_or(500);
+    let mut answer = Answer::new(status, response.body);
+    answer.index = (response.index > 0).then_some(response.index);
+    answer.retry_after = response
+        .headers
+        .iter()
+        .find(|header| header.name == HEADER_RETRY_AFTER)
+        .and_then(|header| std::str::from_utf8(&header.value).ok()?.parse().ok())
+        .map(Duration::from_secs);
+    answer
+}

@@ -1,0 +1,122 @@
+//! The request pipeline: every request takes the same way, whichever node it came to.
+//!
+//! ```text
+//! http -> Service::answer -> route
+//!           Here:   this node answers about itself              (here.rs, sys/)
+//!           State:  read  -> read barrier -> view -> plan        (read.rs, plan.rs)
+//!                   write -> leader: plan -> Raft -> answer      (write.rs), forwarded once if need be (forward.rs)
+//!           Leader: the leader acts on the cluster               (write.rs, sys/)
+//! ```
+//!
+//! The decision itself is pure and lives in `conclave-core`; this module brings it a view, the time and randomness, and
+//! commits what it planned.
+
+mod answer;
+mod call;
+mod failure;
+mod forward;
+mod here;
+mod idempotency;
+mod order;
+pub mod peer;
+mod plan;
+mod read;
+mod route;
+pub mod sys;
+mod write;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+pub use answer::{Answer, Body as AnswerBody};
+pub use call::{Call, CallHeaders, Consistency};
+pub use failure::{Failure, STATUS_REMOVED};
+pub use route::{Action, Place, ROUTES, Route};
+
+use crate::metrics;
+use crate::node::Node;
+
+/// Memory for large request bodies that are being received, in KiB.
+const BODY_BUDGET_KIB: usize = 256 * 1024;
+
+/// Answers requests for one node.
+pub struct Service {
+    node: Arc<Node>,
+    /// Keeps writes to one secret in order at the leader, so that they do not conflict.
+    order: order::Order,
+    body_budget: Arc<Semaphore>,
+    caches: plan::Caches,
+}
+
+impl Service {
+    pub fn new(node: Arc<Node>) -> Self {
+        Self {
+            node,
+            order: order::Order::default(),
+            body_budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+            caches: plan::Caches::default(),
+        }
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub fn node_name(&self) -> &str {
+        &self.node.config.node_name
+    }
+
+    pub fn body_budget(&self) -> &Arc<Semaphore> {
+        &self.body_budget
+    }
+
+    /// Answers one request from a client.
+    pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
+        let began = Instant::now();
+        let route = match route::find(call.operation, &call.path) {
+            Ok(route) => route,
+            Err(failure) => {
+                metrics::request("none", failure.status(), began.elapsed());
+                return Answer::failure(&failure);
+            }
+        };
+        let answer = match self.dispatch(route, &call).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                if failure.is_fault() {
+                    tracing::error!(request_id = %call.request_id, action = ?route.action, %failure, "a request failed");
+                }
+                Answer::failure(&failure)
+            }
+        };
+        metrics::request(metrics::operation_label(route.action, call.operation), answer.status, began.elapsed());
+        tracing::debug!(
+            request_id = %call.request_id,
+            action = ?route.action,
+            operation = ?call.operation,
+            status = answer.status,
+            elapsed_us = began.elapsed().as_micros() as u64,
+            "answered"
+        );
+        answer
+    }
+
+    async fn dispatch(self: &Arc<Self>, route: &'static Route, call: &Call) -> Result<Answer, Failure> {
+        if route.place == Place::Here {
+            return self.here(route, call).await;
+        }
+        let cluster = self.node.cluster().ok_or(Failure::NotInitialized)?;
+        if cluster.fence.is_fenced() {
+            return Err(Failure::Fenced);
+        }
+        if cluster.seal.is_sealed() {
+            return Err(Failure::Sealed);
+        }
+        match route.place {
+            Place::State if !call.changes() => self.read(&cluster, route, call).await,
+            _ => self.write(&cluster, route, call).await,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What this node answers to other members, besides Raft itself. The cluster port has proven who calls, and that it is
+//! a member at this moment.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use conclave_core::plan::Context;
+use conclave_proto::peer::{
+    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
+    UpdateAddressRequest, UpdateAddressResponse,
+};
+use conclave_proto::txn::Outcome;
+use conclave_storage::types::Node as Member;
+use tonic::Status;
+
+use super::failure::Failure;
+use super::forward::Unanswered;
+use super::sys::membership;
+use super::Service;
+use crate::cluster::Cluster;
+use crate::raft::{ClusterHandler, ProposeError};
+
+/// Answers members for one node.
+pub struct PeerService(pub Arc<Service>);
+
+impl PeerService {
+    fn cluster(&self) -> Result<Arc<Cluster>, Status> {
+        self.0.node().cluster().ok_or_else(|| Status::unavailable("the node is starting"))
+    }
+
+    fn leading(&self) -> Result<Arc<Cluster>, Status> {
+        let cluster = self.cluster()?;
+        if cluster.leader() == Some(cluster.node_id) {
+            Ok(cluster)
+        } else {
+            Err(Status::failed_precondition("this node does not lead"))
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterHandler for PeerService {
+    async fn read_index(&self, _peer: u64, _request: ReadIndexRequest) -> Result<ReadIndexResponse, Status> {
+        self.cluster()?.barrier.answer_read_index().await
+    }
+
+    async fn forward(&self, _peer: u64, request: ForwardRequest) -> Result<ForwardResponse, Status> {
+        self.0.answer_forwarded(request).await.map_err(|unanswered| match unanswered {
+            Unanswered::NotTaken => Status::failed_precondition("this node does not lead, or is sealed"),
+            Unanswered::Unknown => Status::unknown("leadership was lost on the way"),
+        })
+    }
+
+    async fn propose(&self, _peer: u64, request: ProposeRequest) -> Result<ProposeResponse, Status> {
+        let txn = request.txn.ok_or_else(|| Status::invalid_argument("there is no transaction"))?;
+        match self.leading()?.propose(txn).await {
+            Ok(Outcome::Applied { revision }) => Ok(ProposeResponse { revision, conflict: None }),
+            Ok(Outcome::Conflict { precondition }) => {
+                let conflict = Some(u64::try_from(precondition).unwrap_or(u64::MAX));
+                Ok(ProposeResponse { revision: 0, conflict })
+            }
+            Err(ProposeError::NotLeader { .. }) => Err(Status::failed_precondition("this node does not lead")),
+            Err(ProposeError::Overloaded) => Err(Status::resource_exhausted("too many changes are waiting")),
+            Err(ProposeError::TooLarge) => Err(Status::invalid_argument("the transaction is too large")),
+            Err(ProposeError::Unknown) => Err(Status::unknown("leadership was lost on the way")),
+        }
+    }
+
+    async fn status(&self, _peer: u64, _request: StatusRequest) -> Result<StatusResponse, Status> {
+        self.cluster()?.own_status().map_err(|error| Status::internal(error.to_string()))
+    }
+
+    async fn unseal(&self, peer: u64, _request: UnsealRequest) -> Result<UnsealResponse, Status> {
+        if !self.0.node().config.peer_unseal {
+            return Err(Status::permission_denied("this node does not unseal its peers"));
+        }
+        let unsealed =
+            self.cluster()?.seal.unsealed().ok_or_else(|| Status::failed_precondition("this node is sealed"))?;
+        tracing::info!(peer, "unsealing a peer");
+        Ok(UnsealResponse { root_key: Bytes::copy_from_slice(unsealed.root_key.expose()) })
+    }
+
+    async fn renew_certificate(
+        &self,
+        peer: u64,
+        request: RenewCertificateRequest,
+    ) -> Result<RenewCertificateResponse, Status> {
+        let cluster = self.cluster()?;
+        sign(&cluster, peer, &request).map_err(|failure| match failure {
+            Failure::Sealed => Status::failed_precondition("this node is sealed"),
+            failure => Status::invalid_argument(failure.sentences().concat()),
+        })
+    }
+
+    async fn update_address(
+        &self,
+        peer: u64,
+        request: UpdateAddressRequest,
+    ) -> Result<UpdateAddressResponse, Status> {
+        let cluster = self.leading()?;
+        let known = cluster.node(peer).ok_or_else(|| Status::permission_denied("not a member"))?;
+        let member = Member { name: known.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
+        cluster
+            .membership
+            .update_address(peer, member)
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(UpdateAddressResponse {})
+    }
+}
+
+/// A new certificate for member `peer`, by the cluster's authority as it lies in the state.
+pub fn sign(
+    cluster: &Cluster,
+    peer: u64,
+    request: &RenewCertificateRequest,
+) -> Result<RenewCertificateResponse, Failure> {
+    let unsealed = cluster.seal.unsealed().ok_or(Failure::Sealed)?;
+    let ca = cluster.plan(&unsealed, |ctx: &mut Context<'_>| membership::load_ca(cluster, ctx))?;
+    let certificate_pem = ca
+        .issue(&request.csr_pem, peer, &request.names, SystemTime::now())
+        .map_err(|error| Failure::invalid(error.to_string()))?;
+    Ok(RenewCertificateResponse { certificate_pem, ca_pem: ca.certificate_pem().to_owned() })
+}

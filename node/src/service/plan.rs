@@ -1,0 +1,252 @@
+//! Deciding a request on one view: who calls, whether they may, and what it means. Everything here is synchronous and
+//! reads nothing but the view; what it plans names the records it was decided from (I7).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use conclave_core::engine::{self, mount, mount::MountTable};
+use conclave_core::crypto::{Kind, plain_key};
+use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
+use conclave_core::policy::{self, Permit};
+use conclave_core::seal::{self, Identified};
+use conclave_core::view::View;
+use conclave_core::{Error, seal::lookup_data};
+use conclave_proto::log::Txn;
+use serde_json::{Map, Value};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::failure::Failure;
+use super::idempotency::Name;
+use super::route::{Action, Route};
+use super::{Service, sys};
+use crate::cluster::Cluster;
+use crate::seal::Unsealed;
+
+/// What is decoded once for each revision of its record.
+#[derive(Default)]
+pub struct Caches {
+    mounts: ArcSwapOption<MountTable>,
+}
+
+impl Caches {
+    /// The mount table as it stands in the view.
+    fn mounts(&self, ctx: &Context<'_>) -> Result<Arc<MountTable>, Error> {
+        let key = MountTable::record_key(ctx.barrier);
+        let revision = ctx.view.get(&key)?.map_or(0, |record| record.revision);
+        if let Some(table) = self.mounts.load_full().filter(|table| table.revision() == revision) {
+            return Ok(table);
+        }
+        let table = Arc::new(MountTable::load(ctx.view, ctx.barrier)?);
+        self.mounts.store(Some(Arc::clone(&table)));
+        Ok(table)
+    }
+}
+
+/// A decision: what to commit, and how to answer once it is.
+pub struct Decided {
+    pub plan: Plan,
+    shape: Shape,
+}
+
+/// How the answer is wrapped.
+#[derive(Clone, Copy)]
+enum Shape {
+    Envelope,
+    /// Fields at the top and under `data`.
+    Doubled,
+    /// The data alone.
+    Bare,
+}
+
+impl Decided {
+    pub fn into_answer(self, request_id: &str, stale_for: Option<Duration>) -> Answer {
+        let reply = &self.plan.reply;
+        match (self.shape, reply.data.as_deref()) {
+            (Shape::Doubled, Some(data)) => match serde_json::from_slice(data) {
+                Ok(data) => Answer { stale_for, ..Answer::doubled(request_id, &data, &reply.warnings) },
+                Err(_) => Answer::enveloped(request_id, reply, stale_for),
+            },
+            (Shape::Bare, Some(data)) => Answer { stale_for, ..Answer::new(reply.status, data.to_vec()) },
+            _ => Answer::enveloped(request_id, reply, stale_for),
+        }
+    }
+}
+
+/// Decides `call` on the current view of this node, at the time of its read point, or at the leader's.
+pub async fn decide(
+    service: &Service,
+    cluster: &Cluster,
+    route: &'static Route,
+    call: &Call,
+    read_at_ms: Option<u64>,
+) -> Result<Decided, Failure> {
+    // Reading RocksDB never yields by itself: without this, busy readers starve the runtime's timers.
+    tokio::task::consume_budget().await;
+    let body = if call.changes() { call.json()? } else { Map::new() };
+    with_fresh_keys(cluster, |unsealed| {
+        cluster.view_now(|view, leader_ms| {
+            let mut rng = rand::rng();
+            let now_ms = read_at_ms.unwrap_or(leader_ms);
+            let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
+            let decision = Decision { service, cluster, unsealed, route, call, body: &body };
+            decision.make(&mut ctx)
+        })
+    })
+}
+
+/// Checks the caller's token and the policy only, for what is then done outside the state.
+pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Permit, Failure> {
+    with_fresh_keys(cluster, |unsealed| {
+        cluster.view_now(|view, now_ms| {
+            let identified = identify(view, unsealed, now_ms, call)?;
+            Ok(policy::authorize(&identified.identity, call.operation)?)
+        })
+    })
+}
+
+/// Runs `decide`; when a record does not open because the keyring has a newer term, takes that over and runs it again.
+fn with_fresh_keys<T>(
+    cluster: &Cluster,
+    decide: impl Fn(&Unsealed) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    loop {
+        let unsealed = cluster.seal.unsealed().ok_or(Failure::Sealed)?;
+        match decide(&unsealed) {
+            Err(Failure::Rule(Error::Corrupt(_))) if cluster.view(|view| cluster.seal.refresh(view))? => {}
+            decided => return decided,
+        }
+    }
+}
+
+fn identify(view: &dyn View, unsealed: &Unsealed, now_ms: u64, call: &Call) -> Result<Identified, Failure> {
+    Ok(seal::identify(view, &unsealed.barrier, now_ms, call.token()?)?)
+}
+
+struct Decision<'a> {
+    service: &'a Service,
+    cluster: &'a Cluster,
+    unsealed: &'a Unsealed,
+    route: &'static Route,
+    call: &'a Call,
+    body: &'a Map<String, Value>,
+}
+
+impl Decision<'_> {
+    fn make(&self, ctx: &mut Context<'_>) -> Result<Decided, Failure> {
+        if self.route.action == Action::VisibleMounts && self.call.headers.token.is_none() {
+            let table = self.service.caches.mounts(ctx)?;
+            return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
+        }
+        let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
+        if ctx.view.get(&plain_key(Kind::RestoreMarker))?.is_some() {
+            return Err(Failure::Restoring);
+        }
+        let permit = policy::authorize(&identified.identity, self.call.operation)?;
+        if !self.call.changes() {
+            return self.decide(ctx, &permit, &identified);
+        }
+        let name = Name::of(ctx, self.call);
+        if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
+            return Ok(Decided { plan: reply.into(), shape: self.shape() });
+        }
+        let mut decided = self.decide(ctx, &permit, &identified)?;
+        if !decided.plan.txn.is_empty() {
+            // A token that was revoked in between must not have its way (I7).
+            decided.plan.txn.preconditions.push(identified.precondition);
+            if let Some(name) = name {
+                name.remember(ctx, &mut decided.plan)?;
+            }
+        }
+        Ok(decided)
+    }
+
+    fn shape(&self) -> Shape {
+        match self.route.action {
+            Action::ListMounts
+            | Action::ReadMount
+            | Action::ReadMountTune
+            | Action::Remount
+            | Action::KeyStatus
+            | Action::HaStatus => Shape::Doubled,
+            Action::OpenApi => Shape::Bare,
+            _ => Shape::Envelope,
+        }
+    }
+
+    fn decide(&self, ctx: &mut Context<'_>, permit: &Permit, caller: &Identified) -> Result<Decided, Failure> {
+        let captured = self.route.capture(&self.call.path).unwrap_or_default();
+        let table = || self.service.caches.mounts(ctx);
+        let plan = match self.route.action {
+            Action::Secret => self.secret(ctx, permit)?,
+            Action::LookupSelf => {
+                Reply::json(&lookup_data(&caller.entry, self.call.token()?, ctx.now_ms)).into()
+            }
+            Action::ListMounts => mount::list(&*table()?).into(),
+            Action::ReadMount => mount::read(&*table()?, captured)?.into(),
+            Action::ReadMountTune => mount::read_tune(&*table()?, captured)?.into(),
+            Action::RemountStatus => mount::remount_status(&*table()?, captured)?.into(),
+            Action::VisibleMounts => Reply::json(&sys::mounts::visible(&*table()?)).into(),
+            Action::VisibleMount => sys::mounts::serving(&*table()?, captured)?.into(),
+            Action::EnableMount => {
+                let table = table()?;
+                mount::enable(ctx, permit, &table, captured, self.body)?
+            }
+            Action::DisableMount => {
+                let table = table()?;
+                mount::disable(ctx, permit, &table, captured)?
+            }
+            Action::TuneMount => {
+                let table = table()?;
+                mount::tune(ctx, permit, &table, captured, self.body)?
+            }
+            Action::Remount => {
+                let table = table()?;
+                mount::remount(ctx, permit, &table, self.body)?
+            }
+            Action::JoinToken => {
+                let (txn, data) = sys::membership::plan_join_token(self.cluster, ctx, self.body)?;
+                Plan { txn, reply: Reply::json(&data) }
+            }
+            Action::Members => Reply::json(&sys::membership::members(self.cluster)).into(),
+            Action::RaftConfiguration => Reply::json(&sys::membership::raft_configuration(self.cluster)).into(),
+            Action::HaStatus => Reply::json(&sys::membership::ha_status(self.cluster)).into(),
+            Action::KeyStatus => Reply::json(&sys::keys::status(self.unsealed)).into(),
+            Action::ReadRotateConfig => Reply::json(&sys::keys::config(&sys::keys::Rotation::load(ctx)?.0)).into(),
+            Action::WriteRotateConfig => change(sys::keys::plan_config(ctx, self.body)?),
+            Action::RotateKeyring => change(sys::keys::plan_rotation(self.cluster, self.unsealed, ctx)?),
+            Action::OpenApi => Reply::json(&sys::openapi::document()).into(),
+            _ => return Err(Failure::Unsupported),
+        };
+        Ok(Decided { plan, shape: self.shape() })
+    }
+
+    fn secret(&self, ctx: &mut Context<'_>, permit: &Permit) -> Result<Plan, Failure> {
+        let table = self.service.caches.mounts(ctx)?;
+        let (mount, rest) = table
+            .resolve(&self.call.path)
+            .ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;
+        if self.call.operation == Operation::Patch && !self.call.headers.merge_patch {
+            return Err(Failure::UnsupportedMediaType(
+                "PATCH requires Content-Type of application/merge-patch+json".to_owned(),
+            ));
+        }
+        let request = Request {
+            operation: self.call.operation,
+            path: rest,
+            query: &self.call.query,
+            body: self.body,
+        };
+        Ok(engine::handle(ctx, permit, mount, &request)?)
+    }
+}
+
+fn envelope(plan: Plan) -> Decided {
+    Decided { plan, shape: Shape::Envelope }
+}
+
+/// A change that is answered without content.
+fn change(txn: Txn) -> Plan {
+    Plan { txn, reply: Reply::no_content() }
+}

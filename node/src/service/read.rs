@@ -1,0 +1,49 @@
+//! Reads, at whichever node was asked: a proven read point, one view, one decision on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::Answer;
+use super::call::{Call, Consistency};
+use super::failure::Failure;
+use super::route::Route;
+use super::{Service, plan};
+use crate::cluster::Cluster;
+use crate::raft::barrier::{BarrierError, ReadPoint};
+
+impl Service {
+    pub(super) async fn read(
+        &self,
+        cluster: &Arc<Cluster>,
+        route: &'static Route,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
+        let (index, time_ms, stale_for) = match call.headers.consistency {
+            Consistency::Linearizable => {
+                let point = self.read_point(cluster).await?;
+                (point.index, Some(point.time_ms), None)
+            }
+            Consistency::Stale { bound } => (cluster.reader.applied_index(), None, Some(age(cluster, bound)?)),
+        };
+        let decided = plan::decide(self, cluster, route, call, time_ms).await?;
+        let mut answer = decided.into_answer(&call.request_id, stale_for);
+        answer.index = Some(index);
+        Ok(answer)
+    }
+
+    /// A point from which a linearizable answer may be made; waits for a leader, within the node's bound.
+    pub async fn read_point(&self, cluster: &Cluster) -> Result<ReadPoint, Failure> {
+        let waited = self.node.config.request_wait;
+        cluster.barrier.read_point(tokio::time::Instant::now() + waited).await.map_err(|error| match error {
+            BarrierError::NoLeader => Failure::NoLeader { waited },
+            BarrierError::Timeout => Failure::NoQuorum { waited },
+            BarrierError::Fenced => Failure::Fenced,
+        })
+    }
+}
+
+/// How old this node's state may be, if that is not more than `bound`.
+fn age(cluster: &Cluster, bound: Duration) -> Result<Duration, Failure> {
+    let age = cluster.barrier.age();
+    age.filter(|age| *age <= bound).ok_or(Failure::TooStale { age, bound })
+}

@@ -1,0 +1,339 @@
+//! The cluster's nodes: admitting, listing and removing them, and moving leadership.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use conclave_core::Error;
+use conclave_core::crypto::Kind;
+use conclave_core::plan::{Context, Reply};
+use conclave_core::seal::join_token::{self, JoinToken};
+use conclave_proto::log::Txn;
+use conclave_proto::peer::StatusResponse;
+use conclave_proto::secret::Secret;
+use conclave_proto::txn::Outcome;
+use conclave_storage::types::Node as Address;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::identity::ClusterCa;
+use crate::node::VERSION;
+use crate::raft::{Member, MembershipError, ProposeError, Role};
+use crate::seal::Unsealed;
+use crate::service::answer::Answer;
+use crate::service::call::Call;
+use crate::service::failure::Failure;
+use crate::service::write::Attempt;
+use crate::service::Service;
+
+/// Most names of one certificate.
+const NAMES_MAX: usize = 16;
+/// How long a member may take to answer when all are asked how they are.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a join token lives when the caller does not say.
+const JOIN_TOKEN_TTL_MS: u64 = 10 * 60 * 1000;
+
+/// Which ids were given out. None is ever given twice: a wiped node that joins again is another node to Raft, so that
+/// no vote of its former life counts.
+#[derive(Serialize, Deserialize)]
+pub struct Registry {
+    pub next_node_id: u64,
+}
+
+impl Registry {
+    pub fn put(&self, ctx: &mut Context<'_>, txn: &mut Txn) -> Result<(), Error> {
+        let key = ctx.barrier.key(Kind::NodeRegistry, []);
+        let payload = serde_json::to_vec(self).expect("a number serialises");
+        txn.put(key.clone(), ctx.barrier.seal(&key, "", &payload, ctx.rng)?);
+        Ok(())
+    }
+
+    fn load(ctx: &Context<'_>) -> Result<(Self, u64), Error> {
+        let key = ctx.barrier.key(Kind::NodeRegistry, []);
+        let missing = || Error::Corrupt("the register of nodes".to_owned());
+        let record = ctx.view.get(&key)?.ok_or_else(missing)?;
+        let opened = ctx.barrier.open(&key, &record.sealed)?;
+        Ok((serde_json::from_slice(&opened.payload).map_err(|_| missing())?, record.revision))
+    }
+}
+
+/// The cluster's authority, from the state.
+pub fn load_ca(cluster: &Cluster, ctx: &Context<'_>) -> Result<ClusterCa, Failure> {
+    #[derive(Deserialize)]
+    struct Stored {
+        certificate: String,
+        key: String,
+    }
+    let missing = || Failure::Rule(Error::Corrupt("the cluster's certificate authority".to_owned()));
+    let key = ctx.barrier.key(Kind::ClusterCa, []);
+    let record = ctx.view.get(&key)?.ok_or_else(missing)?;
+    let opened = ctx.barrier.open(&key, &record.sealed)?;
+    let stored: Stored = serde_json::from_slice(&opened.payload).map_err(|_| missing())?;
+    ClusterCa::from_pem(cluster.cluster_id, &stored.certificate, &Secret::new(stored.key)).map_err(|_| missing())
+}
+
+/// Makes a join token; the plan stores its hash.
+pub fn plan_join_token(
+    cluster: &Cluster,
+    ctx: &mut Context<'_>,
+    body: &Map<String, Value>,
+) -> Result<(Txn, Value), Failure> {
+    let ttl_ms = match body.get("ttl") {
+        None | Some(Value::Null) => JOIN_TOKEN_TTL_MS,
+        Some(ttl) => conclave_core::engine::duration::from_json_s(ttl)
+            .ok()
+            .and_then(|seconds| u64::try_from(seconds).ok()?.checked_mul(1000))
+            .ok_or_else(|| Failure::invalid("'ttl' must be a duration such as 10m"))?,
+    };
+    let ca = cluster.ca_certificate_der().map_err(|error| Failure::Internal(error.to_string()))?;
+    let (token, txn) = join_token::plan_create(ctx, &ca, ttl_ms)?;
+    let expires_ms = ctx.now_ms + ttl_ms;
+    let data = json!({
+        "token": token.to_text().expose(),
+        "ttl": ttl_ms / 1000,
+        "expire_time": conclave_core::engine::time_text(expires_ms),
+        "ca_sha256": hex::encode(token.ca_sha256()),
+    });
+    Ok((txn, data))
+}
+
+/// What a node sends that wants to join.
+#[derive(Serialize, Deserialize)]
+pub struct JoinRequest {
+    pub token: String,
+    pub csr: String,
+    pub name: String,
+    pub api_addr: String,
+    pub cluster_addr: String,
+    pub names: Vec<String>,
+}
+
+/// What it needs to be a member.
+#[derive(Serialize, Deserialize)]
+pub struct JoinResponse {
+    pub node_id: u64,
+    pub cluster_id: String,
+    pub certificate: String,
+    pub ca: String,
+}
+
+/// Admits a node that holds a join token: uses the token up, gives it an id and a certificate, and adds it as learner.
+pub async fn admit(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attempt> {
+    let request: JoinRequest = serde_json::from_slice(&call.body)
+        .map_err(|_| Failure::invalid("a join needs token, csr, name, api_addr, cluster_addr and names"))?;
+    if request.names.len() > NAMES_MAX {
+        return Err(Failure::invalid(format!("a certificate may have at most {NAMES_MAX} names")).into());
+    }
+    if cluster.members().iter().any(|member| member.node.name == request.name) {
+        return Err(Failure::invalid(
+            "a node of this name is a member already: remove it first ('conclave operator raft remove-peer'), or give \
+             the new node another name",
+        )
+        .into());
+    }
+    let token = JoinToken::parse(&request.token).map_err(|_| Failure::Denied)?;
+    let unsealed = cluster.seal.unsealed().ok_or(Attempt::NotHere)?;
+    let (txn, node_id, certificate, ca) = plan_admission(cluster, &unsealed, &token, &request)?;
+    match cluster.propose(txn).await {
+        Ok(Outcome::Applied { .. }) => {}
+        // Another node used the token, or took the id.
+        Ok(Outcome::Conflict { .. }) => return Err(Failure::Denied.into()),
+        Err(ProposeError::NotLeader { .. }) => return Err(Attempt::NotHere),
+        Err(ProposeError::Unknown) => return Err(Attempt::Unknown),
+        Err(error @ ProposeError::TooLarge) => return Err(Failure::Internal(error.to_string()).into()),
+        Err(ProposeError::Overloaded) => return Err(Failure::Overloaded("too many writes are waiting".into()).into()),
+    }
+    let address = Address { name: request.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
+    tracing::info!(node_id, name = %address.name, "admitted a node");
+    cluster.membership.add_learner(node_id, address).await.map_err(change_failed)?;
+    let response = JoinResponse { node_id, cluster_id: cluster.cluster_id.to_string(), certificate, ca };
+    Ok(Answer::bare(200, &json!({ "data": response })))
+}
+
+fn plan_admission(
+    cluster: &Cluster,
+    unsealed: &Unsealed,
+    token: &JoinToken,
+    request: &JoinRequest,
+) -> Result<(Txn, u64, String, String), Failure> {
+    cluster.plan(unsealed, |ctx| {
+        let mut txn = join_token::plan_redeem(ctx, token)?;
+        let (registry, revision) = Registry::load(ctx)?;
+        let node_id = registry.next_node_id;
+        txn.require(ctx.barrier.key(Kind::NodeRegistry, []), revision);
+        Registry { next_node_id: node_id + 1 }.put(ctx, &mut txn)?;
+        let ca = load_ca(cluster, ctx)?;
+        let certificate = ca
+            .issue(&request.csr, node_id, &request.names, SystemTime::now())
+            .map_err(|error| Failure::invalid(error.to_string()))?;
+        Ok((txn, node_id, certificate, ca.certificate_pem().to_owned()))
+    })
+}
+
+/// Removes a member for good: it is refused by the others from then on, and answers nobody.
+pub async fn remove_peer(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attempt> {
+    let body = call.json()?;
+    let name = body.get("server_id").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| Failure::invalid("no server id provided"))?;
+    // As with Vault, removing who is not there is done already.
+    let Some(member) = cluster.find_member(name) else { return Ok(Answer::no_content()) };
+    let node_id = member.node_id;
+    // The leader hands over first, and the next leader removes it: no write waits for an election.
+    cluster.membership.remove(node_id).await.map_err(change_failed)?;
+    tracing::info!(node_id, "removed a node");
+    Ok(Answer::no_content())
+}
+
+/// Takes this node out of its cluster and wipes its identity.
+pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failure> {
+    let node = service.node();
+    let request = Call {
+        operation: conclave_core::plan::Operation::Write,
+        head: false,
+        path: "sys/storage/raft/remove-peer".to_owned(),
+        uri: "/v1/sys/storage/raft/remove-peer".to_owned(),
+        query: conclave_core::plan::Query::default(),
+        headers: crate::service::CallHeaders { token: call.headers.token.clone(), ..Default::default() },
+        body: json!({ "server_id": node.config.node_name }).to_string().into(),
+        upload: Default::default(),
+        client: call.client,
+        request_id: call.request_id.clone(),
+        attempt: None,
+    };
+    let answer = Box::pin(service.answer(request)).await;
+    if answer.status != 204 {
+        return Ok(answer);
+    }
+    node.identity.wipe().map_err(|error| Failure::Internal(error.to_string()))?;
+    tracing::warn!("left the cluster: this node answers no request any more");
+    Ok(answer)
+}
+
+/// Hands leadership to another node.
+pub async fn step_down(cluster: &Arc<Cluster>) -> Result<Answer, Attempt> {
+    if cluster.members().len() == 1 {
+        return Err(Failure::invalid("this is the cluster's only node: nobody could take over").into());
+    }
+    cluster.membership.transfer_leadership().await.map_err(change_failed)?;
+    Ok(Answer::no_content())
+}
+
+fn change_failed(error: MembershipError) -> Attempt {
+    match error {
+        MembershipError::NotLeader => Attempt::NotHere,
+        error => Attempt::Failed(Failure::Internal(format!("the membership could not be changed: {error}"))),
+    }
+}
+
+/// `sys/storage/raft/configuration`.
+pub fn raft_configuration(cluster: &Cluster) -> Value {
+    let server = |member: Member| {
+        json!({
+            "node_id": member.node.name,
+            "address": member.node.cluster_addr,
+            "leader": member.role == Role::Leader,
+            "protocol_version": "3",
+            "voter": member.role != Role::Learner,
+        })
+    };
+    let servers: Vec<_> = cluster.members().into_iter().map(server).collect();
+    json!({ "config": { "servers": servers, "index": 0 } })
+}
+
+/// `sys/ha-status`.
+pub fn ha_status(cluster: &Cluster) -> Value {
+    let node = |member: Member| {
+        json!({
+            "hostname": member.node.name,
+            "api_address": member.node.api_addr,
+            "cluster_address": format!("https://{}", member.node.cluster_addr),
+            "active_node": member.role == Role::Leader,
+            "last_echo": null,
+            "version": VERSION,
+            "upgrade_version": VERSION,
+        })
+    };
+    let nodes: Vec<_> = cluster.members().into_iter().map(node).collect();
+    json!({ "nodes": nodes })
+}
+
+/// `sys/cluster/members`: as `raft/configuration`, with what an operator wants to see at a glance.
+pub fn members(cluster: &Cluster) -> Value {
+    let describe = |member: Member| {
+        json!({
+            "id": member.node.name,
+            "raft_id": member.node_id,
+            "api_addr": member.node.api_addr,
+            "cluster_addr": member.node.cluster_addr,
+            "role": role_name(member.role),
+        })
+    };
+    let members: Vec<_> = cluster.members().into_iter().map(describe).collect();
+    json!({ "members": members })
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Voter => "voter",
+        Role::Learner => "learner",
+    }
+}
+
+/// `sys/storage/raft/autopilot/state`: asks every member how it is.
+pub async fn autopilot_state(cluster: &Arc<Cluster>, call: &Call) -> Answer {
+    let deadline = Instant::now() + STATUS_TIMEOUT;
+    let asked = cluster.members().into_iter().map(|member| async move {
+        let status = cluster.status_of(member.node_id, deadline).await;
+        (member, status)
+    });
+    let mut servers = Map::new();
+    let (mut voters, mut healthy_voters, mut leader) = (Vec::new(), 0, None);
+    for (member, status) in futures::future::join_all(asked).await {
+        let name = member.node.name.clone();
+        let healthy = status.is_some();
+        if member.role != Role::Learner {
+            voters.push(name.clone());
+            healthy_voters += usize::from(healthy);
+        }
+        if member.role == Role::Leader {
+            leader = Some(name.clone());
+        }
+        servers.insert(name, server_state(&member, status.as_ref()));
+    }
+    let quorum = voters.len() / 2 + 1;
+    let data = json!({
+        "healthy": healthy_voters == voters.len(),
+        "failure_tolerance": healthy_voters.saturating_sub(quorum),
+        "leader": leader,
+        "voters": voters,
+        "servers": servers,
+    });
+    Answer::enveloped(&call.request_id, &Reply::json(&data), None)
+}
+
+fn server_state(member: &Member, status: Option<&StatusResponse>) -> Value {
+    let votes = member.role != Role::Learner;
+    json!({
+        "id": member.node.name,
+        "name": member.node.name,
+        "address": member.node.cluster_addr,
+        "node_status": if status.is_some() { "alive" } else { "failed" },
+        "sealed": status.map(|status| status.sealed),
+        "last_contact": member.last_contact.map(|ago| format!("{}ms", ago.as_millis())),
+        "last_term": status.map_or(0, |status| status.term),
+        "last_index": status.map_or(0, |status| status.last_log_index),
+        "healthy": status.is_some(),
+        "status": if votes { role_name(member.role) } else { "non-voter" },
+        "version": status.map_or("", |status| status.version.as_str()),
+        "node_type": if votes { "voter" } else { "non-voter" },
+    })
+}
+
+/// The DER of the first certificate in a PEM text.
+pub fn certificate_der(pem: &str) -> Option<Vec<u8>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).ok().map(|der| der.to_vec())
+}

@@ -1,0 +1,97 @@
+//! The API's description, made from the route table, so that it cannot say what is not there.
+
+use conclave_core::plan::Operation;
+use serde_json::{Map, Value, json};
+
+use crate::node::VERSION;
+use crate::service::route::ROUTES;
+
+/// The operations of a KV engine, per mount type, below `/{mount}`.
+const ENGINE_PATHS: &[(&str, &[Operation], &str)] = &[
+    (
+        "/{secret_mount_path}/data/{path}",
+        &[Operation::Read, Operation::Write, Operation::Patch, Operation::Delete],
+        "KV v2: a secret's versions.",
+    ),
+    ("/{secret_mount_path}/delete/{path}", &[Operation::Write], "KV v2: delete versions, recoverably."),
+    ("/{secret_mount_path}/undelete/{path}", &[Operation::Write], "KV v2: recover deleted versions."),
+    ("/{secret_mount_path}/destroy/{path}", &[Operation::Write], "KV v2: destroy versions for good."),
+    (
+        "/{secret_mount_path}/metadata/{path}",
+        &[Operation::Read, Operation::Write, Operation::Patch, Operation::Delete, Operation::List],
+        "KV v2: a secret's metadata, and listing.",
+    ),
+    ("/{secret_mount_path}/subkeys/{path}", &[Operation::Read], "KV v2: a secret's keys without their values."),
+    ("/{secret_mount_path}/config", &[Operation::Read, Operation::Write], "KV v2: the mount's defaults."),
+    (
+        "/{secret_mount_path}/{path}",
+        &[Operation::Read, Operation::Write, Operation::Delete, Operation::List],
+        "KV v1: a secret, and listing.",
+    ),
+];
+
+pub fn document() -> Value {
+    let mut paths = Map::new();
+    for route in ROUTES {
+        let path = format!("/{}", route.pattern().replace('*', "{path}").replace(":id", "{id}"));
+        describe(&mut paths, &path, route.operations(), route.summary, route.open);
+    }
+    for (path, operations, summary) in ENGINE_PATHS {
+        describe(&mut paths, path, operations, summary, false);
+    }
+    json!({
+        "openapi": "3.0.2",
+        "info": {
+            "title": "Conclave API",
+            "description": "Vault-compatible HTTP API of a Conclave cluster. All paths are below `/v1`.",
+            "version": VERSION,
+            "license": { "name": "Apache-2.0" },
+        },
+        "paths": paths,
+    })
+}
+
+fn describe(paths: &mut Map<String, Value>, path: &str, operations: &[Operation], summary: &str, open: bool) {
+    let item = paths.entry(path).or_insert_with(|| json!({ "parameters": parameters(path) }));
+    let Some(item) = item.as_object_mut() else { return };
+    for operation in operations {
+        let method = match operation {
+            Operation::Read | Operation::List | Operation::Scan => "get",
+            Operation::Write => "post",
+            Operation::Patch => "patch",
+            Operation::Delete => "delete",
+        };
+        item.insert(
+            method.to_owned(),
+            json!({
+                "summary": summary,
+                "tags": [if path.starts_with("/sys") { "system" } else { "secrets" }],
+                "security": if open { json!([]) } else { json!([{ "token": [] }]) },
+                "responses": { "200": { "description": "OK" } },
+            }),
+        );
+    }
+}
+
+fn parameters(path: &str) -> Vec<Value> {
+    path.split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described() {
+        let document = document();
+        for route in ROUTES {
+            let path = format!("/{}", route.pattern().replace('*', "{path}").replace(":id", "{id}"));
+            assert!(document["paths"][&path].is_object(), "{path}");
+        }
+        assert_eq!(document["paths"]["/sys/mounts/{path}"]["delete"]["tags"][0], "system");
+        assert_eq!(document["paths"]["/sys/health"]["get"]["security"], json!([]));
+    }
+}

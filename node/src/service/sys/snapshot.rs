@@ -1,0 +1,21 @@
+//! Backups: `sys/storage/raft/snapshot`.
+//!
+//! The file is a gzipped tar, laid out so that Vault's own clients accept it: `meta.json`, `state.bin`, `SHA256SUMS`,
+//! and last `SHA256SUMS.sealed`, here a MAC under a key of the cluster. `state.bin` holds sealed records, so the file
+//! is worth nothing without the cluster's keys. Nothing is touched before the whole file has been verified.
+
+mod format;
+mod restore;
+mod save;
+
+pub use restore::restore;
+pub use save::save;
+
+/// The records that a snapshot brings back: secrets, mounts and tokens. What makes the cluster itself (its seal, keys,
+/// authority and register of nodes) stays as it is, and what was used once must not come alive again.
+fn is_restored(key: &[u8]) -> bool {
+    use conclave_core::crypto::Kind;
+    const RESTORED: [Kind; 6] =
+        [Kind::Mounts, Kind::Token, Kind::KvV1, Kind::KvConfig, Kind::KvMeta, Kind::KvData];
+    key.first().is_some_and(|kind| RESTORED.iter().any(|restored| restored.byte() == *kind))
+}

@@ -1,0 +1,184 @@
+//! Putting a backup back: verified as a whole, then applied through Raft in pieces.
+//!
+//! While the pieces go in, a mark in the state makes every node refuse requests, so that nobody sees half of it. A
+//! restore that was interrupted leaves the mark: run it again. The tables that callers are checked against come last,
+//! in the transaction that removes the mark, so the caller's token works until it is done.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Seek as _, Write as _};
+use std::sync::Arc;
+
+use conclave_core::crypto::{Kind, plain_key};
+use conclave_proto::log::Txn;
+use conclave_proto::txn::Outcome;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use super::format::{self, FormatError, Record};
+use crate::cluster::Cluster;
+use crate::service::Service;
+use crate::service::answer::Answer;
+use crate::service::call::Call;
+use crate::service::failure::Failure;
+
+/// Largest file that is taken.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// Bytes of records in one transaction, about.
+const PIECE_BYTES: usize = 1024 * 1024;
+/// Records that one transaction deletes.
+const PIECE_DELETES: usize = 1000;
+
+pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Failure> {
+    let upload = call.take_upload().ok_or_else(|| Failure::invalid("the request has no body: send a snapshot file"))?;
+    let file = receive(service, upload).await?;
+    let unsealed = cluster.seal.unsealed().ok_or(Failure::Sealed)?;
+    let data_dir = service.node().config.data_dir.clone();
+    let verified = tokio::task::spawn_blocking(move || verify(file, &data_dir, &unsealed.barrier)).await;
+    let state = verified
+        .map_err(|error| Failure::Internal(error.to_string()))?
+        .map_err(|error| Failure::invalid(error.to_string()))?;
+    tracing::warn!(request_id = %call.request_id, "restoring a snapshot");
+    put_mark(cluster).await?;
+    delete_secrets(cluster).await?;
+    let (sender, mut records) = mpsc::channel(64);
+    let reading = tokio::task::spawn_blocking(move || send_records(state, &sender));
+    let mut piece = Txn::default();
+    let mut bytes = 0;
+    let mut last = Txn::default();
+    while let Some(record) = records.recv().await {
+        if is_table(&record.key) {
+            last.put_until(record.key, record.sealed, record.expires_at_ms);
+            continue;
+        }
+        bytes += record.sealed.len();
+        piece.put_until(record.key, record.sealed, record.expires_at_ms);
+        if bytes >= PIECE_BYTES {
+            commit(cluster, std::mem::take(&mut piece)).await?;
+            bytes = 0;
+        }
+    }
+    reading
+        .await
+        .map_err(|error| Failure::Internal(error.to_string()))?
+        .map_err(|error| Failure::Internal(format!("the verified snapshot could not be read again: {error}")))?;
+    commit(cluster, piece).await?;
+    finish(cluster, last).await?;
+    tracing::warn!(request_id = %call.request_id, "restored a snapshot");
+    Ok(Answer::no_content())
+}
+
+/// Takes the upload to a file that has no name, so that nothing of it stays behind.
+async fn receive(service: &Service, mut upload: Incoming) -> Result<File, Failure> {
+    let disk = |error: std::io::Error| Failure::Internal(format!("the snapshot could not be stored: {error}"));
+    let mut file = BufWriter::new(tempfile::tempfile_in(&service.node().config.data_dir).map_err(disk)?);
+    let mut received = 0_u64;
+    while let Some(frame) = upload.frame().await {
+        let frame = frame.map_err(|_| Failure::invalid("the snapshot's upload ended early"))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        received += piece.len() as u64;
+        if received > FILE_BYTES_MAX {
+            return Err(Failure::TooLarge("the snapshot is larger than 64 GiB".to_owned()));
+        }
+        file.write_all(&piece).map_err(disk)?;
+    }
+    let mut file = file.into_inner().map_err(|error| disk(error.into_error()))?;
+    file.rewind().map_err(disk)?;
+    Ok(file)
+}
+
+fn verify(
+    file: File,
+    data_dir: &std::path::Path,
+    barrier: &conclave_core::crypto::Barrier,
+) -> Result<File, FormatError> {
+    let mut state = BufWriter::new(tempfile::tempfile_in(data_dir)?);
+    let meta = format::read(BufReader::new(file), barrier, &mut state)?;
+    let mut state = state.into_inner().map_err(|error| error.into_error())?;
+    // Every record must parse before the first is touched.
+    state.rewind()?;
+    let mut reader = BufReader::new(&state);
+    let mut records = 0;
+    while format::read_record(&mut reader)?.is_some() {
+        records += 1;
+    }
+    if records != meta.records {
+        return Err(FormatError::Malformed("the number of records is not what it says".to_owned()));
+    }
+    state.rewind()?;
+    Ok(state)
+}
+
+fn send_records(state: File, sender: &mpsc::Sender<Record>) -> Result<(), FormatError> {
+    let mut reader = BufReader::new(state);
+    while let Some(record) = format::read_record(&mut reader)? {
+        if super::is_restored(&record.key) && sender.blocking_send(record).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Mounts and tokens: whoever is asked for anything is first looked up there.
+fn is_table(key: &[u8]) -> bool {
+    key.first().is_some_and(|kind| *kind == Kind::Mounts.byte() || *kind == Kind::Token.byte())
+}
+
+/// Sets the mark, and touches the mount table, so that writes planned before it cannot be applied after it.
+async fn put_mark(cluster: &Cluster) -> Result<(), Failure> {
+    let mut txn = Txn::default();
+    txn.put(plain_key(Kind::RestoreMarker), Vec::new());
+    let key = plain_key(Kind::Mounts);
+    if let Some(table) = cluster.view(|view| view.get(&key))? {
+        txn.put(key, table.sealed);
+    }
+    commit(cluster, txn).await
+}
+
+async fn delete_secrets(cluster: &Cluster) -> Result<(), Failure> {
+    loop {
+        let txn = cluster.view(|view| deletes(view, |key| super::is_restored(key) && !is_table(key), PIECE_DELETES))?;
+        if txn.is_empty() {
+            return Ok(());
+        }
+        commit(cluster, txn).await?;
+    }
+}
+
+/// Replaces the tables and removes the mark, at once.
+async fn finish(cluster: &Cluster, tables: Txn) -> Result<(), Failure> {
+    let mut txn = cluster.view(|view| deletes(view, is_table, usize::MAX))?;
+    txn.writes.extend(tables.writes);
+    txn.delete(plain_key(Kind::RestoreMarker));
+    commit(cluster, txn).await
+}
+
+fn deletes(
+    view: &dyn conclave_core::view::View,
+    which: impl Fn(&[u8]) -> bool,
+    max: usize,
+) -> Result<Txn, Failure> {
+    let mut txn = Txn::default();
+    let mut cursor = view.cursor();
+    let mut from = Vec::new();
+    while txn.writes.len() < max {
+        let Some((key, _)) = cursor.seek(&from)? else { break };
+        from.clone_from(&key);
+        from.push(0);
+        if which(&key) {
+            txn.delete(key);
+        }
+    }
+    Ok(txn)
+}
+
+/// These transactions require nothing, so repeating one whose fate is unknown is safe.
+async fn commit(cluster: &Cluster, txn: Txn) -> Result<(), Failure> {
+    if txn.is_empty() {
+        return Ok(());
+    }
+    match cluster.propose_anywhere(txn).await? {
+        Outcome::Applied { .. } => Ok(()),
+        Outcome::Conflict { .. } => Err(Failure::Internal("a piece of the snapshot was refused".to_owned())),
+    }
+}

@@ -1,0 +1,130 @@
+//! The leader's background work: promoting learners, rotating keys, tidying mounts, and stepping aside while
+//! sealed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conclave_core::Error;
+use conclave_core::engine::mount::{self, MountTable};
+use conclave_core::seal::{self, SEALS_RESERVED_AT_ONCE};
+use conclave_proto::log::Txn;
+use conclave_proto::txn::Outcome;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::seal::Unsealed;
+use crate::service::sys::keys::Rotation;
+
+/// Pause between rounds.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long a peer may take to say whether it is sealed.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Seals that this leader has reserved: under which term, and up to where.
+type Reserved = Option<(u32, u64)>;
+
+pub async fn run(cluster: Arc<Cluster>) {
+    let mut reserved = None;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if cluster.leader() != Some(cluster.node_id) {
+            // Another leader may reserve meanwhile: what this one had counts as used.
+            reserved = None;
+            continue;
+        }
+        if let Err(error) = cluster.membership.promote_ready().await {
+            tracing::debug!(%error, "a learner was not promoted yet");
+        }
+        if cluster.seal.is_sealed() {
+            step_aside(&cluster).await;
+            continue;
+        }
+        if let Err(error) = cluster.view(|view| cluster.seal.refresh(view)) {
+            tracing::error!(%error, "the keyring cannot be read");
+        }
+        if let Some(unsealed) = cluster.seal.unsealed() {
+            reserved = keep_count(&cluster, &unsealed, reserved).await;
+            rotate_when_due(&cluster, &unsealed).await;
+            keep_mounts(&cluster, &unsealed).await;
+        }
+    }
+}
+
+/// A sealed leader can decide nothing: it hands leadership to a member that can.
+async fn step_aside(cluster: &Cluster) {
+    for member in cluster.other_voters() {
+        let status = cluster.status_of(member.node_id, Instant::now() + STATUS_TIMEOUT).await;
+        if status.is_some_and(|status| !status.sealed) {
+            tracing::info!(to = %member.node.name, "handing leadership over, since this node is sealed");
+            if let Err(error) = cluster.membership.transfer_leadership_to(member.node_id).await {
+                tracing::warn!(%error, "leadership could not be handed over");
+            }
+            return;
+        }
+    }
+}
+
+/// Counts seals ahead, so that a leader that dies has counted too many rather than too few.
+async fn keep_count(cluster: &Cluster, unsealed: &Unsealed, reserved: Reserved) -> Reserved {
+    let term = unsealed.barrier.keyring().active_term();
+    let enough = reserved.is_some_and(|(of, until)| {
+        of == term && unsealed.barrier.seals_done() + SEALS_RESERVED_AT_ONCE / 2 < until
+    });
+    if enough {
+        return reserved;
+    }
+    let planned = cluster.plan(unsealed, |ctx| seal::plan_reservation(ctx));
+    let (reservation, txn) = match planned {
+        Ok(planned) => planned,
+        Err(error) => {
+            tracing::error!(%error, "the seals of the active key term cannot be counted");
+            return reserved;
+        }
+    };
+    match cluster.propose(txn).await {
+        Ok(Outcome::Applied { .. }) => {
+            unsealed.barrier.count_at_least(reservation.from);
+            Some((term, reservation.until))
+        }
+        Ok(Outcome::Conflict { .. }) => reserved,
+        Err(error) => {
+            tracing::debug!(%error, "the count of seals was not stored yet");
+            reserved
+        }
+    }
+}
+
+async fn rotate_when_due(cluster: &Cluster, unsealed: &Unsealed) {
+    let planned = cluster.plan(unsealed, |ctx| {
+        let (rotation, _) = Rotation::load(ctx)?;
+        let keyring = unsealed.barrier.keyring();
+        if !rotation.is_due(unsealed.barrier.seals_done(), keyring.active_since_ms(), ctx.now_ms) {
+            return Ok(None);
+        }
+        let (config, _) = seal::load_config(ctx.view)?.ok_or_else(|| Error::Corrupt("the seal".to_owned()))?;
+        tracing::info!(term = keyring.active_term() + 1, "rotating the keyring, since it is due");
+        seal::plan_rotation(ctx.view, &config, &unsealed.root_key, ctx.now_ms, ctx.rng).map(Some)
+    });
+    commit(cluster, planned, "rotating the keyring").await;
+}
+
+/// Deletes what disabled mounts left behind and rewrites upgraded ones, a piece at a time.
+async fn keep_mounts(cluster: &Cluster, unsealed: &Unsealed) {
+    let planned = cluster.plan(unsealed, |ctx| {
+        let table = MountTable::load(ctx.view, ctx.barrier)?;
+        mount::housekeeping::next_batch(ctx, &table)
+    });
+    commit(cluster, planned, "keeping the mounts").await;
+}
+
+async fn commit(cluster: &Cluster, planned: Result<Option<Txn>, Error>, what: &'static str) {
+    match planned {
+        Ok(None) => {}
+        Ok(Some(txn)) => match cluster.propose(txn).await {
+            // Somebody else changed it meanwhile: the next round sees that.
+            Ok(Outcome::Applied { .. } | Outcome::Conflict { .. }) => {}
+            Err(error) => tracing::debug!(%error, what, "not committed"),
+        },
+        Err(error) => tracing::error!(%error, what, "background work failed"),
+    }
+}

@@ -1,0 +1,171 @@
+//! The one thread that makes the log durable: group commit.
+//!
+//! Writers put their batch into RocksDB unsynced and queue here. The thread takes all who wait, syncs the
+//! write-ahead log once, and tells them all; while it does, the next group gathers. Everything that must be on
+//! disk (entries, votes, truncations, purges) passes through it in order. After one failed sync it never syncs
+//! again: the kernel may have dropped the pages, and a later success would be a lie.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use openraft::storage::IOFlushed;
+use rocksdb::DB;
+use tokio::sync::oneshot;
+
+use crate::error::StorageError;
+use crate::types::TypeConfig;
+
+/// Writes that wait for a sync at most; more make the next writer wait.
+const QUEUE_WRITES_MAX: usize = 8192;
+const FSYNC_SECONDS: &str = "conclave_log_fsync_seconds";
+const ENTRIES_PER_FSYNC: &str = "conclave_log_entries_per_fsync";
+
+/// Somebody whose writes are in RocksDB but not yet on disk.
+enum Waiting {
+    Append { entries: usize, done: IOFlushed<TypeConfig> },
+    Write { done: oneshot::Sender<io::Result<()>> },
+}
+
+pub struct LogIo {
+    failure: Failure,
+    // Both options are taken only by drop: the thread ends when the queue is closed.
+    queue: Option<SyncSender<Waiting>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogIo {
+    pub fn start(db: Arc<DB>) -> Result<Self, StorageError> {
+        let (queue, waiting) = sync_channel(QUEUE_WRITES_MAX);
+        let failure = Failure::default();
+        let seen = failure.clone();
+        let thread = thread::Builder::new()
+            .name("log-io".to_owned())
+            .spawn(move || run(&db, &waiting, &seen))
+            .map_err(|source| StorageError::Io { what: "start the log thread".to_owned(), source })?;
+        Ok(Self { failure, queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Why the log stopped, if it did.
+    pub fn check(&self) -> io::Result<()> {
+        self.failure.check()
+    }
+
+    /// Notes that the log must not be written any more.
+    pub fn fail(&self, error: &dyn std::error::Error) -> io::Error {
+        self.failure.set(error)
+    }
+
+    /// Calls `done` when what was written before is on disk.
+    pub fn append(&self, entries: usize, done: IOFlushed<TypeConfig>) {
+        if let Err(Waiting::Append { done, .. }) = self.send(Waiting::Append { entries, done }) {
+            done.io_completed(Err(stopped()));
+        }
+    }
+
+    /// Returns when what was written before is on disk.
+    pub async fn sync(&self) -> io::Result<()> {
+        let (done, synced) = oneshot::channel();
+        if self.send(Waiting::Write { done }).is_err() {
+            return Err(stopped());
+        }
+        synced.await.map_err(|_| stopped())?
+    }
+
+    fn send(&self, waiting: Waiting) -> Result<(), Waiting> {
+        let queue = self.queue.as_ref().expect("the queue is taken only by drop");
+        queue.send(waiting).map_err(|refused| refused.0)
+    }
+}
+
+impl Drop for LogIo {
+    fn drop(&mut self) {
+        self.queue.take();
+        if let Some(thread) = self.thread.take() {
+            // Waits for the last sync, so that the database is free when this returns.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(db: &DB, waiting: &Receiver<Waiting>, failure: &Failure) {
+    while let Ok(first) = waiting.recv() {
+        let group: Vec<Waiting> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        let result = sync(db, &group, failure);
+        for member in group {
+            let result = result.as_ref().copied().map_err(|why| io::Error::other(why.clone()));
+            match member {
+                Waiting::Append { done, .. } => done.io_completed(result),
+                // A caller that went away needs no answer.
+                Waiting::Write { done } => drop(done.send(result)),
+            }
+        }
+    }
+}
+
+fn sync(db: &DB, group: &[Waiting], failure: &Failure) -> Result<(), String> {
+    failure.check().map_err(|error| error.to_string())?;
+    let started = Instant::now();
+    db.flush_wal(true).map_err(|error| failure.set(&error).to_string())?;
+    metrics::histogram!(FSYNC_SECONDS).record(started.elapsed().as_secs_f64());
+    let entries: usize = group
+        .iter()
+        .map(|member| match member {
+            Waiting::Append { entries, .. } => *entries,
+            Waiting::Write { .. } => 0,
+        })
+        .sum();
+    if entries > 0 {
+        metrics::histogram!(ENTRIES_PER_FSYNC).record(entries as f64);
+    }
+    Ok(())
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the log thread has ended")
+}
+
+/// The first error of the log, for good.
+#[derive(Clone, Default)]
+struct Failure(Arc<OnceLock<String>>);
+
+impl Failure {
+    fn check(&self) -> io::Result<()> {
+        self.0.get().map_or(Ok(()), |why| Err(StorageError::Stopped(why.clone()).into()))
+    }
+
+    fn set(&self, error: &dyn std::error::Error) -> io::Error {
+        let why = self.0.get_or_init(|| {
+            tracing::error!(%error, "the log cannot be written; this node stops");
+            error.to_string()
+        });
+        StorageError::Stopped(why.clone()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::type_config::TypeConfigExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn after_one_failure_nothing_is_reported_as_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = rocksdb::Cache::new_lru_cache(1 << 20);
+        let db = Arc::new(crate::rocks::open_log(directory.path(), &cache, true).unwrap());
+        let io = LogIo::start(db).unwrap();
+        io.sync().await.unwrap();
+        io.fail(&io::Error::other("no space left on device"));
+        for _ in 0..2 {
+            let error = io.sync().await.unwrap_err();
+            assert!(error.to_string().contains("no space left on device"), "{error}");
+        }
+        let (done, synced) = TypeConfig::oneshot();
+        io.append(1, IOFlushed::signal(done));
+        assert!(synced.await.unwrap().is_err());
+        assert!(io.check().is_err());
+    }
+}

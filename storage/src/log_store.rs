@@ -1,0 +1,454 @@
+//! Raft's log on RocksDB: entries by index, and beside them the vote and how far the log is purged or committed.
+//!
+//! A write is one atomic batch; it is readable at once and reported only when the log-IO thread has synced it. The
+//! vote is visible only after that, so that no reader acts on a vote that a crash could take back. An entry on disk
+//! is `[format version u8][protobuf]`, keyed by its index, big-endian.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use conclave_proto::log;
+use futures::{Stream, StreamExt as _, stream};
+use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use parking_lot::Mutex;
+use prost::Message;
+use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, WriteBatch};
+
+use crate::convert::{
+    entry_from_proto, entry_to_proto, log_id_from_proto, log_id_to_proto, vote_from_proto, vote_to_proto,
+};
+use crate::error::StorageError;
+use crate::files::DirectoryLock;
+use crate::log_io::LogIo;
+use crate::rocks;
+use crate::types::{Entry, LogId, TypeConfig, Vote};
+
+const ENTRY_FORMAT: u8 = 1;
+const VOTE_KEY: &[u8] = b"vote";
+const PURGED_KEY: &[u8] = b"purged";
+const COMMITTED_KEY: &[u8] = b"committed";
+/// Entries are read for replication and for apply in pieces of about this size, in bytes, so that a message stays
+/// below gRPC's limit of 4 MiB and a long replay needs little memory. A single larger entry comes alone.
+pub const READ_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What Raft writes its log to. There is one.
+pub struct LogStore {
+    log: Arc<Log>,
+}
+
+/// Reads the log, from any task.
+#[derive(Clone)]
+pub struct LogReader {
+    log: Arc<Log>,
+}
+
+struct Log {
+    // Before the database: its thread must have ended when the instance is closed.
+    io: LogIo,
+    db: Arc<DB>,
+    extent: Mutex<Extent>,
+    vote: Mutex<Option<Vote>>,
+    // Last: somebody else may open the directory only when the instance is closed.
+    _lock: Arc<DirectoryLock>,
+}
+
+/// What the log holds. Changed together with the database, under one lock.
+#[derive(Debug, Clone, Default)]
+struct Extent {
+    purged: Option<LogId>,
+    /// The first index that is there, if any is.
+    first: Option<u64>,
+    /// The last entry, or the purged one when there is none.
+    last: Option<LogId>,
+}
+
+impl Extent {
+    /// The part of `[start, end)` that is there.
+    fn intersect(&self, (start, end): (u64, u64)) -> (u64, u64) {
+        let (Some(first), Some(last)) = (self.first, &self.last) else { return (start, start) };
+        (start.max(first), end.min(last.index() + 1))
+    }
+}
+
+impl LogStore {
+    /// # Errors
+    /// [`StorageError::Damaged`] when what is stored contradicts itself.
+    pub(crate) fn open(db: Arc<DB>, lock: Arc<DirectoryLock>) -> Result<Self, StorageError> {
+        let extent = read_extent(&db)?;
+        let vote = read_meta::<log::Vote>(&db, VOTE_KEY)?.map(|vote| vote_from_proto(&vote));
+        let io = LogIo::start(db.clone())?;
+        let log = Log { io, db, extent: Mutex::new(extent), vote: Mutex::new(vote), _lock: lock };
+        Ok(Self { log: Arc::new(log) })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.log.vote.lock().is_none() && self.log.extent.lock().last.is_none()
+    }
+
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.log.extent.lock().purged
+    }
+
+    /// Writes a batch, unsynced; an error is the log's last word.
+    fn write(&self, batch: WriteBatch) -> io::Result<()> {
+        self.log.db.write(batch).map_err(|error| self.log.io.fail(&error))
+    }
+
+    fn append_unsynced(&self, entries: impl IntoIterator<Item = Entry>) -> io::Result<usize> {
+        self.log.io.check()?;
+        let mut extent = self.log.extent.lock();
+        let mut grown = extent.clone();
+        let mut batch = WriteBatch::default();
+        for entry in entries {
+            let index = entry.log_id.index();
+            if grown.last.as_ref().is_some_and(|last| last.index() + 1 != index) {
+                return Err(
+                    StorageError::damaged(format!("entry {index} would leave a hole in the log")).into()
+                );
+            }
+            grown.first.get_or_insert(index);
+            grown.last = Some(entry.log_id);
+            batch.put_cf(self.log.entries(), index.to_be_bytes(), encode_entry(entry));
+        }
+        let count = batch.len();
+        self.write(batch)?;
+        *extent = grown;
+        Ok(count)
+    }
+
+    fn truncate_unsynced(&self, keep: Option<LogId>) -> io::Result<()> {
+        self.log.io.check()?;
+        let mut extent = self.log.extent.lock();
+        let (Some(first), Some(last)) = (extent.first, extent.last) else { return Ok(()) };
+        let from = keep.as_ref().map_or(0, |keep| keep.index() + 1).max(first);
+        if from > last.index() {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        delete_entries(&mut batch, self.log.entries(), from, last.index());
+        self.write(batch)?;
+        if from == first {
+            *extent = Extent { purged: extent.purged, first: None, last: extent.purged };
+        } else {
+            extent.last = keep;
+        }
+        Ok(())
+    }
+
+    fn purge_unsynced(&self, upto: LogId) -> io::Result<()> {
+        self.log.io.check()?;
+        let mut extent = self.log.extent.lock();
+        if extent.purged.as_ref().is_some_and(|purged| purged.index() >= upto.index()) {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        if let Some(first) = extent.first.filter(|first| *first <= upto.index()) {
+            delete_entries(&mut batch, self.log.entries(), first, upto.index());
+        }
+        batch.put_cf(self.log.meta(), PURGED_KEY, log_id_to_proto(&upto).encode_to_vec());
+        self.write(batch)?;
+        if extent.last.as_ref().is_some_and(|last| last.index() > upto.index()) {
+            extent.first = extent.first.map(|first| first.max(upto.index() + 1));
+        } else {
+            extent.first = None;
+            extent.last = Some(upto);
+        }
+        extent.purged = Some(upto);
+        Ok(())
+    }
+}
+
+impl Log {
+    fn entries(&self) -> &ColumnFamily {
+        entries_family(&self.db)
+    }
+
+    fn meta(&self) -> &ColumnFamily {
+        meta_family(&self.db)
+    }
+
+    /// Entries of `[start, end)` that the log holds, the first in any case, further ones while they fit `bytes_max`.
+    fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        // The iterator is made under the lock, so that it sees exactly what the extent says.
+        let extent = self.extent.lock();
+        let (start, end) = extent.intersect((start, end));
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(end.to_be_bytes());
+        let mut stored = self.db.raw_iterator_cf_opt(self.entries(), options);
+        drop(extent);
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        stored.seek(start.to_be_bytes());
+        for index in start..end {
+            let Some((key, value)) = stored.item() else {
+                stored.status()?;
+                return Err(hole(index));
+            };
+            if key != index.to_be_bytes() {
+                return Err(hole(index));
+            }
+            bytes += value.len();
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(decode_entry(value)?);
+            stored.next();
+        }
+        Ok(entries)
+    }
+}
+
+fn hole(index: u64) -> StorageError {
+    StorageError::damaged(format!("entry {index} is missing from the log"))
+}
+
+fn encode_entry(entry: Entry) -> Vec<u8> {
+    let entry = entry_to_proto(entry);
+    let mut bytes = Vec::with_capacity(1 + entry.encoded_len());
+    bytes.push(ENTRY_FORMAT);
+    entry.encode_raw(&mut bytes);
+    bytes
+}
+
+fn decode_entry(bytes: &[u8]) -> Result<Entry, StorageError> {
+    let Some((&ENTRY_FORMAT, body)) = bytes.split_first() else {
+        return Err(StorageError::damaged("a log entry has an unknown format"));
+    };
+    // One copy of the whole entry; its keys and values are then slices of it.
+    let entry = log::Entry::decode(bytes::Bytes::copy_from_slice(body))
+        .map_err(|error| StorageError::damaged(format!("a log entry does not decode: {error}")))?;
+    Ok(entry_from_proto(entry)?)
+}
+
+fn delete_entries(batch: &mut WriteBatch, entries: &ColumnFamily, from: u64, last: u64) {
+    batch.delete_range_cf(entries, from.to_be_bytes(), last.saturating_add(1).to_be_bytes());
+}
+
+fn entries_family(db: &DB) -> &ColumnFamily {
+    db.cf_handle(rocks::ENTRIES).expect("the instance was opened with all of its column families")
+}
+
+fn meta_family(db: &DB) -> &ColumnFamily {
+    db.cf_handle(rocks::META).expect("the instance was opened with all of its column families")
+}
+
+fn read_meta<M: Message + Default>(db: &DB, key: &[u8]) -> Result<Option<M>, StorageError> {
+    let Some(bytes) = db.get_pinned_cf(meta_family(db), key)? else { return Ok(None) };
+    let message = M::decode(&*bytes).map_err(|error| {
+        StorageError::damaged(format!("a record beside the log does not decode: {error}"))
+    })?;
+    Ok(Some(message))
+}
+
+fn read_extent(db: &DB) -> Result<Extent, StorageError> {
+    let purged = read_meta::<log::LogId>(db, PURGED_KEY)?.map(|id| log_id_from_proto(&id));
+    let mut stored = db.raw_iterator_cf(entries_family(db));
+    stored.seek_to_first();
+    let first = stored.value().map(decode_entry).transpose()?.map(|entry| entry.log_id.index());
+    stored.seek_to_last();
+    let last = stored.value().map(decode_entry).transpose()?.map(|entry| entry.log_id);
+    stored.status()?;
+    if let (Some(first), Some(last)) = (first, &last) {
+        check_tail(stored, first, last.index())?;
+    }
+    let expected = purged.as_ref().map_or(0, |purged| purged.index() + 1);
+    if first.is_some_and(|first| first != expected) {
+        return Err(StorageError::damaged(format!("the log does not begin with entry {expected}")));
+    }
+    Ok(Extent { first, last: last.or(purged), purged })
+}
+
+/// Looks for holes in what was last written. A power loss can take the end of a write-ahead log file that was
+/// full but not yet synced, and leave the next file: nothing of that was acknowledged, but the log must not claim
+/// to reach beyond a hole. Older entries are in synced files and need not be read again.
+fn check_tail(mut stored: DBRawIterator<'_>, first: u64, last: u64) -> Result<(), StorageError> {
+    let mut bytes_left = 2 * rocks::WAL_BYTES_MAX;
+    for index in (first..=last).rev() {
+        let Some((key, value)) = stored.item() else {
+            stored.status()?;
+            return Err(hole(index));
+        };
+        if key != index.to_be_bytes() {
+            return Err(hole(index));
+        }
+        bytes_left = bytes_left.saturating_sub(value.len() as u64);
+        if bytes_left == 0 {
+            break;
+        }
+        stored.prev();
+    }
+    Ok(stored.status()?)
+}
+
+/// `[start, end)` of any range of indexes.
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(last) => last.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+impl RaftLogReader<TypeConfig> for LogReader {
+    async fn try_get_log_entries<R>(&mut self, range: R) -> Result<Vec<Entry>, io::Error>
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = bounds(&range);
+        Ok(self.log.read(start, end, usize::MAX)?)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        Ok(self.log.read(start, end, READ_BYTES_MAX)?)
+    }
+
+    async fn entries_stream<R>(&mut self, range: R) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let log = self.log.clone();
+        // What the log holds now must come, or an error: a stream that just ended early would make Raft believe
+        // that it has applied everything.
+        let (mut next, end) = log.extent.lock().intersect(bounds(&range));
+        let pieces = stream::iter(std::iter::from_fn(move || {
+            if next >= end {
+                return None;
+            }
+            let piece = log.read(next, end, READ_BYTES_MAX).and_then(|entries| match entries.first() {
+                Some(first) if first.log_id.index() == next => Ok(entries),
+                _ => Err(hole(next)),
+            });
+            next = piece.as_ref().map_or(end, |entries| next + entries.len() as u64);
+            Some(piece)
+        }));
+        pieces.flat_map(|piece| {
+            let (entries, error) = match piece {
+                Ok(entries) => (entries, None),
+                Err(error) => (Vec::new(), Some(Err(error.into()))),
+            };
+            stream::iter(entries.into_iter().map(Ok).chain(error))
+        })
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(*self.log.vote.lock())
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogReader;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let Extent { purged, last, .. } = self.log.extent.lock().clone();
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last })
+    }
+
+    async fn get_log_reader(&mut self) -> LogReader {
+        LogReader { log: self.log.clone() }
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.log.io.check()?;
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
+        self.write(batch)?;
+        self.log.io.sync().await?;
+        *self.log.vote.lock() = Some(*vote);
+        Ok(())
+    }
+
+    /// Not synced: it only spares a restarted node from serving a state older than before, and the next append's
+    /// sync covers it.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        self.log.io.check()?;
+        let mut batch = WriteBatch::default();
+        match &committed {
+            Some(id) => batch.put_cf(self.log.meta(), COMMITTED_KEY, log_id_to_proto(id).encode_to_vec()),
+            None => batch.delete_cf(self.log.meta(), COMMITTED_KEY),
+        }
+        self.write(batch)
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(read_meta::<log::LogId>(&self.log.db, COMMITTED_KEY)?.map(|id| log_id_from_proto(&id)))
+    }
+
+    async fn append<I>(&mut self, entries: I, done: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let count = self.append_unsynced(entries)?;
+        self.log.io.append(count, done);
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        self.truncate_unsynced(last_log_id)?;
+        self.log.io.sync().await
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        self.purge_unsynced(log_id)?;
+        self.log.io.sync().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::RaftLeaderId as _;
+    use rocksdb::Cache;
+
+    use super::*;
+    use crate::types::{EntryPayload, LeaderId};
+
+    fn open_with(indexes: &[u64], purged: Option<u64>) -> Result<LogStore, StorageError> {
+        let directory = tempfile::tempdir().unwrap();
+        let db = rocks::open_log(directory.path(), &Cache::new_lru_cache(1 << 20), true)?;
+        let id = |index| LogId::new(LeaderId::new(1, 1), index);
+        for index in indexes {
+            let entry = Entry { log_id: id(*index), payload: EntryPayload::Blank };
+            db.put_cf(entries_family(&db), index.to_be_bytes(), encode_entry(entry))?;
+        }
+        if let Some(purged) = purged {
+            db.put_cf(meta_family(&db), PURGED_KEY, log_id_to_proto(&id(purged)).encode_to_vec())?;
+        }
+        LogStore::open(Arc::new(db), Arc::new(DirectoryLock::take(directory.path())?))
+    }
+
+    #[test]
+    fn a_log_with_a_hole_is_refused() {
+        assert!(open_with(&[], None).is_ok());
+        assert!(open_with(&[0, 1, 2], None).is_ok());
+        assert!(open_with(&[4, 5], Some(3)).is_ok());
+        for (indexes, purged) in
+            [(&[0, 1, 3][..], None), (&[1, 2], None), (&[5, 6], Some(3)), (&[3], Some(3))]
+        {
+            assert!(matches!(open_with(indexes, purged), Err(StorageError::Damaged(_))), "{indexes:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_an_unknown_format_is_refused() {
+        let entry = Entry { log_id: LogId::new(LeaderId::new(1, 2), 3), payload: EntryPayload::Blank };
+        let mut bytes = encode_entry(entry.clone());
+        // The version byte, then protobuf: this is what is on disks.
+        assert_eq!(bytes, [1, 10, 6, 8, 1, 16, 2, 24, 3, 16, 1]);
+        assert!(decode_entry(&bytes).unwrap() == entry);
+        bytes[0] = 2;
+        assert!(matches!(decode_entry(&bytes), Err(StorageError::Damaged(_))));
+        assert!(matches!(decode_entry(&[]), Err(StorageError::Damaged(_))));
+    }
+}

@@ -1,0 +1,312 @@
+//! Reading the state, for everybody but Raft: consistent views, how far it is applied, and its health.
+//!
+//! A view is one RocksDB snapshot: everything that one decision reads comes from the state after one entry. Views
+//! are short: while one lives, what it can see is kept on disk. Reads block on the disk.
+
+use std::sync::Arc;
+
+use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, Snapshot};
+use tokio::sync::watch;
+
+use crate::error::StorageError;
+use crate::expiry::parse_index_key;
+use crate::hash::{HASH_BYTES, StateHash};
+use crate::record::StoredRecord;
+use crate::rocks;
+use crate::state::{HASH_KEY_PREFIX, Progress, SharedState, StateDb};
+use crate::types::StoredMembership;
+
+/// Reads the replicated state. Cheap to clone.
+#[derive(Clone)]
+pub struct StateReader {
+    shared: Arc<SharedState>,
+}
+
+/// A hash of the state after the entry at `index`; equal on all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateHashAt {
+    pub index: u64,
+    pub hash: [u8; HASH_BYTES],
+}
+
+/// What a scrub counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrubbed {
+    pub applied_index: u64,
+    pub records: u64,
+    pub expiring: u64,
+}
+
+impl StateReader {
+    pub(crate) fn new(shared: Arc<SharedState>) -> Self {
+        Self { shared }
+    }
+
+    /// Runs `read` on one consistent view. The view is of the newest state that was applied when this was called.
+    ///
+    /// # Errors
+    /// When the state cannot be read; otherwise whatever `read` returns.
+    pub fn view<T>(&self, read: impl FnOnce(&StateView<'_>) -> T) -> Result<T, StorageError> {
+        let state = self.shared.state();
+        let view = StateView::new(&state)?;
+        Ok(read(&view))
+    }
+
+    /// The index up to which entries are applied. As cheap as reading a number.
+    pub fn applied_index(&self) -> u64 {
+        self.shared.applied_index()
+    }
+
+    /// Follows the applied index: wait on it until it has reached what a read needs, then take a view.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.shared.applied()
+    }
+
+    /// The membership as applied, with the log id that set it.
+    pub fn membership(&self) -> Arc<StoredMembership> {
+        self.shared.membership()
+    }
+
+    /// The state's hash now.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn state_hash(&self) -> Result<StateHashAt, StorageError> {
+        self.view(|view| view.state_hash())
+    }
+
+    /// The state's hash at round indexes ([`crate::STATE_HASH_INTERVAL_ENTRIES`]), oldest first, so that two
+    /// nodes that are not equally far can compare at an index both have passed.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn state_hashes(&self) -> Result<Vec<StateHashAt>, StorageError> {
+        self.view(|view| view.state_hashes())?
+    }
+
+    /// Reads every record, recomputes the hash, and checks the expiry index against the records. Takes long; run it
+    /// on a blocking thread.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when anything does not match.
+    pub fn scrub(&self) -> Result<Scrubbed, StorageError> {
+        self.view(|view| view.scrub())?
+    }
+
+    /// Figures of RocksDB for metrics: names with their units, and values.
+    pub fn rocksdb_properties(&self) -> Vec<(&'static str, u64)> {
+        let state = self.shared.state();
+        let state_families = [state.records(), state.expiry(), state.meta()];
+        let log = &*self.shared.log;
+        let log_families: Vec<&ColumnFamily> =
+            [rocks::ENTRIES, rocks::META].into_iter().filter_map(|name| log.cf_handle(name)).collect();
+        let mut values =
+            vec![("state_records_estimated", sum(state.db(), &state_families[..1], ESTIMATE_KEYS))];
+        for (property, state_name, log_name) in PROPERTIES {
+            values.push((state_name, sum(state.db(), &state_families, property)));
+            values.push((log_name, sum(log, &log_families, property)));
+        }
+        // One cache serves all families, so it is asked once.
+        values
+            .push(("block_cache_bytes", sum(state.db(), &state_families[..1], "rocksdb.block-cache-usage")));
+        values
+    }
+}
+
+const ESTIMATE_KEYS: &str = "rocksdb.estimate-num-keys";
+/// RocksDB's name, and ours for the two instances.
+const PROPERTIES: [(&str, &str, &str); 6] = [
+    ("rocksdb.live-sst-files-size", "state_files_bytes", "log_files_bytes"),
+    ("rocksdb.size-all-mem-tables", "state_memtables_bytes", "log_memtables_bytes"),
+    ("rocksdb.estimate-table-readers-mem", "state_table_readers_bytes", "log_table_readers_bytes"),
+    (
+        "rocksdb.estimate-pending-compaction-bytes",
+        "state_compaction_pending_bytes",
+        "log_compaction_pending_bytes",
+    ),
+    ("rocksdb.is-write-stopped", "state_write_stopped", "log_write_stopped"),
+    ("rocksdb.background-errors", "state_background_errors", "log_background_errors"),
+];
+
+fn sum(db: &DB, families: &[&ColumnFamily], property: &str) -> u64 {
+    let value =
+        |family: &&ColumnFamily| db.property_int_value_cf(*family, property).ok().flatten().unwrap_or(0);
+    families.iter().map(value).sum()
+}
+
+/// The state after one entry. A record that has expired at the view's own time is not there.
+pub struct StateView<'a> {
+    state: &'a StateDb,
+    snapshot: Snapshot<'a>,
+    progress: Progress,
+}
+
+impl<'a> StateView<'a> {
+    fn new(state: &'a StateDb) -> Result<Self, StorageError> {
+        let snapshot = state.db().snapshot();
+        let progress = state.progress_at(&snapshot)?;
+        Ok(Self { state, snapshot, progress })
+    }
+
+    /// The cluster's time at this point of the log, Unix milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.progress.summary.time_ms
+    }
+
+    /// The index of the last entry that this view includes.
+    pub fn applied_index(&self) -> u64 {
+        self.progress.index()
+    }
+
+    pub fn state_hash(&self) -> StateHashAt {
+        let hash = self.progress.summary.hash.digest(self.time_ms());
+        StateHashAt { index: self.applied_index(), hash }
+    }
+
+    /// # Errors
+    /// When the disk fails or a checksum does not match.
+    pub fn get(&self, key: &[u8]) -> Result<Option<StoredRecord>, StorageError> {
+        let Some(stored) = self.snapshot.get_pinned_cf(self.state.records(), key)? else { return Ok(None) };
+        let record = StoredRecord::decode(&stored)?;
+        Ok(Some(record).filter(|record| record.is_live_at(self.time_ms())))
+    }
+
+    /// A cursor over the records in key order; use one for a whole scan.
+    pub fn cursor(&self) -> Cursor<'_> {
+        Cursor { records: self.snapshot.raw_iterator_cf(self.state.records()), time_ms: self.time_ms() }
+    }
+
+    /// The first record whose key is `from` or greater. For more than one, take a [`StateView::cursor`].
+    ///
+    /// # Errors
+    /// When the disk fails or a checksum does not match.
+    pub fn seek(&self, from: &[u8]) -> Result<Option<(Vec<u8>, StoredRecord)>, StorageError> {
+        self.cursor().seek(from)
+    }
+
+    /// Gives every record in key order to `write`, still sealed, and returns how many there were. Does not fill the
+    /// block cache.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or the first error of `write`.
+    pub fn export<E: From<StorageError>>(
+        &self,
+        mut write: impl FnMut(&[u8], &StoredRecord) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut count = 0;
+        for_each(self.scan(self.state.records()), |key, stored| {
+            let record = StoredRecord::decode(stored)?;
+            if record.is_live_at(self.time_ms()) {
+                write(key, &record)?;
+                count += 1;
+            }
+            Ok::<(), E>(())
+        })?;
+        Ok(count)
+    }
+
+    fn state_hashes(&self) -> Result<Vec<StateHashAt>, StorageError> {
+        let mut hashes = Vec::new();
+        let mut stored = self.snapshot.raw_iterator_cf(self.state.meta());
+        stored.seek(HASH_KEY_PREFIX);
+        while let Some((key, value)) = stored.item() {
+            let Some(index) = key.strip_prefix(HASH_KEY_PREFIX) else { break };
+            let (Ok(index), Ok(hash)) = (index.try_into(), value.try_into()) else {
+                return Err(StorageError::damaged("a kept state hash has the wrong length"));
+            };
+            hashes.push(StateHashAt { index: u64::from_be_bytes(index), hash });
+            stored.next();
+        }
+        stored.status()?;
+        Ok(hashes)
+    }
+
+    fn scrub(&self) -> Result<Scrubbed, StorageError> {
+        let mut hash = StateHash::default();
+        let mut scrubbed = Scrubbed { applied_index: self.applied_index(), records: 0, expiring: 0 };
+        for_each(self.scan(self.state.records()), |key, stored| {
+            hash.add(key, stored);
+            scrubbed.records += 1;
+            scrubbed.expiring += u64::from(StoredRecord::decode(stored)?.expires_at_ms != 0);
+            Ok::<(), StorageError>(())
+        })?;
+        if hash != self.progress.summary.hash {
+            return Err(StorageError::damaged("the records do not match the state's hash"));
+        }
+        let mut indexed = 0;
+        for_each(self.scan(self.state.expiry()), |index_key, _| {
+            let (expires_at_ms, key) = parse_index_key(index_key)?;
+            let stored = self.snapshot.get_pinned_cf(self.state.records(), &key)?;
+            let record = stored.map(|stored| StoredRecord::decode(&stored)).transpose()?;
+            if record.is_none_or(|record| record.expires_at_ms != expires_at_ms) {
+                return Err(StorageError::damaged(
+                    "the expiry index names a record that does not expire then",
+                ));
+            }
+            indexed += 1;
+            Ok(())
+        })?;
+        if indexed != scrubbed.expiring {
+            return Err(StorageError::damaged("the expiry index lacks records that expire"));
+        }
+        Ok(scrubbed)
+    }
+
+    fn scan(&self, family: &ColumnFamily) -> DBRawIterator<'_> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        self.snapshot.raw_iterator_cf_opt(family, options)
+    }
+}
+
+fn for_each<E: From<StorageError>>(
+    mut stored: DBRawIterator<'_>,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    stored.seek_to_first();
+    while let Some((key, value)) = stored.item() {
+        visit(key, value)?;
+        stored.next();
+    }
+    stored.status().map_err(|error| E::from(error.into()))
+}
+
+/// Moves over a view's records in key order, leaving out those that have expired.
+pub struct Cursor<'a> {
+    records: DBRawIterator<'a>,
+    time_ms: u64,
+}
+
+impl Cursor<'_> {
+    /// The first record whose key is `from` or greater.
+    ///
+    /// # Errors
+    /// When the disk fails or a checksum does not match.
+    pub fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, StoredRecord)>, StorageError> {
+        self.records.seek(from);
+        self.first_live()
+    }
+
+    /// The record after the one returned last; `None` at the end, and before the first seek.
+    ///
+    /// # Errors
+    /// When the disk fails or a checksum does not match.
+    pub fn advance(&mut self) -> Result<Option<(Vec<u8>, StoredRecord)>, StorageError> {
+        if self.records.valid() {
+            self.records.next();
+        }
+        self.first_live()
+    }
+
+    fn first_live(&mut self) -> Result<Option<(Vec<u8>, StoredRecord)>, StorageError> {
+        while let Some((key, stored)) = self.records.item() {
+            let record = StoredRecord::decode(stored)?;
+            if record.is_live_at(self.time_ms) {
+                return Ok(Some((key.to_vec(), record)));
+            }
+            self.records.next();
+        }
+        self.records.status()?;
+        Ok(None)
+    }
+}

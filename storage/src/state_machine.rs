@@ -1,0 +1,180 @@
+//! Raft's state machine on RocksDB.
+//!
+//! Entries are applied in chunks, one write batch each, not synced: after a power loss the state is older, and Raft
+//! applies the log again from there. That is sound because the log is purged only up to a snapshot that is on disk.
+//! Nobody is answered before the batch is in the database. After an error nothing is applied any more (I12).
+
+use std::io;
+use std::sync::Arc;
+
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use openraft::OptionalSend;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+
+use crate::chunk::{Chunk, ExpiryFloor};
+use crate::error::StorageError;
+use crate::install::StateFolder;
+use crate::snapshot::{Draft, SnapshotData, SnapshotStore};
+use crate::state::{Progress, SharedState, StateDb};
+use crate::types::{LogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+
+pub struct StateMachine {
+    shared: Arc<SharedState>,
+    folder: StateFolder,
+    snapshots: Arc<SnapshotStore>,
+    progress: Progress,
+    floor: ExpiryFloor,
+    /// Why nothing may be applied any more.
+    failure: Option<String>,
+}
+
+impl StateMachine {
+    pub(crate) fn new(
+        shared: Arc<SharedState>,
+        folder: StateFolder,
+        snapshots: Arc<SnapshotStore>,
+        progress: Progress,
+    ) -> Self {
+        Self { shared, folder, snapshots, progress, floor: ExpiryFloor::default(), failure: None }
+    }
+
+    /// Applies this entry and all that are ready behind it, up to a chunk, and answers their proposers.
+    fn apply_ready<S>(
+        &mut self,
+        first: EntryResponder<TypeConfig>,
+        entries: &mut S,
+        begins_stream: bool,
+    ) -> Result<(), StorageError>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin,
+    {
+        let state = self.shared.state();
+        let mut chunk = Chunk::new(&state, self.progress, self.floor, begins_stream);
+        let mut answers: Vec<(ApplyResponder<TypeConfig>, Response)> = Vec::new();
+        let mut next = Some(first);
+        while let Some((entry, responder)) = next.take() {
+            let response = chunk.apply(entry)?;
+            answers.extend(responder.map(|responder| (responder, response)));
+            if chunk.is_full() {
+                break;
+            }
+            next = entries.next().now_or_never().flatten().transpose().map_err(log_unreadable)?;
+        }
+        let applied = chunk.commit()?;
+        self.progress = applied.progress;
+        self.floor = applied.floor;
+        if let Some(membership) = applied.membership {
+            self.shared.publish_membership(membership);
+        }
+        self.shared.publish_applied(self.progress.index());
+        for (responder, response) in answers {
+            responder.send(response);
+        }
+        Ok(())
+    }
+
+    fn check_running(&self) -> Result<(), StorageError> {
+        self.failure.clone().map_or(Ok(()), |why| Err(StorageError::Stopped(why)))
+    }
+
+    fn fail(&mut self, error: StorageError) -> io::Error {
+        let why = error.to_string();
+        tracing::error!(error = %why, "the state cannot be written; this node stops");
+        self.failure = Some(why);
+        error.into()
+    }
+}
+
+fn log_unreadable(source: io::Error) -> StorageError {
+    StorageError::Io { what: "read the log to apply it".to_owned(), source }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.progress.last_applied, (*self.shared.membership()).clone()))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        self.check_running()?;
+        let mut entries = entries.fuse();
+        let mut begins_stream = true;
+        while let Some(first) = entries.next().await {
+            let done = first
+                .map_err(log_unreadable)
+                .and_then(|first| self.apply_ready(first, &mut entries, begins_stream));
+            done.map_err(|error| self.fail(error))?;
+            begins_stream = false;
+            // A long replay must not keep the other tasks of this runtime from running.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        Some(self.get_snapshot_builder().await)
+    }
+
+    /// Takes the checkpoint right here, while nothing is applied, so that it holds exactly what Raft knows of.
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let (snapshots, state) = (self.snapshots.clone(), self.shared.state());
+        let draft = blocking(move || snapshots.checkpoint(state)).await;
+        SnapshotBuilder { snapshots: self.snapshots.clone(), draft: Some(draft) }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        self.check_running()?;
+        let (folder, snapshots, meta) = (self.folder.clone(), self.snapshots.clone(), meta.clone());
+        let install = move || {
+            let state: Arc<StateDb> = folder.install(&snapshots, &meta, &snapshot)?;
+            let (progress, membership) = (state.progress()?, state.membership()?);
+            Ok((state, progress, membership))
+        };
+        let (state, progress, membership) = blocking(install).await.map_err(|error| self.fail(error))?;
+        self.progress = progress;
+        self.floor = ExpiryFloor::default();
+        self.shared.replace(state);
+        self.shared.publish_membership(membership);
+        self.shared.publish_applied(self.progress.index());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        Ok(self.snapshots.current().map(SnapshotData::into_snapshot))
+    }
+}
+
+/// Turns a checkpoint into a snapshot, beside the state machine.
+pub struct SnapshotBuilder {
+    snapshots: Arc<SnapshotStore>,
+    draft: Option<Result<Draft, StorageError>>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let draft =
+            self.draft.take().ok_or_else(|| io::Error::other("a snapshot builder builds only once"))??;
+        let snapshots = self.snapshots.clone();
+        Ok(blocking(move || snapshots.finish(draft)).await?.into_snapshot())
+    }
+}
+
+/// Runs disk work off the runtime's worker threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StorageError::Stopped(format!("the storage task did not finish: {error}")))?
+}

@@ -1,0 +1,135 @@
+//! Opening a data directory.
+//!
+//! | name | what |
+//! |---|---|
+//! | `LOCK` | held while a process has the directory open |
+//! | `FORMAT` | which version of these formats; written last when a directory is made |
+//! | `log/` | RocksDB: entries and vote, synced |
+//! | `state/` | `ACTIVE` names the folder with the current RocksDB state |
+//! | `snapshots/` | the newest snapshot |
+//! | `incoming/` | a snapshot that is being received |
+//!
+//! Other names in it are somebody else's and left alone.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::Cache;
+
+use crate::error::StorageError;
+use crate::files::{self, DirectoryLock};
+use crate::install::StateFolder;
+use crate::log_store::LogStore;
+use crate::reader::StateReader;
+use crate::rocks;
+use crate::snapshot::SnapshotStore;
+use crate::snapshot_writer::SnapshotInbox;
+use crate::state::SharedState;
+use crate::state_machine::StateMachine;
+use crate::types::LogId;
+
+/// The version of everything under the directory. Raise it with a migration, never silently.
+pub const STORAGE_FORMAT: u32 = 1;
+const FORMAT_NAME: &str = "FORMAT";
+const FORMAT_PREFIX: &str = "conclave storage ";
+const BLOCK_CACHE_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Memory for blocks that were read from disk, in bytes, shared by log and state.
+    pub block_cache_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { block_cache_bytes: BLOCK_CACHE_BYTES_DEFAULT }
+    }
+}
+
+/// Opens data directories.
+pub struct Store;
+
+/// A data directory, open. It is locked until the last of these, of their clones and of their views is dropped.
+pub struct Opened {
+    /// For Raft.
+    pub log: LogStore,
+    /// For Raft.
+    pub state_machine: StateMachine,
+    /// For everybody who reads.
+    pub reader: StateReader,
+    /// For the network: where snapshots arrive.
+    pub inbox: SnapshotInbox,
+}
+
+impl Store {
+    /// Opens the directory, or makes a new one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`], [`StorageError::Format`], [`StorageError::Damaged`], or what the disk says.
+    pub fn open(directory: &Path, options: &Options) -> Result<Opened, StorageError> {
+        files::create_directory(directory)?;
+        let lock = Arc::new(DirectoryLock::take(directory)?);
+        let is_new = !has_known_format(directory)?;
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+
+        let log_db = Arc::new(rocks::open_log(&directory.join("log"), &cache, is_new)?);
+        let log = LogStore::open(log_db.clone(), lock.clone())?;
+        let folder = StateFolder::new(directory.join("state"), cache);
+        let state = folder.open(is_new)?;
+        let (progress, membership) = (state.progress()?, state.membership()?);
+        let snapshots =
+            Arc::new(SnapshotStore::open(directory.join("snapshots"), directory.join("incoming"))?);
+
+        if is_new {
+            if !log.is_empty() || progress.last_applied.is_some() {
+                return Err(StorageError::damaged("the file FORMAT is missing, though there is data"));
+            }
+            files::write_durably(&directory.join(FORMAT_NAME), format_line().as_bytes())?;
+        }
+        check_agreement(&log, progress.last_applied.as_ref(), &snapshots)?;
+
+        let shared = Arc::new(SharedState::new(state, &progress, membership, log_db, lock));
+        Ok(Opened {
+            log,
+            state_machine: StateMachine::new(shared.clone(), folder, snapshots.clone(), progress),
+            reader: StateReader::new(shared),
+            inbox: SnapshotInbox::new(snapshots),
+        })
+    }
+}
+
+/// Log and state must fit together; a node that lost one of them must not vote with the other.
+fn check_agreement(
+    log: &LogStore,
+    applied: Option<&LogId>,
+    snapshots: &SnapshotStore,
+) -> Result<(), StorageError> {
+    if applied.is_some() && log.is_empty() {
+        return Err(StorageError::damaged("the log is empty, though entries of it were applied"));
+    }
+    let Some(purged) = log.purged() else { return Ok(()) };
+    let current = snapshots.current();
+    let snapshot = current.as_ref().and_then(|snapshot| snapshot.meta().last_log_id.as_ref());
+    if applied.max(snapshot).is_none_or(|reached| reached.index() < purged.index()) {
+        return Err(StorageError::damaged(format!(
+            "neither the state nor a snapshot reaches entry {}, up to which the log is purged",
+            purged.index()
+        )));
+    }
+    Ok(())
+}
+
+/// `false`: the directory has not been made completely yet.
+fn has_known_format(directory: &Path) -> Result<bool, StorageError> {
+    let Some(content) = files::read_if_exists(&directory.join(FORMAT_NAME))? else { return Ok(false) };
+    if content == format_line().as_bytes() {
+        return Ok(true);
+    }
+    let line = String::from_utf8_lossy(&content);
+    let found = line.trim_end().strip_prefix(FORMAT_PREFIX).unwrap_or("unknown").to_owned();
+    Err(StorageError::Format { directory: directory.to_owned(), found, expected: STORAGE_FORMAT })
+}
+
+fn format_line() -> String {
+    format!("{FORMAT_PREFIX}{STORAGE_FORMAT}\n")
+}

@@ -1,0 +1,126 @@
+//! What readers see.
+
+mod common;
+
+use common::{apply, batch, blank, export, get, members, open, put, put_until};
+use conclave_storage::{STATE_HASH_INTERVAL_ENTRIES, STATE_HASHES_KEPT, StateReader};
+
+fn cursor_keys(reader: &StateReader, from: &str) -> Vec<String> {
+    let keys = reader.view(|view| {
+        let mut cursor = view.cursor();
+        let mut keys = Vec::new();
+        let mut next = cursor.seek(from.as_bytes()).unwrap();
+        while let Some((key, _)) = next {
+            keys.push(String::from_utf8(key).unwrap());
+            next = cursor.advance().unwrap();
+        }
+        assert!(cursor.advance().unwrap().is_none(), "the end stays the end");
+        keys
+    });
+    keys.unwrap()
+}
+
+#[tokio::test]
+async fn a_record_disappears_from_all_reads_when_the_clusters_time_reaches_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut opened = open(directory.path());
+    let fill = vec![put("a", "1"), put_until("b", "2", 100), put("c", "3"), put_until("d", "4", 101)];
+    apply(&mut opened.state_machine, vec![blank(0), batch(1, 99, fill)]).await;
+    let reader = opened.reader.clone();
+    assert_eq!(cursor_keys(&reader, ""), ["a", "b", "c", "d"]);
+    assert_eq!(get(&reader, "b").unwrap().expires_at_ms, 100);
+    apply(&mut opened.state_machine, vec![batch(2, 100, Vec::new())]).await;
+    assert_eq!(cursor_keys(&reader, ""), ["a", "c", "d"]);
+    assert_eq!(cursor_keys(&reader, "b"), ["c", "d"]);
+    assert!(get(&reader, "b").is_none());
+    assert_eq!(export(&reader).len(), 3);
+    let scrubbed = reader.scrub().unwrap();
+    assert_eq!((scrubbed.records, scrubbed.expiring, scrubbed.applied_index), (3, 1, 2));
+}
+
+#[tokio::test]
+async fn a_view_stays_as_it_is_while_entries_are_applied() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut opened = open(directory.path());
+    apply(&mut opened.state_machine, vec![blank(0), batch(1, 5, vec![put("a", "old")])]).await;
+    let reader = opened.reader.clone();
+    let (entered, wait_entered) = std::sync::mpsc::sync_channel(1);
+    let (applied, wait_applied) = std::sync::mpsc::sync_channel(1);
+    let viewer = std::thread::spawn(move || {
+        reader.view(|view| {
+            entered.send(()).unwrap();
+            wait_applied.recv().unwrap();
+            assert_eq!(view.get(b"a").unwrap().unwrap().sealed, b"old");
+            assert!(view.seek(b"b").unwrap().is_none());
+            assert_eq!((view.applied_index(), view.time_ms()), (1, 5));
+        })
+    });
+    wait_entered.recv().unwrap();
+    apply(&mut opened.state_machine, vec![batch(2, 6, vec![put("a", "new"), put("b", "x")])]).await;
+    applied.send(()).unwrap();
+    viewer.join().unwrap().unwrap();
+    assert_eq!(get(&opened.reader, "a").unwrap().sealed, b"new");
+    assert_eq!(get(&opened.reader, "a").unwrap().revision, 2);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_an_index_find_it_in_their_view() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut opened = open(directory.path());
+    let reader = opened.reader.clone();
+    let waiter = tokio::spawn(async move {
+        let mut applied = reader.applied();
+        applied.wait_for(|index| *index >= 2).await.unwrap();
+        assert!(reader.applied_index() >= 2);
+        get(&reader, "b").is_some()
+    });
+    apply(&mut opened.state_machine, vec![blank(0), batch(1, 1, vec![put("a", "1")])]).await;
+    apply(&mut opened.state_machine, vec![batch(2, 1, vec![put("b", "1")])]).await;
+    assert!(waiter.await.unwrap());
+}
+
+#[tokio::test]
+async fn nodes_that_are_not_equally_far_can_compare_hashes_at_a_common_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ahead = open(&directory.path().join("a"));
+    let mut behind = open(&directory.path().join("b"));
+    let mut wrong = open(&directory.path().join("c"));
+    let last = STATE_HASH_INTERVAL_ENTRIES * (STATE_HASHES_KEPT + 2) + 5;
+    let entry = |index: u64| match index {
+        0 => members(0, &[1]),
+        _ => batch(index, index, vec![put(format!("k{}", index % 50), index.to_string())]),
+    };
+    let behind_at = last - STATE_HASH_INTERVAL_ENTRIES;
+    apply(&mut ahead.state_machine, (0..=last).map(entry).collect()).await;
+    apply(&mut behind.state_machine, (0..=behind_at).map(entry).collect()).await;
+    let different = |index| if index == behind_at - 20 { blank(index) } else { entry(index) };
+    apply(&mut wrong.state_machine, (0..=behind_at).map(different).collect()).await;
+
+    let hashes = ahead.reader.state_hashes().unwrap();
+    assert_eq!(hashes.len() as u64, STATE_HASHES_KEPT, "old ones are dropped");
+    assert!(hashes.iter().all(|at| at.index % STATE_HASH_INTERVAL_ENTRIES == 0));
+    let newest_common = *behind.reader.state_hashes().unwrap().last().unwrap();
+    assert!(hashes.contains(&newest_common));
+    assert!(!hashes.contains(wrong.reader.state_hashes().unwrap().last().unwrap()));
+    assert_ne!(behind.reader.state_hash().unwrap().hash, wrong.reader.state_hash().unwrap().hash);
+}
+
+#[tokio::test]
+async fn rocksdb_figures_have_names_of_their_own_and_move() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut opened = open(directory.path());
+    let value = |name: &str| {
+        let properties = opened.reader.rocksdb_properties();
+        let names: std::collections::BTreeSet<_> = properties.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), properties.len());
+        properties.iter().find(|(found, _)| *found == name).unwrap().1
+    };
+    assert_eq!(value("state_records_estimated"), 0);
+    let txns = (0..100).map(|number| put(format!("k{number}"), vec![1; 1000])).collect();
+    apply(&mut opened.state_machine, vec![blank(0), batch(1, 1, txns)]).await;
+    let value =
+        |name: &str| opened.reader.rocksdb_properties().iter().find(|(found, _)| *found == name).unwrap().1;
+    assert_eq!(value("state_records_estimated"), 100);
+    assert!(value("state_memtables_bytes") > 100_000);
+    assert_eq!(value("state_background_errors"), 0);
+}
