@@ -1,0 +1,87 @@
+//! The `conclave` program's commands, all but the server itself.
+//!
+//! A command asks a cluster through `conclave-client` and makes a [`Report`](output::Report), which is printed as a
+//! table or as JSON in one place. Commands are spelled as Vault spells them. Exit codes: 0 done, 1 the server said no,
+//! 2 a usage error or no answer.
+//!
+//! What this crate must never do: decide anything that the server decides, or print a secret that was not asked for; a
+//! token or a secret never stands in an error's sentence.
+
+mod arguments;
+mod command;
+mod dev;
+mod failure;
+mod input;
+mod output;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+use output::Report;
+use session::Session;
+
+/// Runs the program. `args` begins with the program's name. `conclave server ...` is handed to `server` with the
+/// arguments behind the word `server`, unparsed, and without the program's name.
+pub fn run(args: impl IntoIterator<Item = OsString>, server: fn(Vec<OsString>) -> ExitCode) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Before clap sees them: the server's flags are the server's business.
+    if args.get(1).is_some_and(|word| word == "server") {
+        return server(args.into_iter().skip(2).collect());
+    }
+    let arguments = match Arguments::try_parse_from(arguments::with_two_dashes(args)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to tell the user if even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::CODE_USAGE));
+        }
+    };
+    let Arguments { global, command } = arguments;
+    if let Command::Server { args } = command {
+        return server(args);
+    }
+    let outcome = Session::new(global).and_then(|session| {
+        let report = evaluate(command, &session)?;
+        print(&report, &session)?;
+        Ok(report.code())
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn evaluate(command: Command, session: &Session) -> Result<Report, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local(format!("cannot start: {error}")))?;
+    runtime.block_on(command::run(command, session))
+}
+
+fn print(report: &Report, session: &Session) -> Result<(), Failure> {
+    let text = report.render(session.format, session.field.as_deref())?;
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    for warning in report.warnings() {
+        eprintln!("Warning: {warning}");
+    }
+    match written {
+        // The reader of a pipe has seen enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::local(format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

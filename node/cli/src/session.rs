@@ -1,0 +1,104 @@
+//! What all commands share: how to reach the cluster and how to print.
+
+use std::time::Duration;
+
+use conclave_client::{Builder, Client, Environment, Staleness};
+
+use crate::arguments::Global;
+use crate::failure::Failure;
+use crate::output::Format;
+
+/// Variables that choose the output, the strongest first.
+const FORMAT_VARIABLES: [&str; 3] = ["CONCLAVE_FORMAT", "VAULT_FORMAT", "BAO_FORMAT"];
+
+pub struct Session {
+    pub format: Format,
+    pub field: Option<String>,
+    global: Global,
+}
+
+impl Session {
+    pub fn new(mut global: Global) -> Result<Self, Failure> {
+        let format = match global.format {
+            Some(format) => format,
+            None => format_from(|name| std::env::var(name).ok())?,
+        };
+        let field = global.field.take();
+        Ok(Self { format, field, global })
+    }
+
+    /// A client from the flags, and from the environment for what no flag says.
+    pub fn client(&self) -> Result<Client, Failure> {
+        Ok(self.builder()?.environment(Environment::read()?).build()?)
+    }
+
+    fn builder(&self) -> Result<Builder, Failure> {
+        let mut builder =
+            Client::builder().addresses(&self.global.address).skip_verify(self.global.tls_skip_verify);
+        if let Some(path) = &self.global.ca_cert {
+            builder = builder.ca_cert(path);
+        }
+        if let Some(seconds) = self.global.timeout {
+            builder = builder.timeout(Duration::from_secs(seconds));
+        }
+        if let Some(age) = &self.global.stale {
+            builder = builder.stale(staleness(age)?);
+        }
+        Ok(builder)
+    }
+}
+
+fn format_from(variable: impl Fn(&str) -> Option<String>) -> Result<Format, Failure> {
+    let found = FORMAT_VARIABLES.iter().find_map(|name| {
+        let value = variable(name).filter(|value| !value.is_empty())?;
+        Some((name, value))
+    });
+    match found {
+        None => Ok(Format::Table),
+        Some((name, value)) => <Format as clap::ValueEnum>::from_str(&value, true)
+            .map_err(|_| Failure::usage(format!("{name} must be \"table\" or \"json\""))),
+    }
+}
+
+/// `any`, or a number of `ms`, `s`, `m` or `h`.
+fn staleness(text: &str) -> Result<Staleness, Failure> {
+    let fault = || Failure::usage("--stale takes \"any\" or an age such as 500ms, 30s or 5m");
+    if text == "any" {
+        return Ok(Staleness::Unbounded);
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let count: u64 = digits.parse().map_err(|_| fault())?;
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(fault()),
+    };
+    count.checked_mul(unit_ms).map(|ms| Staleness::AtMost(Duration::from_millis(ms))).ok_or_else(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_comes_from_the_environment_when_no_flag_says_it() {
+        let format = |name: &'static str, value: &'static str| {
+            format_from(move |asked| (asked == name).then(|| value.to_owned())).map_err(|failure| failure.to_string())
+        };
+        assert_eq!(format("VAULT_FORMAT", "json"), Ok(Format::Json));
+        assert_eq!(format("CONCLAVE_FORMAT", ""), Ok(Format::Table));
+        assert!(format("BAO_FORMAT", "yaml").unwrap_err().contains("BAO_FORMAT"));
+    }
+
+    #[test]
+    fn an_age_has_a_unit() {
+        assert_eq!(staleness("any").ok(), Some(Staleness::Unbounded));
+        assert_eq!(staleness("30s").ok(), Some(Staleness::AtMost(Duration::from_secs(30))));
+        assert_eq!(staleness("500ms").ok(), Some(Staleness::AtMost(Duration::from_millis(500))));
+        for bad in ["30", "s", "", "-1s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+            assert_eq!(staleness(bad).err().map(|failure| failure.code()), Some(2), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Whole commands against a real HTTP server that answers from a script: what is asked, what is printed, how it exits.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, with_two_dashes};
+use crate::session::Session;
+
+/// What the server expects next, as `METHOD path body`, and its answer.
+type Step = (&'static str, u16, &'static str);
+
+/// How a command ended: its exit code, and what it printed, or why it failed.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    code: u8,
+    text: String,
+}
+
+/// Runs `conclave LINE` against a server that goes through `script`, which must be used up.
+fn run(line: &str, script: &[Step]) -> Ended {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let server = serve(listener, script.to_vec());
+    let ended = run_at(&address, line);
+    // An empty request tells the server that the command has ended.
+    drop(TcpStream::connect(address.trim_start_matches("http://")).unwrap());
+    assert_eq!(server.join().unwrap(), Vec::<String>::new(), "steps that were not asked for: {line}");
+    ended
+}
+
+fn run_at(address: &str, line: &str) -> Ended {
+    let words = ["conclave", "--address", address].into_iter().chain(line.split_whitespace());
+    let arguments = Arguments::try_parse_from(with_two_dashes(words.map(Into::into).collect())).unwrap();
+    let format = arguments.global.format.is_none().then_some(crate::output::Format::Table);
+    let mut session = Session::new(arguments.global).unwrap();
+    // Not what the environment of the tests says.
+    session.format = format.unwrap_or(session.format);
+    let printed = crate::evaluate(arguments.command, &session)
+        .and_then(|report| Ok((report.code(), report.render(session.format, session.field.as_deref())?)));
+    match printed {
+        Ok((code, text)) => Ended { code, text },
+        Err(failure) => Ended { code: failure.code(), text: failure.to_string() },
+    }
+}
+
+/// Answers until a connection brings nothing, and returns the steps that are left.
+fn serve(listener: TcpListener, script: Vec<Step>) -> JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let mut script = VecDeque::from(script);
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let Some(asked) = read_request(&mut stream) else { break };
+            let (status, body) = match script.pop_front() {
+                Some((expected, status, body)) if expected == asked => (status, body.to_owned()),
+                other => {
+                    let expected = other.map_or("nothing", |step| step.0);
+                    (400, serde_json::json!({"errors": [format!("expected {expected}, got {asked}")]}).to_string())
+                }
+            };
+            let length = if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+            write!(stream, "HTTP/1.1 {status} X\r\nconnection: close\r\n{length}\r\n{body}").unwrap();
+        }
+        script.into_iter().map(|step| step.0.to_owned()).collect()
+    })
+}
+
+fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        let header = header.trim_end().to_lowercase();
+        if let Some(text) = header.strip_prefix("content-length: ") {
+            length = text.parse().ok()?;
+        }
+        if header.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let mut words = line.split(' ');
+    let (method, path) = (words.next()?, words.next()?.trim_start_matches("/v1/"));
+    Some(format!("{method} {path} {}", String::from_utf8(body).ok()?).trim_end().to_owned())
+}
+
+const MOUNT_OF_A: Step = ("GET sys/internal/ui/mounts/secret/a", 200, MOUNT);
+const MOUNT: &str = r#"{"request_id":"r","data":{"path":"secret/","type":"kv","options":{"version":"2"}}}"#;
+const WRITTEN: &str = r#"{"request_id":"r","lease_id":"","lease_duration":0,"renewable":false,"warnings":null,
+    "data":{"created_time":"t","custom_metadata":null,"deletion_time":"","destroyed":false,"version":2}}"#;
+const SECRET: &str = r#"{"request_id":"r","lease_id":"","lease_duration":0,"renewable":false,"warnings":null,
+    "data":{"data":{"b":"c","n":1.50},"metadata":{"created_time":"t","custom_metadata":null,"deletion_time":"",
+    "destroyed":false,"version":1}}}"#;
+const DELETED: &str = r#"{"request_id":"r","data":{"data":null,"metadata":{"created_time":"t","custom_metadata":null,
+    "deletion_time":"d","destroyed":false,"version":1}}}"#;
+const NOTHING: &str = r#"{"errors":[]}"#;
+
+#[test]
+fn a_secret_is_shown_with_its_metadata() {
+    let ended = run("kv get secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 200, SECRET)]);
+    let expect = "\
+== Secret Path ==
+secret/data/a
+
+======= Metadata =======
+Key                Value
+---                -----
+created_time       t
+custom_metadata    <nil>
+deletion_time      n/a
+destroyed          false
+version            1
+
+== Data ==
+Key    Value
+---    -----
+b      c
+n      1.50
+";
+    assert_eq!(ended, Ended { code: 0, text: expect.to_owned() });
+}
+
+#[test]
+fn a_field_of_a_secret_is_printed_alone() {
+    let script = [MOUNT_OF_A, ("GET secret/data/a?version=1", 200, SECRET)];
+    let get = |line: &str| run(line, &script);
+    assert_eq!(get("kv get -field=n -version=1 secret/a"), Ended { code: 0, text: "1.50".to_owned() });
+    assert_eq!(get("kv get -field=data -version=1 secret/a"), Ended { code: 0, text: "map[b:c n:1.50]".to_owned() });
+    assert_eq!(get("kv get -field=version -version=1 secret/a").code, 1);
+}
+
+#[test]
+fn a_secret_as_json_is_the_servers_answer() {
+    let ended = run("kv get -format=json secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 200, SECRET)]);
+    let printed: serde_json::Value = serde_json::from_str(&ended.text).unwrap();
+    assert_eq!(printed, serde_json::from_str::<serde_json::Value>(SECRET).unwrap());
+    assert!(ended.text.contains("\"n\": 1.50"));
+}
+
+#[test]
+fn a_missing_secret_is_a_no_and_a_deleted_one_still_has_metadata() {
+    let missing = run("kv get secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 404, NOTHING)]);
+    assert_eq!(missing, Ended { code: 1, text: "No value found at secret/data/a".to_owned() });
+    let deleted = run("kv get secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 404, DELETED)]);
+    assert_eq!(deleted.code, 0);
+    assert!(deleted.text.contains("deletion_time      d") && !deleted.text.contains("Data =="), "{}", deleted.text);
+    let field = run("kv get -field=b secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 404, DELETED)]);
+    assert_eq!(field.code, 1);
+}
+
+#[test]
+fn the_server_says_no_in_its_own_words() {
+    let denied = ("GET sys/internal/ui/mounts/secret/a", 403, r#"{"errors":["permission denied"]}"#);
+    let ended = run("kv get secret/a", &[denied]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.text.starts_with("Error: permission denied (status 403 from http://127.0.0.1:"), "{}", ended.text);
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_exit_code_2() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let ended = run_at(&address, "--timeout 1 status");
+    assert_eq!(ended.code, 2);
+    assert!(ended.text.contains("no node could be reached"), "{}", ended.text);
+}
+
+#[test]
+fn data_is_written_with_and_without_check_and_set() {
+    let put = |line: &str, asked: &'static str| run(line, &[MOUNT_OF_A, (asked, 200, WRITTEN)]);
+    let ended = put("kv put secret/a b=c", r#"PUT secret/data/a {"data":{"b":"c"},"options":{}}"#);
+    let expect = "\
+== Secret Path ==
+secret/data/a
+
+======= Metadata =======
+Key                Value
+---                -----
+created_time       t
+custom_metadata    <nil>
+deletion_time      n/a
+destroyed          false
+version            2
+";
+    assert_eq!(ended, Ended { code: 0, text: expect.to_owned() });
+    let asked = r#"PUT secret/data/a {"data":{"b":"c"},"options":{"cas":0}}"#;
+    assert_eq!(put("kv put -field=version -cas=0 secret/a b=c", asked).text, "2");
+}
+
+#[test]
+fn with_mount_the_path_is_only_the_key() {
+    let mount = ("GET sys/internal/ui/mounts/secret", 200, MOUNT);
+    let ended = run("kv get -mount=secret -field=b /a/", &[mount, ("GET secret/data/a", 200, SECRET)]);
+    assert_eq!(ended.text, "c");
+    let listed = ("GET secret/metadata?list=true", 200, r#"{"request_id":"r","data":{"keys":["a","b/"]}}"#);
+    assert_eq!(run("kv list -mount=secret", &[mount, listed]).text, "Keys\n----\na\nb/\n");
+    assert_eq!(run("kv list -format=json secret/", &[mount, listed]).text, "[\n  \"a\",\n  \"b/\"\n]\n");
+    assert_eq!(run("kv get secret", &[mount]).code, 2);
+}
+
+#[test]
+fn a_mount_without_versions_is_used_as_it_is() {
+    let mount = ("GET sys/internal/ui/mounts/kv1/a", 200, r#"{"request_id":"r","data":{"path":"kv1/","options":null}}"#);
+    let ended = run("kv put kv1/a b=c", &[mount, (r#"PUT kv1/a {"b":"c"}"#, 204, "")]);
+    assert_eq!(ended.text, "Success! Data written to: kv1/a\n");
+    let secret = ("GET kv1/a", 200, r#"{"request_id":"r","data":{"b":"c"}}"#);
+    assert_eq!(run("kv get kv1/a", &[mount, secret]).text, "== Data ==\nKey    Value\n---    -----\nb      c\n");
+    for line in ["kv undelete -versions=1 kv1/a", "kv metadata get kv1/a", "kv patch kv1/a b=c", "kv put -cas=1 kv1/a b=c"] {
+        assert_eq!(run(line, &[mount]).code, 2, "{line}");
+    }
+}
+
+#[test]
+fn versions_are_deleted_brought_back_and_destroyed() {
+    let done = |line: &str, asked: &'static str| run(line, &[MOUNT_OF_A, (asked, 204, "")]).code;
+    assert_eq!(done("kv delete secret/a", "DELETE secret/data/a"), 0);
+    assert_eq!(done("kv delete -versions=1,2 secret/a", r#"POST secret/delete/a {"versions":["1","2"]}"#), 0);
+    assert_eq!(done("kv undelete -versions=1 secret/a", r#"PUT secret/undelete/a {"versions":["1"]}"#), 0);
+    assert_eq!(done("kv destroy -versions=1 secret/a", r#"PUT secret/destroy/a {"versions":["1"]}"#), 0);
+    assert_eq!(done("kv metadata delete secret/a", "DELETE secret/metadata/a"), 0);
+}
+
+#[test]
+fn a_patch_falls_back_to_reading_and_writing_where_patching_is_not_allowed() {
+    let patch = r#"PATCH secret/data/a {"data":{"n":null,"x":"y"},"options":{}}"#;
+    let line = "kv patch -remove-data=n secret/a x=y";
+    assert_eq!(run(line, &[MOUNT_OF_A, (patch, 200, WRITTEN)]).code, 0);
+    let put = r#"PUT secret/data/a {"data":{"b":"c","x":"y"},"options":{"cas":1}}"#;
+    let script =
+        [MOUNT_OF_A, (patch, 405, NOTHING), ("GET secret/data/a", 200, SECRET), (put, 200, WRITTEN)];
+    assert_eq!(run(line, &script).code, 0);
+    let only = run("kv patch -method=patch -remove-data=n secret/a x=y", &[MOUNT_OF_A, (patch, 403, NOTHING)]);
+    assert_eq!(only.code, 1);
+    assert_eq!(run("kv patch secret/a x=y", &[MOUNT_OF_A, (
+        r#"PATCH secret/data/a {"data":{"x":"y"},"options":{}}"#, 404, NOTHING,
+    )]).text, "No value found at secret/data/a");
+}
+
+#[test]
+fn a_rollback_writes_the_old_data_under_check_and_set() {
+    let newest = r#"{"request_id":"r","data":{"data":null,"metadata":{"version":5}}}"#;
+    let put = r#"PUT secret/data/a {"data":{"b":"c","n":1.50},"options":{"cas":5}}"#;
+    let script = [
+        MOUNT_OF_A,
+        // Deleted, and still the newest.
+        ("GET secret/data/a", 404, newest),
+        ("GET secret/data/a?version=1", 200, SECRET),
+        (put, 200, WRITTEN),
+    ];
+    assert_eq!(run("kv rollback -version=1 -field=version secret/a", &script).text, "2");
+    let script = [MOUNT_OF_A, ("GET secret/data/a", 200, SECRET), ("GET secret/data/a?version=3", 404, DELETED)];
+    let ended = run("kv rollback -version=3 secret/a", &script);
+    assert!(ended.code == 1 && ended.text.contains("undelete it first"), "{}", ended.text);
+}
+
+#[test]
+fn metadata_is_patched_with_null_for_what_goes() {
+    let asked = r#"PATCH secret/metadata/a {"custom_metadata":{"gone":null,"o":"p"},"max_versions":3}"#;
+    let line = "kv metadata patch -custom-metadata=o=p -remove-custom-metadata=gone -max-versions=3 secret/a";
+    assert_eq!(run(line, &[MOUNT_OF_A, (asked, 204, "")]).code, 0);
+}
+
+#[test]
+fn a_mount_is_moved_to_the_end() {
+    let script = [
+        (r#"POST sys/remount {"from":"kv1","to":"kv2"}"#, 200, r#"{"request_id":"r","data":{"migration_id":"m"}}"#),
+        ("GET sys/remount/status/m", 200, r#"{"request_id":"r","data":{"migration_info":{"status":"success"}}}"#),
+    ];
+    assert_eq!(run("secrets move kv1/ kv2/", &script).text, "Success! Moved the secrets engine kv1/ to kv2/\n");
+    let enable = (r#"POST sys/mounts/secret {"options":{"version":"2"},"type":"kv"}"#, 204, "");
+    assert_eq!(
+        run("secrets enable -path=secret -version=2 kv", &[enable]).text,
+        "Success! Enabled the kv secrets engine at: secret/\n"
+    );
+}
+
+#[test]
+fn a_sealed_node_is_shown_and_told_by_the_exit_code() {
+    let seal = |sealed: &'static str| ("GET sys/seal-status", 200, sealed);
+    let leader = ("GET sys/leader", 503, r#"{"errors":["Vault is sealed"]}"#);
+    let sealed = run("status", &[seal(r#"{"sealed":true,"t":2,"n":3,"progress":1}"#), leader]);
+    assert_eq!(sealed.code, 1);
+    assert!(sealed.text.contains("Unseal Progress    1/2"), "{}", sealed.text);
+    let leader = ("GET sys/leader", 200, r#"{"is_self":true,"ha_enabled":true}"#);
+    let unsealed = run("status -format=json", &[seal(r#"{"sealed":false}"#), leader]);
+    assert_eq!(unsealed.code, 0);
+    assert!(unsealed.text.contains("\"is_self\": true"), "{}", unsealed.text);
+}
+
+#[test]
+fn init_and_unseal_are_sent_once() {
+    let init = (r#"PUT sys/init {"secret_shares":5,"secret_threshold":3}"#, 503, r#"{"errors":["no leader"]}"#);
+    let ended = run("operator init", &[init]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.text.contains("no leader"), "{}", ended.text);
+    let unseal = (r#"PUT sys/unseal {"key":"k"}"#, 200, r#"{"sealed":false,"t":2,"n":3}"#);
+    assert_eq!(run("operator unseal -field=sealed k", &[unseal]).text, "false");
+}
+
+#[test]
+fn a_join_token_comes_with_the_line_to_type() {
+    let asked = (r#"POST sys/cluster/join-token {"ttl":"5m"}"#, 200, r#"{"request_id":"r","data":{"token":"cj1.x"}}"#);
+    let ended = run("join-token --ttl 5m", &[asked]);
+    assert!(ended.text.contains("conclave join --addr http://127.0.0.1:"), "{}", ended.text);
+    assert!(ended.text.contains("--token cj1.x"));
+    let join = (r#"PUT sys/storage/raft/join {"leader_api_addr":"https://m:8200","token":"cj1.x"}"#, 200, r#"{"joined":true}"#);
+    assert_eq!(run("join --addr https://m:8200/ --token cj1.x", &[join]).code, 0);
+}
+
+#[test]
+fn any_path_can_be_read_written_listed_and_deleted() {
+    let read = ("GET sys/mounts/x?detailed=true", 200, r#"{"request_id":"r","data":{"a":"b"}}"#);
+    assert_eq!(run("read sys/mounts/x detailed=true", &[read]).text, "Key    Value\n---    -----\na      b\n");
+    assert_eq!(run("read nothing", &[("GET nothing", 404, NOTHING)]).text, "No value found at nothing");
+    assert_eq!(run("write sys/x a=b", &[(r#"PUT sys/x {"a":"b"}"#, 204, "")]).text, "Success! Data written to: sys/x\n");
+    assert_eq!(run("write sys/x", &[]).code, 2);
+    assert_eq!(run("write -f sys/x", &[("PUT sys/x {}", 204, "")]).code, 0);
+    assert_eq!(run("delete sys/x", &[("DELETE sys/x", 204, "")]).code, 0);
+    let listed = ("GET x?list=true&after=a&limit=2", 200, r#"{"request_id":"r","data":{"keys":["b"]}}"#);
+    assert_eq!(run("list --after a --limit 2 x/", &[listed]).text, "Keys\n----\nb\n");
+}
+
+#[test]
+fn a_backup_appears_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("backup.snap");
+    let line = format!("operator snapshot save {}", path.display());
+    let failed = run(&line, &[("GET sys/storage/raft/snapshot", 403, r#"{"errors":["permission denied"]}"#)]);
+    assert_eq!((failed.code, std::fs::read_dir(folder.path()).unwrap().count()), (1, 0));
+    assert_eq!(run(&line, &[("GET sys/storage/raft/snapshot", 200, "")]).code, 1);
+    assert_eq!(run(&line, &[("GET sys/storage/raft/snapshot", 200, "bytes")]).code, 0);
+    assert_eq!(std::fs::read(&path).unwrap(), b"bytes");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -1,0 +1,132 @@
+//! What the cluster promises while nodes die, hang behind and come back.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::raft::BarrierError;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_write_is_read_at_every_node() {
+    let cluster = Cluster::start(3).await;
+    for round in 0..20 {
+        let value = format!("v{round}");
+        let revision = cluster.put("key", &value).await;
+        for node in cluster.running() {
+            let point = node.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+            assert!(point.index >= revision);
+            assert_eq!(node.read_stale("key").as_deref(), Some(value.as_str()), "node {}", node.node_id());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_transactions_share_entries_and_each_gets_its_own_outcome() {
+    let cluster = Cluster::start(1).await;
+    let leader = cluster.leader().await;
+    let writes = (0..500_u32).map(|number| {
+        let mut txn = Txn::default();
+        // Half of them demand a key that does not stand at that revision.
+        txn.require("absent", u64::from(number % 2));
+        txn.put(format!("k{number}"), "v");
+        leader.proposer.propose(txn)
+    });
+    let outcomes = futures::future::join_all(writes).await;
+    let mut revisions = BTreeSet::new();
+    for (number, outcome) in outcomes.iter().enumerate() {
+        match outcome.as_ref().expect("the only node leads") {
+            Outcome::Applied { revision } if number % 2 == 0 => drop(revisions.insert(*revision)),
+            Outcome::Conflict { precondition: 0 } if number % 2 == 1 => {}
+            other => panic!("transaction {number}: {other:?}"),
+        }
+    }
+    assert!(revisions.len() < 100, "250 transactions took {} entries", revisions.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_survives_its_leader_and_loses_no_acknowledged_write() {
+    let mut cluster = Cluster::start(3).await;
+    for round in 0..3 {
+        let key = format!("k{round}");
+        cluster.put(&key, "before").await;
+        let leader = cluster.leader().await.node_id();
+        cluster.kill(leader).await;
+        // The survivors answer, and know what was acknowledged.
+        let survivor = cluster.follower().await;
+        assert_eq!(survivor.read(&key).await.as_deref(), Some("before"));
+        cluster.put(&key, "after").await;
+        cluster.restart(leader).await;
+        assert_eq!(cluster.node(leader).read(&key).await.as_deref(), Some("after"));
+    }
+    let leader = cluster.leader().await.reader().clone();
+    let expected = leader.state_hash().unwrap();
+    for node in cluster.running() {
+        node.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+        // Only entries without content may have been added since.
+        eventually("replicas are equal", || {
+            let found = node.reader().state_hash().unwrap();
+            (found.index >= expected.index && found.hash == expected.hash).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_nothing_is_read_or_acknowledged() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await.node_id();
+    for node_id in [1, 2, 3].into_iter().filter(|node_id| *node_id != leader) {
+        cluster.kill(node_id).await;
+    }
+    let node = cluster.node(leader);
+    let mut txn = Txn::default();
+    txn.put("key", "unacknowledged");
+    let written = tokio::time::timeout(Duration::from_secs(2), node.proposer.propose(txn)).await;
+    assert!(
+        matches!(written, Err(_) | Ok(Err(ProposeError::Unknown | ProposeError::NotLeader { .. }))),
+        "a write was acknowledged without a quorum"
+    );
+    let read = node.barrier.read_point(Instant::now() + Duration::from_secs(2)).await;
+    assert!(matches!(read, Err(BarrierError::NoLeader | BarrierError::Timeout)), "{read:?}");
+    assert!(node.barrier.age().is_some_and(|age| age > Duration::from_secs(1)), "the age stands still");
+    // Who asks for stale data still gets it.
+    assert_eq!(node.read_stale("key").as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_for_long_gets_a_snapshot() {
+    let options = RaftOptions { snapshot_after_entries: 50, entries_kept: 10, ..options() };
+    let mut cluster = Cluster::start_with(3, options).await;
+    cluster.put("first", "v").await;
+    let away = cluster.follower().await.node_id();
+    cluster.kill(away).await;
+    let mut last = 0;
+    for number in 0..200 {
+        last = cluster.put(&format!("k{number}"), "v").await;
+    }
+    let leader = cluster.leader().await;
+    eventually("the log before the snapshot is purged", || {
+        leader.metrics().purged.filter(|purged| purged.index() > 100)
+    })
+    .await;
+    cluster.restart(away).await;
+    let node = cluster.node(away);
+    assert_eq!(node.read("k199").await.as_deref(), Some("v"));
+    assert_eq!(node.read("first").await.as_deref(), Some("v"));
+    assert!(node.reader().applied_index() >= last);
+    let snapshot = node.metrics().snapshot;
+    assert!(snapshot.is_some_and(|snapshot| snapshot.index() > 100), "{snapshot:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_goes_on_from_the_old_leader_whatever_the_new_ones_clock_says() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let before = cluster.leader().await.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+    let leader = cluster.leader().await.node_id();
+    cluster.kill(leader).await;
+    let after = cluster.leader().await.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+    assert!(after.time_ms >= before.time_ms);
+    let patience_ms = u64::try_from(PATIENCE.as_millis()).unwrap();
+    assert!(after.time_ms < before.time_ms + 2 * patience_ms);
+}

@@ -1,0 +1,190 @@
+"""The same requests to OpenBao and to Conclave: status and body must be the same, but for what is listed.
+
+OpenBao runs here as one real node with integrated storage. Values that differ from run to run are compared by kind;
+a difference that we want stands in DIFFERENT with its reason, and fails when it is no longer one.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+
+from wire import BAO, NODES, TOKEN, check, request
+
+MERGE = {"Content-Type": "application/merge-patch+json"}
+KV2 = {"type": "kv", "options": {"version": "2"}}
+
+# Method, path, body, headers. They run in order against both, so that each starts from the same state.
+REQUESTS = [
+    ("GET", "/v1/sys/init"), ("DELETE", "/v1/sys/init"), ("PUT", "/v1/sys/init", {"secret_shares": 1, "secret_threshold": 1}),
+    ("GET", "/v1/sys/health"), ("HEAD", "/v1/sys/health"), ("POST", "/v1/sys/health"), ("GET", "/v1/sys/health?activecode=299"),
+    ("GET", "/v1/sys/health?activecode=abc"), ("POST", "/v1/sys/seal-status"), ("PUT", "/v1/sys/unseal", {}),
+    ("PUT", "/v1/sys/unseal", {"key": "zz!!"}), ("GET", "/v1/sys/unseal"), ("PUT", "/v1/sys/unseal", "{bad"),
+    ("POST", "/v1/sys/leader"),
+    ("POST", "/v1/sys/mounts/same", KV2), ("POST", "/v1/sys/mounts/same", KV2), ("POST", "/v1/sys/mounts/same/below", KV2),
+    ("POST", "/v1/sys/mounts/deep/er/kv", {"type": "kv"}), ("POST", "/v1/sys/mounts/deep", {"type": "kv"}),
+    ("POST", "/v1/sys/mounts/same/", KV2), ("POST", "/v1/sys/mounts/x1", {"type": "nope"}), ("POST", "/v1/sys/mounts/x2", {}),
+    ("POST", "/v1/sys/mounts/sys", KV2), ("POST", "/v1/sys/mounts/auth/x", KV2), ("POST", "/v1/sys/mounts/cubbyhole", KV2),
+    ("GET", "/v1/sys/mounts/nomount"), ("GET", "/v1/sys/mounts/nomount/tune"), ("DELETE", "/v1/sys/mounts/nomount"),
+    ("GET", "/v1/sys/mounts/same/tune"), ("POST", "/v1/sys/mounts/same/tune", {"description": "d", "default_lease_ttl": "30m"}),
+    ("GET", "/v1/sys/mounts/same/tune"), ("DELETE", "/v1/sys/mounts/sys"),
+    ("POST", "/v1/sys/remount", {}), ("POST", "/v1/sys/remount", {"from": "nomount", "to": "x"}),
+    ("POST", "/v1/sys/remount", {"from": "same", "to": "sys"}), ("GET", "/v1/sys/remount/status/nope"),
+    ("GET", "/v1/sys/internal/ui/mounts/same/a/b"), ("GET", "/v1/sys/internal/ui/mounts/nomount/x"),
+    ("GET", "/v1/sys/rotate"), ("DELETE", "/v1/sys/key-status"), ("POST", "/v1/sys/rotate/config", {"interval": "5s"}),
+    ("POST", "/v1/sys/rotate/config", {"max_operations": 1}), ("GET", "/v1/sys/rotate/config"),
+    ("POST", "/v1/sys/storage/raft/remove-peer", {}), ("GET", "/v1/sys/metrics?format=bogus"), ("POST", "/v1/sys/host-info"),
+    ("GET", "/v1/auth/token/lookup-self"), ("POST", "/v1/auth/token/lookup-self", {}),
+    ("GET", "/v1/sys/nothing"), ("GET", "/v1/nomount/x"), ("GET", "/v1/same/nothing"), ("GET", "/v1/same"), ("GET", "/v1/same/data"),
+    ("GET", "/v1/same/data/missing"), ("LIST", "/v1/same/metadata/"), ("LIST", "/v1/same/data/"), ("POST", "/v1/same/data/t/", {"data": {}}),
+    ("POST", "/v1/same/data/t", "{bad"), ("POST", "/v1/same/data/t", "[]"), ("POST", "/v1/same/data/t", '"x"'), ("POST", "/v1/same/data/t", "null"),
+    ("POST", "/v1/same/data/t", ""), ("POST", "/v1/same/data/t", {}), ("POST", "/v1/same/data/t", {"data": "s"}), ("POST", "/v1/same/data/t", {"data": 1}),
+    ("POST", "/v1/same/data/t", {"data": {"a": 1}, "options": {"cas": "x"}}), ("POST", "/v1/same/data/t", {"data": {"a": 1}, "options": {"cas": 5}}),
+    ("POST", "/v1/same/data/t", {"data": {"a": 1}, "options": {"cas": 0}}), ("PUT", "/v1/same/data/t", {"data": {"a": 1, "b": {"c": [1, 2]}}, "bogus": 1}),
+    ("GET", "/v1/same/data/t"), ("GET", "/v1/same/data/t?version=1"), ("GET", "/v1/same/data/t?version=9"), ("GET", "/v1/same/data/t?version=x"),
+    ("PATCH", "/v1/same/data/t", {"data": {"z": 1}}), ("PATCH", "/v1/same/data/t", {"data": {"z": 1, "a": None}}, MERGE), ("GET", "/v1/same/data/t"),
+    ("GET", "/v1/same/metadata/t"), ("GET", "/v1/same/subkeys/t"), ("GET", "/v1/same/config"), ("POST", "/v1/same/config", {"max_versions": 5}), ("GET", "/v1/same/config"),
+    ("LIST", "/v1/same/metadata/"), ("GET", "/v1/same/metadata/?list=true"), ("GET", "/v1/same/metadata?list=True"), ("LIST", "/v1/same/metadata/nope"),
+    ("DELETE", "/v1/same/data/t"), ("GET", "/v1/same/data/t"), ("PUT", "/v1/same/undelete/t", {"versions": ["3"]}), ("PUT", "/v1/same/destroy/t", {"versions": [1]}),
+    ("GET", "/v1/same/data/t?version=1"), ("DELETE", "/v1/same/metadata/t"), ("GET", "/v1/same/data/t"),
+    ("HEAD", "/v1/same/data/t"), ("BREW", "/v1/same/data/t"), ("GET", "/v2/x"),
+    ("POST", "/v1/deep/er/kv/a/b", {"x": "1"}), ("GET", "/v1/deep/er/kv/a/b"), ("LIST", "/v1/deep/er/kv/a"), ("DELETE", "/v1/deep/er/kv/a/b"), ("GET", "/v1/deep/er/kv/a/b"),
+    ("DELETE", "/v1/sys/mounts/deep/er/kv"), ("DELETE", "/v1/sys/mounts/same"), ("GET", "/v1/same/data/t"),
+]
+
+# Requests without a token, or with one that does not exist.
+STRANGERS = [("GET", "/v1/sys/mounts"), ("GET", "/v1/same/data/t"), ("GET", "/v1/nomount/x"), ("GET", "/v1/sys/nothing"),
+             ("GET", "/v1/auth/token/lookup-self"), ("PUT", "/v1/sys/seal"), ("GET", "/v1/sys/metrics"), ("GET", "/v1/sys/storage/raft/configuration")]
+
+# What Conclave answers otherwise on purpose: (method, path, body as text) -> why.
+DIFFERENT = {}
+
+# Members whose values belong to one server or one moment.
+VOLATILE = {"request_id", "uuid", "accessor", "created_time", "updated_time", "deletion_time", "server_time_utc", "version",
+            "cluster_name", "cluster_id", "running_plugin_version", "id", "creation_time", "commit_date"}
+VERSIONED = {"data", "metadata"}
+
+
+def kind(value):
+    return f"<{type(value).__name__}>" if value not in ("", None) else value
+
+
+def plain(value, key=None):
+    """The value with what may differ replaced by its kind. The version of a secret is compared as it is."""
+    if isinstance(value, dict):
+        return {name: plain(member, name) for name, member in sorted(value.items())}
+    if isinstance(value, list):
+        return [plain(member) for member in value]
+    if key in VOLATILE and not isinstance(value, int):
+        return kind(value)
+    if key in ("server_time_utc", "creation_time"):
+        return kind(value)
+    return value
+
+
+def seen(answer):
+    kind_of_body = answer.headers.get("Content-Type", "").split(";")[0] if answer.body else None
+    try:
+        body = plain(answer.json)
+    except json.JSONDecodeError:
+        body = answer.body.decode(errors="replace")
+    return answer.status, kind_of_body, body
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class OpenBao:
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="conclave-wire-")
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        data = os.path.join(self.folder.name, "data")
+        os.mkdir(data)
+        config = os.path.join(self.folder.name, "bao.hcl")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f'storage "raft" {{\n path = "{data}"\n node_id = "n1"\n}}\n'
+                       f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n cluster_address = "127.0.0.1:{free_port()}"\n tls_disable = true\n}}\n'
+                       f'api_addr = "{self.address}"\ncluster_addr = "https://127.0.0.1:{free_port()}"\n')
+        self.process = subprocess.Popen([BAO, "server", f"-config={config}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.wait(lambda: request(self.address, "GET", "/v1/sys/init", token=None).status == 200)
+        made = request(self.address, "PUT", "/v1/sys/init", {"secret_shares": 1, "secret_threshold": 1}, token=None).json
+        self.token = made["root_token"]
+        request(self.address, "PUT", "/v1/sys/unseal", {"key": made["keys_base64"][0]}, token=None)
+        self.wait(lambda: request(self.address, "GET", "/v1/sys/health", token=None).status == 200)
+        return self
+
+    def wait(self, holds):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if holds():
+                    return
+            except OSError:
+                pass
+            check(time.monotonic() < deadline, "OpenBao does not start")
+            time.sleep(0.1)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(30)
+        self.folder.cleanup()
+
+
+def leader():
+    for node in NODES:
+        if request(node["api_addr"], "GET", "/v1/sys/health", token=None).status == 200:
+            return node["api_addr"]
+    check(False, "no Conclave node says that it leads")
+    return None
+
+
+def send(address, token, step):
+    method, path, *rest = step
+    answer = request(address, method, path, rest[0] if rest else None, token, rest[1] if len(rest) > 1 else None)
+    # A mount that OpenBao has just made may not answer yet: it says so, and every client asks again.
+    for _ in range(50):
+        if answer.status != 400 or b"Upgrading from non-versioned" not in answer.body:
+            break
+        time.sleep(0.1)
+        answer = request(address, method, path, rest[0] if rest else None, token, rest[1] if len(rest) > 1 else None)
+    return answer
+
+
+def compare(step, theirs, ours):
+    method, path, *rest = step
+    name = (method, path, json.dumps(rest[0]) if rest else "")
+    same = seen(theirs) == seen(ours)
+    if name in DIFFERENT:
+        return [f"{method} {path} is no longer different: take it off the list"] if same else []
+    if same:
+        return []
+    return [f"{method} {path} {name[2]}\n    OpenBao  {describe(theirs)}\n    Conclave {describe(ours)}"]
+
+
+def describe(answer):
+    status, kind_of_body, body = seen(answer)
+    return f"{status} {kind_of_body or ''} {json.dumps(body, sort_keys=True)}"
+
+
+def main():
+    findings = []
+    conclave = leader()
+    with OpenBao() as openbao:
+        # OpenBao's token differs; bodies that name it are compared by kind.
+        for step in REQUESTS:
+            findings += compare(step, send(openbao.address, openbao.token, step), send(conclave, TOKEN, step))
+        for token in (None, "s.thistokendoesnotexist0000"):
+            for step in STRANGERS:
+                findings += compare(step, send(openbao.address, token, step), send(conclave, token, step))
+    check(re.fullmatch(r"http.*", conclave), "the leader has an address")
+    check(not findings, f"{len(findings)} answers differ:\n  " + "\n  ".join(findings))
+
+
+main()
