@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::identity::{ClusterId, IdentityError, LiveTls};
 use crate::node::VERSION;
 use crate::raft::{
-    Fence, Member, Membership, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig, RaftOptions,
-    ReadBarrier, Role, system_clock,
+    Fence, Member, Membership, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig,
+    RaftOptions, ReadBarrier, Role, system_clock,
 };
 use crate::seal::{SealState, Unsealed};
 use crate::service::Failure;
@@ -41,6 +41,13 @@ pub enum StartError {
     Http(#[from] crate::http::ServeError),
     #[error("the API's certificate: {0}")]
     Certificate(String),
+    #[error(
+        "{0} holds the data of a cluster, but the node's identity (tls/) is missing: put it back, or empty the \
+         directory to begin anew"
+    )]
+    Orphaned(std::path::PathBuf),
+    #[error("the data of the cluster that this node left could not be removed: {0}")]
+    Leaving(std::io::Error),
     #[error("an earlier attempt to start the node's cluster failed: restart the node")]
     Again,
 }
@@ -68,8 +75,12 @@ impl Cluster {
         let defaults = RaftOptions::default();
         let options = RaftOptions {
             heartbeat_ms: config.heartbeat_ms.unwrap_or(defaults.heartbeat_ms),
-            election_timeout_min_ms: config.election_timeout_min_ms.unwrap_or(defaults.election_timeout_min_ms),
-            election_timeout_max_ms: config.election_timeout_max_ms.unwrap_or(defaults.election_timeout_max_ms),
+            election_timeout_min_ms: config
+                .election_timeout_min_ms
+                .unwrap_or(defaults.election_timeout_min_ms),
+            election_timeout_max_ms: config
+                .election_timeout_max_ms
+                .unwrap_or(defaults.election_timeout_max_ms),
             snapshot_after_entries: config.snapshot_after_entries.unwrap_or(defaults.snapshot_after_entries),
             ..defaults
         };

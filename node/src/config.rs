@@ -70,7 +70,9 @@ pub struct Join {
 pub enum SealSetting {
     Shamir,
     /// A 32-byte key in a file, raw, hex or base64.
-    Static { key_file: PathBuf },
+    Static {
+        key_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -208,13 +210,16 @@ impl Config {
     fn complete(settings: Settings) -> Result<Self, ConfigError> {
         let tls = match (settings.tls_disable, settings.tls_cert_file, settings.tls_key_file) {
             (Some(true), None, None) => ApiTls::Disabled,
-            (Some(true), _, _) => return Err(fault("tls_disable contradicts tls_cert_file: set only one of them")),
+            (Some(true), _, _) => {
+                return Err(fault("tls_disable contradicts tls_cert_file: set only one of them"));
+            }
             (_, Some(certificate), Some(key)) => ApiTls::Files { certificate, key },
             (_, None, None) => ApiTls::Cluster,
             _ => return Err(fault("tls_cert_file and tls_key_file belong together: set both or neither")),
         };
         let api_listen = settings.api_listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8200)));
-        let cluster_listen = settings.cluster_listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8201)));
+        let cluster_listen =
+            settings.cluster_listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8201)));
         let host = host_name();
         let scheme = if matches!(tls, ApiTls::Disabled) { "http" } else { "https" };
         let join = match (settings.join_addr, settings.join_token) {
@@ -224,7 +229,9 @@ impl Config {
         };
         let config = Self {
             node_name: settings.node_name.unwrap_or_else(|| host.clone()),
-            data_dir: settings.data_dir.ok_or_else(|| fault("data_dir is not set: say where the node keeps its data"))?,
+            data_dir: settings
+                .data_dir
+                .ok_or_else(|| fault("data_dir is not set: say where the node keeps its data"))?,
             api_addr: settings
                 .api_addr
                 .unwrap_or_else(|| format!("{scheme}://{}", reachable(api_listen, &host))),
@@ -345,8 +352,12 @@ mod tests {
         assert!(sentence(load(&[])).contains("data_dir is not set"));
         assert!(sentence(with_file("data_dirr = '/d'", &[])).contains("data_dirr"));
         assert!(sentence(load(&["--data-dir", "/d", "--node-name", "a b"])).contains("node_name"));
-        assert!(sentence(load(&["--data-dir", "/d", "--cluster-addr", "https://x:1"])).contains("cluster_addr"));
-        assert!(sentence(with_file("data_dir = '/d'\njoin_token = 'canary'", &[])).contains("belong together"));
+        assert!(
+            sentence(load(&["--data-dir", "/d", "--cluster-addr", "https://x:1"])).contains("cluster_addr")
+        );
+        assert!(
+            sentence(with_file("data_dir = '/d'\njoin_token = 'canary'", &[])).contains("belong together")
+        );
         assert!(!sentence(with_file("data_dir = '/d'\njoin_token = 'canary", &[])).contains("canary"));
     }
 }

@@ -12,8 +12,9 @@ use tokio::sync::{Mutex, watch};
 use crate::cluster::{Cluster, StartError};
 use crate::config::{ApiTls, Config};
 use crate::http::{FileCertificate, ServeError};
-use crate::raft::ClusterHandler;
 use crate::identity::{Identity, IdentityStore, LiveTls};
+use crate::raft::ClusterHandler;
+use crate::raft::fence::FENCE_FILE;
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -42,13 +43,18 @@ pub struct Founding {
 impl Node {
     pub fn open(config: Config, prometheus: PrometheusHandle) -> Result<Arc<Self>, StartError> {
         let options = Options { block_cache_bytes: config.block_cache_bytes, ..Options::default() };
+        finish_leaving(&config)?;
         // The store locks the directory, so it comes before anything else that writes there.
         let storage = Store::open(&config.data_dir, &options)?;
         let addr = config.cluster_listen;
-        let cluster_port = TcpListener::bind(addr).map_err(|source| ServeError::Bind { port: "cluster", addr, source })?;
+        let cluster_port =
+            TcpListener::bind(addr).map_err(|source| ServeError::Bind { port: "cluster", addr, source })?;
         let identity = IdentityStore::open(&config.data_dir)?;
         let names = certificate_names(&config);
         let own = identity.load_or_create_provisional(&config.node_name, &names, SystemTime::now())?;
+        if own.peer().is_none() && storage.reader.applied_index() > 0 {
+            return Err(StartError::Orphaned(config.data_dir));
+        }
         Ok(Arc::new(Self {
             tls: LiveTls::new(own)?,
             identity,
@@ -80,7 +86,9 @@ impl Node {
         Ok(match &self.config.tls {
             ApiTls::Disabled => None,
             ApiTls::Cluster => Some(self.tls.api_server()?),
-            ApiTls::Files { certificate, key } => Some(FileCertificate::load(certificate, key)?.server_config()?),
+            ApiTls::Files { certificate, key } => {
+                Some(FileCertificate::load(certificate, key)?.server_config()?)
+            }
         })
     }
 
@@ -90,7 +98,10 @@ impl Node {
     }
 
     /// Starts Raft under the identity that the node has by now.
-    pub async fn start_cluster(self: &Arc<Self>, founding: &mut Founding) -> Result<Arc<Cluster>, StartError> {
+    pub async fn start_cluster(
+        self: &Arc<Self>,
+        founding: &mut Founding,
+    ) -> Result<Arc<Cluster>, StartError> {
         if let Some(cluster) = self.cluster() {
             return Ok(cluster);
         }
@@ -109,6 +120,35 @@ impl Node {
         self.identity.adopt(&identity)?;
         self.tls.replace(identity)
     }
+}
+
+/// Marks, in the data directory, that the node has left its cluster and is to begin anew.
+const LEFT_MARKER: &str = "left-cluster";
+
+/// Forgets the cluster that this node has just left; what is still in memory ends with the process.
+pub fn forget_cluster(node: &Node) -> std::io::Result<()> {
+    std::fs::write(node.config.data_dir.join(LEFT_MARKER), b"")?;
+    node.identity.wipe().map_err(std::io::Error::other)
+}
+
+/// A node that left starts as a new one: what it had replicated must not vote in another life.
+fn finish_leaving(config: &Config) -> Result<(), StartError> {
+    let marker = config.data_dir.join(LEFT_MARKER);
+    if !marker.exists() {
+        return Ok(());
+    }
+    Store::erase(&config.data_dir)?;
+    IdentityStore::open(&config.data_dir)?.wipe()?;
+    for file in [FENCE_FILE, crate::seal::MARKER, LEFT_MARKER] {
+        match std::fs::remove_file(config.data_dir.join(file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StartError::Leaving(error));
+            }
+            _ => {}
+        }
+    }
+    tracing::info!("erased the data of the cluster that this node left");
+    Ok(())
 }
 
 /// The names under which API clients may reach this node.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::config::SealSetting;
 
 /// Marks, in the data directory, that an operator sealed this node.
-const MARKER: &str = "sealed-by-operator";
+pub const MARKER: &str = "sealed-by-operator";
 /// The name under which the static key is known.
 const STATIC_KEY_ID: &str = "static";
 
@@ -114,7 +114,11 @@ impl SealState {
     pub fn open(&self, view: &dyn View, config: &SealConfig, root_key: Arc<RootKey>) -> Result<(), Error> {
         let barrier = seal::open_barrier(view, config, &root_key)?;
         let keyring_revision = keyring_revision(view)?;
-        self.unsealed.store(Some(Arc::new(Unsealed { barrier: Arc::new(barrier), root_key, keyring_revision })));
+        self.unsealed.store(Some(Arc::new(Unsealed {
+            barrier: Arc::new(barrier),
+            root_key,
+            keyring_revision,
+        })));
         self.sealed.send_replace(false);
         Ok(())
     }
@@ -126,7 +130,8 @@ impl SealState {
         if revision <= unsealed.keyring_revision {
             return Ok(false);
         }
-        let (config, _) = seal::load_config(view)?.ok_or_else(|| Error::Corrupt("the seal is missing".to_owned()))?;
+        let (config, _) =
+            seal::load_config(view)?.ok_or_else(|| Error::Corrupt("the seal is missing".to_owned()))?;
         self.open(view, &config, Arc::clone(&unsealed.root_key))?;
         Ok(true)
     }
@@ -160,7 +165,10 @@ pub fn static_key(setting: &SealSetting) -> Result<Option<StaticKey>, Error> {
         Error::Invalid(format!("the static seal key {} cannot be read: {error}", key_file.display()))
     })?);
     let key = decode_key(&content).ok_or_else(|| {
-        Error::Invalid(format!("the static seal key {} must be 32 bytes, raw, hex or base64", key_file.display()))
+        Error::Invalid(format!(
+            "the static seal key {} must be 32 bytes, raw, hex or base64",
+            key_file.display()
+        ))
     })?;
     StaticKey::new(STATIC_KEY_ID, &key).map(Some)
 }
@@ -171,7 +179,8 @@ fn decode_key(content: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         return Some(zeroize::Zeroizing::new(content.to_vec()));
     }
     let text = content.trim_ascii();
-    let decoded = hex::decode(text).or_else(|_| base64::engine::general_purpose::STANDARD.decode(text)).ok()?;
+    let decoded =
+        hex::decode(text).or_else(|_| base64::engine::general_purpose::STANDARD.decode(text)).ok()?;
     (decoded.len() == 32).then(|| zeroize::Zeroizing::new(decoded))
 }
 

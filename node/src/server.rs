@@ -59,7 +59,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn start_logging(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     // openraft tells every step of every election at "info"; whoever wants that names it.
     let names_openraft = config.log_level.contains("openraft");
-    let filter = if names_openraft { config.log_level.clone() } else { format!("openraft=warn,{}", config.log_level) };
+    let filter =
+        if names_openraft { config.log_level.clone() } else { format!("openraft=warn,{}", config.log_level) };
     let filter = EnvFilter::try_new(filter)?;
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_target(true).with_ansi(false);
     match config.log_format {

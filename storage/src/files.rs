@@ -128,6 +128,15 @@ pub fn remove_directory(path: &Path) -> Result<(), StorageError> {
     fs::remove_dir_all(path).map_err(StorageError::io("remove", path))
 }
 
+/// Removes a file or a folder, if it is there.
+pub fn remove_all(path: &Path) -> Result<(), StorageError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

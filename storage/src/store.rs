@@ -62,6 +62,20 @@ pub struct Opened {
 }
 
 impl Store {
+    /// Removes everything that [`Store::open`] would find: the node's log, state and snapshots. Other files stay.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`], or what the disk says.
+    pub fn erase(directory: &Path) -> Result<(), StorageError> {
+        files::create_directory(directory)?;
+        let _lock = DirectoryLock::take(directory)?;
+        // FORMAT first: with data and without it the directory is refused, so that a crash in between is noticed.
+        for name in [FORMAT_NAME, "log", "state", "snapshots", "incoming"] {
+            files::remove_all(&directory.join(name))?;
+        }
+        Ok(())
+    }
+
     /// Opens the directory, or makes a new one. Blocks on the disk.
     ///
     /// # Errors

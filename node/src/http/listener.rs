@@ -48,7 +48,8 @@ pub struct Listener {
 
 impl Listener {
     pub async fn bind(addr: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ServeError> {
-        let tcp = TcpListener::bind(addr).await.map_err(|source| ServeError::Bind { port: "API", addr, source })?;
+        let tcp =
+            TcpListener::bind(addr).await.map_err(|source| ServeError::Bind { port: "API", addr, source })?;
         Ok(Self { tcp, tls: tls.map(TlsAcceptor::from) })
     }
 
@@ -88,7 +89,10 @@ impl Listener {
         }
         drop(self.tcp);
         if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-            tracing::warn!(timeout_s = DRAIN_TIMEOUT.as_secs(), "requests were still under way when the node stopped");
+            tracing::warn!(
+                timeout_s = DRAIN_TIMEOUT.as_secs(),
+                "requests were still under way when the node stopped"
+            );
         }
     }
 }

@@ -152,7 +152,9 @@ fn parse_headers(headers: &HeaderMap) -> Result<CallHeaders, Failure> {
     let text = |name: &str| -> Result<Option<&str>, Failure> {
         headers
             .get(name)
-            .map(|value| value.to_str().map_err(|_| Failure::invalid(format!("the header {name} is not plain text"))))
+            .map(|value| {
+                value.to_str().map_err(|_| Failure::invalid(format!("the header {name} is not plain text")))
+            })
             .transpose()
     };
     refuse_unfinished(text("x-vault-namespace")?, text("x-vault-wrap-ttl")?)?;

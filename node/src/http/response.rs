@@ -22,10 +22,8 @@ pub fn write(answer: Answer, head: bool, request_id: &str, node_name: &str) -> R
         hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        STRICT_TRANSPORT_SECURITY,
-        HeaderValue::from_static("max-age=31536000; includeSubDomains"),
-    );
+    headers
+        .insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
     if answer.status != 204 {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     }
@@ -47,7 +45,8 @@ pub fn write(answer: Answer, head: bool, request_id: &str, node_name: &str) -> R
         *response.body_mut() = match answer.body {
             AnswerBody::Whole(bytes) => Either::Left(Full::new(bytes)),
             AnswerBody::Stream(chunks) => {
-                let frames = tokio_stream::wrappers::ReceiverStream::new(chunks).map(|chunk| chunk.map(Frame::data));
+                let frames =
+                    tokio_stream::wrappers::ReceiverStream::new(chunks).map(|chunk| chunk.map(Frame::data));
                 Either::Right(BodyExt::boxed(StreamBody::new(frames)))
             }
         };

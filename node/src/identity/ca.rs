@@ -165,8 +165,7 @@ impl ClusterCa {
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(random_serial());
         set_validity(&mut params, now, validity);
-        let issuer =
-            Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key).map_err(certificate_error)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key).map_err(certificate_error)?;
         Ok(params.signed_by(&request.public_key, &issuer).map_err(certificate_error)?.pem())
     }
 }
@@ -267,7 +266,8 @@ mod tests {
         let holder = PeerIdentity::from_certificate(&der).unwrap();
         assert_eq!(holder, PeerIdentity { cluster_id: ca.cluster_id(), node_id: 7 });
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
-        let printed = format!("{:?}", parsed.subject_alternative_name().unwrap().unwrap().value.general_names);
+        let printed =
+            format!("{:?}", parsed.subject_alternative_name().unwrap().unwrap().value.general_names);
         assert!(printed.contains("node-7.example") && !printed.contains("evil"), "{printed}");
         assert!(!parsed.is_ca());
         assert_eq!(public_key_of(&der).unwrap(), key.subject_public_key_info());

@@ -345,3 +345,152 @@ fn verify_chain(
 fn other(error: IdentityError) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+    use crate::identity::{ClusterCa, ClusterId, NodeKey};
+
+    fn authority() -> ClusterCa {
+        ClusterCa::generate(ClusterId::random(), SystemTime::now()).unwrap()
+    }
+
+    fn member_at(ca: &ClusterCa, node_id: u64, now: SystemTime) -> Identity {
+        let key = NodeKey::generate().unwrap();
+        let pem = ca.issue(&key.csr_pem().unwrap(), node_id, &["localhost".to_owned()], now).unwrap();
+        let peer = PeerIdentity { cluster_id: ca.cluster_id(), node_id };
+        Identity::member("n", peer, key, pem, ca.certificate_pem()).unwrap()
+    }
+
+    fn member(ca: &ClusterCa, node_id: u64) -> Identity {
+        member_at(ca, node_id, SystemTime::now())
+    }
+
+    /// Shakes hands over a real socket. Gives the client's error, or the certificate that the server showed.
+    async fn shake(server: Arc<ServerConfig>, client: ClientConfig) -> Result<Vec<u8>, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = TlsAcceptor::from(server).accept(stream).await?;
+            // The client learns only from what it reads whether the server took its certificate.
+            stream.write_all(b"!").await?;
+            stream.shutdown().await
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let shaken = async {
+            let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+            stream.read_exact(&mut [0]).await?;
+            let (_, session) = stream.get_ref();
+            Ok::<_, std::io::Error>(session.peer_certificates().unwrap()[0].to_vec())
+        };
+        let result = shaken.await.map_err(|error| error.to_string());
+        let _served = serving.await.unwrap();
+        result
+    }
+
+    fn client_of(tls: &LiveTls, node_id: u64) -> ClientConfig {
+        Arc::unwrap_or_clone(tls.cluster_client(node_id, Link::Calls).unwrap())
+    }
+
+    #[tokio::test]
+    async fn members_of_one_cluster_meet_on_the_cluster_port() {
+        let ca = authority();
+        let (one, two) = (LiveTls::new(member(&ca, 1)).unwrap(), LiveTls::new(member(&ca, 2)).unwrap());
+        shake(one.cluster_server().unwrap(), client_of(&two, 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_node_than_the_one_that_is_meant_is_refused() {
+        let ca = authority();
+        let (one, two) = (LiveTls::new(member(&ca, 1)).unwrap(), LiveTls::new(member(&ca, 2)).unwrap());
+        let refused = shake(one.cluster_server().unwrap(), client_of(&two, 3)).await.unwrap_err();
+        assert!(refused.contains("/node/1, expected"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn another_clusters_node_is_refused_by_either_side() {
+        let (ours, theirs) = (authority(), authority());
+        let one = LiveTls::new(member(&ours, 1)).unwrap();
+        let foreign = LiveTls::new(member(&theirs, 1)).unwrap();
+        shake(foreign.cluster_server().unwrap(), client_of(&one, 1)).await.unwrap_err();
+        shake(one.cluster_server().unwrap(), client_of(&foreign, 1)).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn an_expired_node_is_refused_by_either_side() {
+        let ca = authority();
+        let long_ago = SystemTime::now() - std::time::Duration::from_secs(31 * 24 * 60 * 60);
+        let expired = LiveTls::new(member_at(&ca, 2, long_ago)).unwrap();
+        let valid = LiveTls::new(member(&ca, 1)).unwrap();
+        let refused = shake(expired.cluster_server().unwrap(), client_of(&valid, 2)).await.unwrap_err();
+        assert!(refused.contains("expired"), "{refused}");
+        shake(valid.cluster_server().unwrap(), client_of(&expired, 1)).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn the_cluster_port_demands_a_certificate() {
+        let ca = authority();
+        let tls = LiveTls::new(member(&ca, 1)).unwrap();
+        let mut nobody = pinned_client(ca.fingerprint()).unwrap();
+        nobody.alpn_protocols = vec![Link::Calls.alpn()];
+        shake(tls.cluster_server().unwrap(), nobody).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_joining_node_trusts_the_pinned_authority_and_no_other() {
+        let (ours, theirs) = (authority(), authority());
+        let tls = LiveTls::new(member(&ours, 1)).unwrap();
+        shake(tls.api_server().unwrap(), pinned_client(ours.fingerprint()).unwrap()).await.unwrap();
+        shake(tls.api_server().unwrap(), pinned_client(theirs.fingerprint()).unwrap()).await.unwrap_err();
+        // The pinned authority in the chain is worth nothing if it did not sign the certificate.
+        let impostor = member(&theirs, 1);
+        let forged = Identity::member(
+            "x",
+            impostor.peer().unwrap(),
+            impostor.key().clone(),
+            impostor.certificate_pem(),
+            ours.certificate_pem(),
+        );
+        let forged = LiveTls::new(forged.unwrap()).unwrap();
+        shake(forged.api_server().unwrap(), pinned_client(ours.fingerprint()).unwrap()).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn the_api_port_serves_a_new_identity_without_a_restart() {
+        let ca = authority();
+        let provisional = Identity::provisional("n", &["localhost".to_owned()], SystemTime::now()).unwrap();
+        let tls = LiveTls::new(provisional).unwrap();
+        assert!(matches!(tls.cluster_server(), Err(IdentityError::NotMember)));
+        let api = tls.api_server().unwrap();
+        let adopted = member(&ca, 1);
+        tls.replace(adopted.clone()).unwrap();
+        let shown = shake(api, pinned_client(ca.fingerprint()).unwrap()).await.unwrap();
+        assert_eq!(shown, adopted.certificate().unwrap().to_vec());
+        assert!(tls.cluster_server().is_ok());
+    }
+
+    #[tokio::test]
+    async fn any_https_client_that_trusts_the_authority_can_use_the_api_by_name() {
+        let ca = authority();
+        let tls = LiveTls::new(member(&ca, 1)).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.certificate_pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let client = ClientConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_root_certificates(roots.clone())
+                .with_no_client_auth();
+            shake(tls.api_server().unwrap(), client).await.unwrap();
+        }
+    }
+}

@@ -27,7 +27,11 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
         .install_recorder()?;
     describe_counter!(REQUESTS, "Requests answered, by operation and status class.");
     describe_histogram!(REQUEST_SECONDS, metrics::Unit::Seconds, "Time to answer a request, by operation.");
-    describe_histogram!(BARRIER_SECONDS, metrics::Unit::Seconds, "Time a linearizable read waited for its read point.");
+    describe_histogram!(
+        BARRIER_SECONDS,
+        metrics::Unit::Seconds,
+        "Time a linearizable read waited for its read point."
+    );
     describe_gauge!("conclave_sealed", "1 while this node is sealed.");
     describe_gauge!("conclave_fenced", "1 once this node was removed from its cluster.");
     describe_gauge!("conclave_raft_is_leader", "1 while this node leads.");

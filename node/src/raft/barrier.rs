@@ -189,12 +189,13 @@ impl Inner {
     }
 
     async fn prove_leadership(&self) -> Result<ReadPoint, BarrierError> {
-        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| match error {
-            RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => BarrierError::Timeout,
-            RaftError::APIError(LinearizableReadError::ForwardToLeader(_)) | RaftError::Fatal(_) => {
-                BarrierError::NoLeader
-            }
-        })?;
+        let linearizer =
+            self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| match error {
+                RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => BarrierError::Timeout,
+                RaftError::APIError(LinearizableReadError::ForwardToLeader(_)) | RaftError::Fatal(_) => {
+                    BarrierError::NoLeader
+                }
+            })?;
         let state_ms = self.reader.view(|view| view.time_ms()).map_err(|error| {
             tracing::error!(%error, "the state cannot be read");
             BarrierError::Timeout

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::roster::log_index;
 
-const FENCE_FILE: &str = "fence.json";
+pub const FENCE_FILE: &str = "fence.json";
 const FENCE_FILE_NEXT: &str = "fence.json.next";
 
 /// The fence file cannot be read or written.
@@ -95,7 +95,9 @@ impl Fence {
             }
             // Refusals by an older membership than this one no longer count.
             (true, Some(_)) => state.refused_by.clear(),
-            (false, Some(since)) if index > since => self.close(&mut state, "it applied a membership without itself"),
+            (false, Some(since)) if index > since => {
+                self.close(&mut state, "it applied a membership without itself")
+            }
             (false, _) => {}
         }
     }
@@ -145,7 +147,11 @@ impl Fence {
         if state.record.fenced {
             return;
         }
-        tracing::error!(node_id = self.node_id, reason, "this node was removed from its cluster and is fenced");
+        tracing::error!(
+            node_id = self.node_id,
+            reason,
+            "this node was removed from its cluster and is fenced"
+        );
         state.record.fenced = true;
         self.save(&state.record);
         self.fenced.send_replace(true);

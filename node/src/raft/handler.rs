@@ -1,9 +1,9 @@
 //! What the node answers to other nodes besides Raft itself: implemented by the node, called by the cluster port.
 
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest,
-    RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
-    UpdateAddressRequest, UpdateAddressResponse,
+    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use tonic::Status;
 

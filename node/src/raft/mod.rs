@@ -47,7 +47,8 @@ use conclave_storage::types::TypeConfig;
 use openraft::type_config::alias::WatchReceiverOf;
 
 /// Raft's state without progress: changes only with leader, role and membership.
-pub(crate) type ServerMetricsWatch = WatchReceiverOf<TypeConfig, openraft::metrics::RaftServerMetrics<TypeConfig>>;
+pub(crate) type ServerMetricsWatch =
+    WatchReceiverOf<TypeConfig, openraft::metrics::RaftServerMetrics<TypeConfig>>;
 
 #[cfg(test)]
 mod tests;

@@ -216,7 +216,8 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
             };
             let session = AppendSession { peer: &*self, answers, sent, answered: 0 };
             let answers: AppendAnswers<'s> =
-                futures::stream::unfold(Some(session), |session| async move { session?.next().await }).boxed();
+                futures::stream::unfold(Some(session), |session| async move { session?.next().await })
+                    .boxed();
             Ok(answers)
         })
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use conclave_proto::peer::cluster_client::ClusterClient;
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest,
-    RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
-    UpdateAddressRequest, UpdateAddressResponse,
+    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use tokio::time::Instant;
 use tonic::transport::Channel;

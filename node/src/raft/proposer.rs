@@ -150,8 +150,7 @@ async fn propose(
     // Only a leader's entry is ever applied, so only then does its time count.
     let time_ms = if raft.is_leader() { clock.lead_ms(state_ms) } else { clock.now_ms(state_ms) };
     let (responder, applied) = ProgressResponder::complete_only();
-    let proposed =
-        raft.client_write_ff(Batch(log::Batch { time_ms, txns }), Some(responder)).await;
+    let proposed = raft.client_write_ff(Batch(log::Batch { time_ms, txns }), Some(responder)).await;
     if proposed.is_err() {
         return answer_all(answers, ProposeError::Unknown);
     }

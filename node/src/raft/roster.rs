@@ -61,7 +61,8 @@ impl Roster {
         }
         let vouched = self.vouched.read();
         let known = newest(&committed, vouched.as_ref());
-        if contains(known, node_id) || (log_index(&effective) > log_index(known) && contains(&effective, node_id))
+        if contains(known, node_id)
+            || (log_index(&effective) > log_index(known) && contains(&effective, node_id))
         {
             return Access::Member;
         }
@@ -125,7 +126,10 @@ impl Roster {
     }
 }
 
-fn newest<'a>(committed: &'a StoredMembership, vouched: Option<&'a StoredMembership>) -> &'a StoredMembership {
+fn newest<'a>(
+    committed: &'a StoredMembership,
+    vouched: Option<&'a StoredMembership>,
+) -> &'a StoredMembership {
     match vouched {
         Some(vouched) if log_index(vouched) > log_index(committed) => vouched,
         _ => committed,

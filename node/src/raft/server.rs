@@ -99,8 +99,12 @@ pub async fn serve(
                         drop(slot);
                     }));
                 }
-                Ok(Err(reason)) => tracing::info!(%address, reason, "a connection to the cluster port was refused"),
-                Err(_) => tracing::info!(%address, "a connection to the cluster port did not shake hands in time"),
+                Ok(Err(reason)) => {
+                    tracing::info!(%address, reason, "a connection to the cluster port was refused")
+                }
+                Err(_) => {
+                    tracing::info!(%address, "a connection to the cluster port did not shake hands in time")
+                }
             }
         });
     }
@@ -166,7 +170,10 @@ impl Services {
         Self { raft, cluster }
     }
 
-    async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+    async fn answer(
+        mut self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, std::convert::Infallible> {
         match request.uri().path().split('/').nth(1) {
             Some(RAFT_SERVICE) => self.raft.call(request).await,
             Some(CLUSTER_SERVICE) => self.cluster.call(request).await,

@@ -141,7 +141,11 @@ mod tests {
     }
 
     fn votes() -> impl Strategy<Value = log::Vote> {
-        any::<(u64, u64, bool)>().prop_map(|(term, node_id, committed)| log::Vote { term, node_id, committed })
+        any::<(u64, u64, bool)>().prop_map(|(term, node_id, committed)| log::Vote {
+            term,
+            node_id,
+            committed,
+        })
     }
 
     fn append_results() -> impl Strategy<Value = peer::append_response::Result> {

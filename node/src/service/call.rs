@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
-use parking_lot::Mutex;
 use conclave_core::plan::{Operation, Query};
 use conclave_proto::secret::Secret;
+use hyper::body::Incoming;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;

@@ -15,9 +15,13 @@ pub enum Failure {
     Rule(Error),
     /// No token, or one that is not valid.
     Denied,
-    NoRoute { path: String },
+    NoRoute {
+        path: String,
+    },
     /// No mount serves the path; answered as if the caller might not know.
-    NoMountToSee { path: String },
+    NoMountToSee {
+        path: String,
+    },
     Unsupported,
     TooLarge(String),
     UnsupportedMediaType(String),
@@ -29,11 +33,18 @@ pub enum Failure {
     /// This node is not a member any more.
     Fenced,
     /// No leader was found within the time a request waits.
-    NoLeader { waited: Duration },
+    NoLeader {
+        waited: Duration,
+    },
     /// A linearizable answer could not be proven in time.
-    NoQuorum { waited: Duration },
+    NoQuorum {
+        waited: Duration,
+    },
     /// A stale answer would be older than the caller allows.
-    TooStale { age: Option<Duration>, bound: Duration },
+    TooStale {
+        age: Option<Duration>,
+        bound: Duration,
+    },
     /// The change may have been made or may still be made.
     Unknown,
     /// Too much at once.

@@ -8,12 +8,12 @@ use conclave_proto::peer::{ForwardRequest, ForwardResponse, Header};
 use conclave_proto::wire;
 use tokio::time::Instant;
 
+use super::Service;
 use super::answer::{Answer, Body};
 use super::call::{Call, CallHeaders};
 use super::failure::Failure;
 use super::route;
 use super::write::Attempt;
-use super::Service;
 use crate::cluster::Cluster;
 use crate::http::{canonical_path, parse_query};
 use crate::raft::peers::PeerError;
@@ -48,7 +48,10 @@ impl Service {
     }
 
     /// Executes what another node forwarded. `None`: this node does not lead, or cannot decide; nothing was done.
-    pub async fn answer_forwarded(self: &Arc<Self>, request: ForwardRequest) -> Result<ForwardResponse, Unanswered> {
+    pub async fn answer_forwarded(
+        self: &Arc<Self>,
+        request: ForwardRequest,
+    ) -> Result<ForwardResponse, Unanswered> {
         let cluster = self.node.cluster().ok_or(Unanswered::NotTaken)?;
         if cluster.leader() != Some(cluster.node_id) || cluster.fence.is_fenced() {
             return Err(Unanswered::NotTaken);

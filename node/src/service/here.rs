@@ -10,7 +10,11 @@ use super::{Service, plan, sys};
 use crate::cluster::Cluster;
 
 impl Service {
-    pub(super) async fn here(self: &Arc<Self>, route: &'static Route, call: &Call) -> Result<Answer, Failure> {
+    pub(super) async fn here(
+        self: &Arc<Self>,
+        route: &'static Route,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
         match route.action {
             Action::Health => sys::status::health(self, call),
             Action::SealStatus => Ok(sys::status::seal_status(self)),

@@ -40,7 +40,8 @@ impl Name {
             (None, None) => return None,
         };
         let key = ctx.barrier.key(Kind::Dedup, [label, &hex::encode(name)]);
-        let fingerprint = digest(&[format!("{:?}", call.operation).as_bytes(), call.uri.as_bytes(), &call.body]);
+        let fingerprint =
+            digest(&[format!("{:?}", call.operation).as_bytes(), call.uri.as_bytes(), &call.body]);
         Some(Self { key, fingerprint, ttl })
     }
 

@@ -91,7 +91,11 @@ impl Service {
                 Answer::failure(&failure)
             }
         };
-        metrics::request(metrics::operation_label(route.action, call.operation), answer.status, began.elapsed());
+        metrics::request(
+            metrics::operation_label(route.action, call.operation),
+            answer.status,
+            began.elapsed(),
+        );
         tracing::debug!(
             request_id = %call.request_id,
             action = ?route.action,

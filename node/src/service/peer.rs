@@ -8,17 +8,17 @@ use bytes::Bytes;
 use conclave_core::plan::Context;
 use conclave_proto::peer::{
     ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
-    UpdateAddressRequest, UpdateAddressResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node as Member;
 use tonic::Status;
 
+use super::Service;
 use super::failure::Failure;
 use super::forward::Unanswered;
 use super::sys::membership;
-use super::Service;
 use crate::cluster::Cluster;
 use crate::raft::{ClusterHandler, ProposeError};
 
@@ -61,7 +61,9 @@ impl ClusterHandler for PeerService {
                 let conflict = Some(u64::try_from(precondition).unwrap_or(u64::MAX));
                 Ok(ProposeResponse { revision: 0, conflict })
             }
-            Err(ProposeError::NotLeader { .. }) => Err(Status::failed_precondition("this node does not lead")),
+            Err(ProposeError::NotLeader { .. }) => {
+                Err(Status::failed_precondition("this node does not lead"))
+            }
             Err(ProposeError::Overloaded) => Err(Status::resource_exhausted("too many changes are waiting")),
             Err(ProposeError::TooLarge) => Err(Status::invalid_argument("the transaction is too large")),
             Err(ProposeError::Unknown) => Err(Status::unknown("leadership was lost on the way")),
@@ -76,8 +78,11 @@ impl ClusterHandler for PeerService {
         if !self.0.node().config.peer_unseal {
             return Err(Status::permission_denied("this node does not unseal its peers"));
         }
-        let unsealed =
-            self.cluster()?.seal.unsealed().ok_or_else(|| Status::failed_precondition("this node is sealed"))?;
+        let unsealed = self
+            .cluster()?
+            .seal
+            .unsealed()
+            .ok_or_else(|| Status::failed_precondition("this node is sealed"))?;
         tracing::info!(peer, "unsealing a peer");
         Ok(UnsealResponse { root_key: Bytes::copy_from_slice(unsealed.root_key.expose()) })
     }
@@ -101,7 +106,8 @@ impl ClusterHandler for PeerService {
     ) -> Result<UpdateAddressResponse, Status> {
         let cluster = self.leading()?;
         let known = cluster.node(peer).ok_or_else(|| Status::permission_denied("not a member"))?;
-        let member = Member { name: known.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
+        let member =
+            Member { name: known.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
         cluster
             .membership
             .update_address(peer, member)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::crypto::{Kind, plain_key};
+use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::{self, Permit};
 use conclave_core::seal::{self, Identified};
@@ -175,7 +175,12 @@ impl Decision<'_> {
         }
     }
 
-    fn decide(&self, ctx: &mut Context<'_>, permit: &Permit, caller: &Identified) -> Result<Decided, Failure> {
+    fn decide(
+        &self,
+        ctx: &mut Context<'_>,
+        permit: &Permit,
+        caller: &Identified,
+    ) -> Result<Decided, Failure> {
         let captured = self.route.capture(&self.call.path).unwrap_or_default();
         let table = || self.service.caches.mounts(ctx);
         let plan = match self.route.action {
@@ -210,10 +215,14 @@ impl Decision<'_> {
                 Plan { txn, reply: Reply::json(&data) }
             }
             Action::Members => Reply::json(&sys::membership::members(self.cluster)).into(),
-            Action::RaftConfiguration => Reply::json(&sys::membership::raft_configuration(self.cluster)).into(),
+            Action::RaftConfiguration => {
+                Reply::json(&sys::membership::raft_configuration(self.cluster)).into()
+            }
             Action::HaStatus => Reply::json(&sys::membership::ha_status(self.cluster)).into(),
             Action::KeyStatus => Reply::json(&sys::keys::status(self.unsealed)).into(),
-            Action::ReadRotateConfig => Reply::json(&sys::keys::config(&sys::keys::Rotation::load(ctx)?.0)).into(),
+            Action::ReadRotateConfig => {
+                Reply::json(&sys::keys::config(&sys::keys::Rotation::load(ctx)?.0)).into()
+            }
             Action::WriteRotateConfig => change(sys::keys::plan_config(ctx, self.body)?),
             Action::RotateKeyring => change(sys::keys::plan_rotation(self.cluster, self.unsealed, ctx)?),
             Action::OpenApi => Reply::json(&sys::openapi::document()).into(),
@@ -232,12 +241,8 @@ impl Decision<'_> {
                 "PATCH requires Content-Type of application/merge-patch+json".to_owned(),
             ));
         }
-        let request = Request {
-            operation: self.call.operation,
-            path: rest,
-            query: &self.call.query,
-            body: self.body,
-        };
+        let request =
+            Request { operation: self.call.operation, path: rest, query: &self.call.query, body: self.body };
         Ok(engine::handle(ctx, permit, mount, &request)?)
     }
 }

@@ -23,7 +23,9 @@ impl Service {
                 let point = self.read_point(cluster).await?;
                 (point.index, Some(point.time_ms), None)
             }
-            Consistency::Stale { bound } => (cluster.reader.applied_index(), None, Some(age(cluster, bound)?)),
+            Consistency::Stale { bound } => {
+                (cluster.reader.applied_index(), None, Some(age(cluster, bound)?))
+            }
         };
         let decided = plan::decide(self, cluster, route, call, time_ms).await?;
         let mut answer = decided.into_answer(&call.request_id, stale_for);

@@ -70,7 +70,9 @@ impl Service {
                     Err(Attempt::Failed(failure)) => return Err(failure),
                     Err(Attempt::NotHere) => Forwarded::NotTaken,
                     // Without a name that the new leader would know it by, repeating could do it twice.
-                    Err(Attempt::Unknown) if call.headers.idempotency_key.is_none() => return Err(Failure::Unknown),
+                    Err(Attempt::Unknown) if call.headers.idempotency_key.is_none() => {
+                        return Err(Failure::Unknown);
+                    }
                     Err(Attempt::Unknown) => Forwarded::Unknown,
                 },
                 Some(leader) => self.forward(cluster, leader, call, &attempt, deadline).await,
@@ -139,7 +141,8 @@ impl Service {
                 }
             }
         }
-        Err(Failure::Overloaded("other changes kept coming in between: try again in a moment".to_owned()).into())
+        Err(Failure::Overloaded("other changes kept coming in between: try again in a moment".to_owned())
+            .into())
     }
 
     /// Makes sure that this node's state is current, as leader.

@@ -101,7 +101,8 @@ async fn rotate_when_due(cluster: &Cluster, unsealed: &Unsealed) {
         if !rotation.is_due(unsealed.barrier.seals_done(), keyring.active_since_ms(), ctx.now_ms) {
             return Ok(None);
         }
-        let (config, _) = seal::load_config(ctx.view)?.ok_or_else(|| Error::Corrupt("the seal".to_owned()))?;
+        let (config, _) =
+            seal::load_config(ctx.view)?.ok_or_else(|| Error::Corrupt("the seal".to_owned()))?;
         tracing::info!(term = keyring.active_term() + 1, "rotating the keyring, since it is due");
         seal::plan_rotation(ctx.view, &config, &unsealed.root_key, ctx.now_ms, ctx.rng).map(Some)
     });

@@ -49,7 +49,12 @@ async fn tell_address(node: &Node, cluster: &Cluster) {
         cluster.membership.update_address(cluster.node_id, member).await.map_err(|error| error.to_string())
     } else {
         let deadline = Instant::now() + TIMEOUT;
-        cluster.peers.update_address(leader, request, deadline).await.map(drop).map_err(|error| error.to_string())
+        cluster
+            .peers
+            .update_address(leader, request, deadline)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     };
     match told {
         Ok(()) => tracing::info!("told the cluster this node's new address"),
@@ -64,7 +69,9 @@ async fn compare_states(cluster: &Cluster) {
         if member.node_id == cluster.node_id {
             continue;
         }
-        let Some(theirs) = cluster.status_of(member.node_id, Instant::now() + TIMEOUT).await else { continue };
+        let Some(theirs) = cluster.status_of(member.node_id, Instant::now() + TIMEOUT).await else {
+            continue;
+        };
         let Some(ours) = ours.iter().find(|ours| ours.index == theirs.hash_index) else { continue };
         if ours.hash.as_slice() != theirs.state_hash.as_ref() {
             metrics::counter!("conclave_state_hash_mismatches_total").increment(1);

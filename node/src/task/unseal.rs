@@ -49,12 +49,16 @@ async fn attempt(node: &Node, cluster: &Cluster) {
         if member.node_id == cluster.node_id {
             continue;
         }
-        let Ok(response) = cluster.peers.unseal(member.node_id, Instant::now() + TIMEOUT).await else { continue };
+        let Ok(response) = cluster.peers.unseal(member.node_id, Instant::now() + TIMEOUT).await else {
+            continue;
+        };
         let opened = RootKey::from_bytes(&response.root_key)
             .and_then(|root_key| cluster.view(|view| cluster.seal.open(view, &config, Arc::new(root_key))));
         match opened {
             Ok(()) => return tracing::info!(peer = %member.node.name, "unsealed by a peer"),
-            Err(error) => tracing::warn!(peer = %member.node.name, %error, "a peer's key did not unseal this node"),
+            Err(error) => {
+                tracing::warn!(peer = %member.node.name, %error, "a peer's key did not unseal this node")
+            }
         }
     }
 }

@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest,
-    RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
-    UpdateAddressRequest, UpdateAddressResponse,
+    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node;
@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
-    ClusterHandler, Membership, ProposeError, RaftNode, RaftNodeConfig, RaftOptions, ReadBarrier, system_clock,
+    ClusterHandler, Membership, ProposeError, RaftNode, RaftNodeConfig, RaftOptions, ReadBarrier,
+    system_clock,
 };
 use crate::identity::{ClusterCa, ClusterId, Identity, LiveTls, NodeKey, PeerIdentity};
 
@@ -135,14 +136,13 @@ impl Cluster {
         let options = self.options.clone();
         let member = self.member_mut(node_id);
         let data_dir = member.dir.path().to_owned();
-        let storage = eventually("the data directory is free", || {
-            match Store::open(&data_dir, &Options::default()) {
+        let storage =
+            eventually("the data directory is free", || match Store::open(&data_dir, &Options::default()) {
                 Ok(opened) => Some(opened),
                 Err(StorageError::InUse { .. }) => None,
                 Err(error) => panic!("the storage cannot be opened: {error}"),
-            }
-        })
-        .await;
+            })
+            .await;
         let config = RaftNodeConfig {
             data_dir: member.dir.path().to_owned(),
             options,
@@ -215,7 +215,9 @@ impl Cluster {
             txn.put(key.to_owned(), value.to_owned());
             match self.leader().await.proposer.propose(txn).await {
                 Ok(Outcome::Applied { revision }) => return revision,
-                Ok(Outcome::Conflict { .. }) => panic!("a write without preconditions conflicts with nothing"),
+                Ok(Outcome::Conflict { .. }) => {
+                    panic!("a write without preconditions conflicts with nothing")
+                }
                 Err(ProposeError::NotLeader { .. } | ProposeError::Unknown) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -264,6 +266,10 @@ impl ClusterHandler for TestHandler {
 
     async fn forward(&self, _peer: u64, request: ForwardRequest) -> Result<ForwardResponse, Status> {
         Ok(ForwardResponse { status: 200, body: request.body, ..Default::default() })
+    }
+
+    async fn propose(&self, _peer: u64, _request: ProposeRequest) -> Result<ProposeResponse, Status> {
+        Err(Status::failed_precondition("this node has no key"))
     }
 
     async fn status(&self, _peer: u64, _request: StatusRequest) -> Result<StatusResponse, Status> {

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::metrics;
+use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
-use crate::service::Service;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 

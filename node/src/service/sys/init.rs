@@ -17,11 +17,11 @@ use super::status::initialized;
 use crate::cluster::Cluster;
 use crate::identity::{ClusterCa, ClusterId, Identity, NodeKey, PeerIdentity};
 use crate::node::{Node, certificate_names, clock_ms};
+use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
 use crate::service::sys::membership::Registry;
-use crate::service::Service;
 
 /// The founding node's id in the Raft group.
 const FIRST_NODE_ID: u64 = 1;
@@ -59,7 +59,9 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     match cluster.propose(txn).await {
         Ok(Outcome::Applied { .. }) => {}
         Ok(Outcome::Conflict { .. }) => return Err(Failure::AlreadyInitialized),
-        Err(error) => return Err(Failure::Internal(format!("the cluster could not be initialised: {error}"))),
+        Err(error) => {
+            return Err(Failure::Internal(format!("the cluster could not be initialised: {error}")));
+        }
     }
     if parameters.static_key.is_some() {
         cluster.view(|view| cluster.seal.unseal_by_setting(&node.config.seal, view, &keys.config))?;
@@ -97,7 +99,8 @@ fn parameters(body: &Map<String, Value>, static_key: Option<seal::StaticKey>) ->
         (_, ..=0) => return wrong("threshold must be at least one"),
         _ => {}
     }
-    let byte = |number: i64| u8::try_from(number).map_err(|_| Failure::invalid("shares must be less than 256"));
+    let byte =
+        |number: i64| u8::try_from(number).map_err(|_| Failure::invalid("shares must be less than 256"));
     Ok(Parameters { shares: byte(shares)?, threshold: byte(threshold)?, static_key })
 }
 
@@ -108,8 +111,13 @@ fn become_first_member(node: &Arc<Node>, cluster_id: ClusterId) -> Result<Cluste
         let key = NodeKey::generate()?;
         let certificate = ca.issue(&key.csr_pem()?, FIRST_NODE_ID, &certificate_names(&node.config), now)?;
         let peer = PeerIdentity { cluster_id, node_id: FIRST_NODE_ID };
-        let identity =
-            Identity::member(&node.config.node_name, peer, key, certificate, ca.certificate_pem().to_owned())?;
+        let identity = Identity::member(
+            &node.config.node_name,
+            peer,
+            key,
+            certificate,
+            ca.certificate_pem().to_owned(),
+        )?;
         node.adopt(identity)?;
         Ok(ca)
     };
@@ -120,7 +128,9 @@ async fn wait_for_leadership(cluster: &Cluster) -> Result<(), Failure> {
     let deadline = Instant::now() + ELECTION_WAIT;
     while cluster.leader() != Some(cluster.node_id) {
         if Instant::now() >= deadline {
-            return Err(Failure::Internal("the new cluster's only node did not become its leader".to_owned()));
+            return Err(Failure::Internal(
+                "the new cluster's only node did not become its leader".to_owned(),
+            ));
         }
         cluster.leader_change(Duration::from_millis(50)).await;
     }

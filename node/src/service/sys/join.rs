@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::membership::{JoinRequest, JoinResponse, certificate_der};
 use crate::identity::{CaFingerprint, Identity, NodeKey, PeerIdentity, tls};
 use crate::node::{Node, certificate_names};
+use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
-use crate::service::Service;
 
 /// How long the member may take to answer.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,10 +27,12 @@ pub async fn join(service: &Service, call: &Call) -> Result<Answer, Failure> {
         // A member that is told to join again has joined: clients repeat this call.
         return Ok(Answer::bare(200, &json!({ "joined": true })));
     }
-    let addr = text("leader_api_addr")
-        .ok_or_else(|| Failure::invalid("'leader_api_addr' must be the URL of a member, such as https://node1:8200"))?;
-    let token = text("token")
-        .ok_or_else(|| Failure::invalid("'token' must be a join token, from 'conclave join-token' on a member"))?;
+    let addr = text("leader_api_addr").ok_or_else(|| {
+        Failure::invalid("'leader_api_addr' must be the URL of a member, such as https://node1:8200")
+    })?;
+    let token = text("token").ok_or_else(|| {
+        Failure::invalid("'token' must be a join token, from 'conclave join-token' on a member")
+    })?;
     join_at(service.node(), addr, token).await?;
     Ok(Answer::bare(200, &json!({ "joined": true })))
 }
@@ -54,7 +56,9 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
     let response = ask(addr, &parsed, &request).await?;
     let ca_is_pinned = certificate_der(&response.ca).is_some_and(|der| parsed.pins(&der));
     if !ca_is_pinned {
-        return Err(Failure::invalid("the member at leader_api_addr is not of the cluster that made this join token"));
+        return Err(Failure::invalid(
+            "the member at leader_api_addr is not of the cluster that made this join token",
+        ));
     }
     let cluster_id = response.cluster_id.parse().map_err(internal)?;
     let peer = PeerIdentity { cluster_id, node_id: response.node_id };
@@ -86,7 +90,8 @@ async fn ask(addr: &str, token: &JoinToken, request: &JoinRequest) -> Result<Joi
         .build()
         .map_err(|error| unreachable(&error))?;
     let url = format!("{}/v1/sys/cluster/join", addr.trim_end_matches('/'));
-    let response = client.post(url).json(request).send().await.map_err(|error| unreachable(&root_cause(&error)))?;
+    let response =
+        client.post(url).json(request).send().await.map_err(|error| unreachable(&root_cause(&error)))?;
     let status = response.status();
     let body = response.bytes().await.map_err(|error| unreachable(&error))?;
     if !status.is_success() {
@@ -97,7 +102,8 @@ async fn ask(addr: &str, token: &JoinToken, request: &JoinRequest) -> Result<Joi
             status.as_u16()
         )));
     }
-    let envelope: Envelope = serde_json::from_slice(&body).map_err(|_| unreachable(&"it does not answer as a member"))?;
+    let envelope: Envelope =
+        serde_json::from_slice(&body).map_err(|_| unreachable(&"it does not answer as a member"))?;
     Ok(envelope.data)
 }
 

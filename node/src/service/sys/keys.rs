@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use conclave_core::Error;
-use conclave_core::engine::duration;
 use conclave_core::crypto::{Kind, SEALS_PER_TERM_MAX};
+use conclave_core::engine::duration;
 use conclave_core::plan::Context;
 use conclave_core::seal;
 use conclave_proto::log::Txn;
@@ -74,7 +74,11 @@ pub fn status(unsealed: &Unsealed) -> Value {
 
 pub fn plan_rotation(cluster: &Cluster, unsealed: &Unsealed, ctx: &mut Context<'_>) -> Result<Txn, Failure> {
     let (config, _) = seal::load_config(ctx.view)?.ok_or(Failure::NotInitialized)?;
-    tracing::info!(term = unsealed.barrier.keyring().active_term() + 1, node_id = cluster.node_id, "rotating the keyring");
+    tracing::info!(
+        term = unsealed.barrier.keyring().active_term() + 1,
+        node_id = cluster.node_id,
+        "rotating the keyring"
+    );
     Ok(seal::plan_rotation(ctx.view, &config, &unsealed.root_key, ctx.now_ms, ctx.rng)?)
 }
 
@@ -89,7 +93,8 @@ pub fn config(rotation: &Rotation) -> Value {
 pub fn plan_config(ctx: &mut Context<'_>, body: &Map<String, Value>) -> Result<Txn, Failure> {
     let (mut rotation, revision) = Rotation::load(ctx)?;
     if let Some(enabled) = body.get("enabled") {
-        rotation.enabled = enabled.as_bool().ok_or_else(|| Failure::invalid("'enabled' must be true or false"))?;
+        rotation.enabled =
+            enabled.as_bool().ok_or_else(|| Failure::invalid("'enabled' must be true or false"))?;
     }
     if let Some(interval) = body.get("interval") {
         let interval = duration::from_json_s(interval)

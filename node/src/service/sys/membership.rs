@@ -23,11 +23,11 @@ use crate::identity::ClusterCa;
 use crate::node::VERSION;
 use crate::raft::{Member, MembershipError, ProposeError, Role};
 use crate::seal::Unsealed;
+use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
 use crate::service::write::Attempt;
-use crate::service::Service;
 
 /// Most names of one certificate.
 const NAMES_MAX: usize = 16;
@@ -72,7 +72,8 @@ pub fn load_ca(cluster: &Cluster, ctx: &Context<'_>) -> Result<ClusterCa, Failur
     let record = ctx.view.get(&key)?.ok_or_else(missing)?;
     let opened = ctx.barrier.open(&key, &record.sealed)?;
     let stored: Stored = serde_json::from_slice(&opened.payload).map_err(|_| missing())?;
-    ClusterCa::from_pem(cluster.cluster_id, &stored.certificate, &Secret::new(stored.key)).map_err(|_| missing())
+    ClusterCa::from_pem(cluster.cluster_id, &stored.certificate, &Secret::new(stored.key))
+        .map_err(|_| missing())
 }
 
 /// Makes a join token; the plan stores its hash.
@@ -144,9 +145,12 @@ pub async fn admit(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attemp
         Err(ProposeError::NotLeader { .. }) => return Err(Attempt::NotHere),
         Err(ProposeError::Unknown) => return Err(Attempt::Unknown),
         Err(error @ ProposeError::TooLarge) => return Err(Failure::Internal(error.to_string()).into()),
-        Err(ProposeError::Overloaded) => return Err(Failure::Overloaded("too many writes are waiting".into()).into()),
+        Err(ProposeError::Overloaded) => {
+            return Err(Failure::Overloaded("too many writes are waiting".into()).into());
+        }
     }
-    let address = Address { name: request.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
+    let address =
+        Address { name: request.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
     tracing::info!(node_id, name = %address.name, "admitted a node");
     cluster.membership.add_learner(node_id, address).await.map_err(change_failed)?;
     let response = JoinResponse { node_id, cluster_id: cluster.cluster_id.to_string(), certificate, ca };
@@ -207,7 +211,7 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
     if answer.status != 204 {
         return Ok(answer);
     }
-    node.identity.wipe().map_err(|error| Failure::Internal(error.to_string()))?;
+    crate::node::forget_cluster(node).map_err(|error| Failure::Internal(error.to_string()))?;
     tracing::warn!("left the cluster: this node answers no request any more");
     Ok(answer)
 }

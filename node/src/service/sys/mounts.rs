@@ -8,9 +8,7 @@ use crate::service::failure::Failure;
 
 /// For a caller without a token: the mounts that say so themselves, with little about them.
 pub fn visible_to_all(table: &MountTable) -> Value {
-    let few = |mount: Value| {
-        json!({ "description": mount["description"], "options": mount["options"], "type": mount["type"] })
-    };
+    let few = |mount: Value| json!({ "description": mount["description"], "options": mount["options"], "type": mount["type"] });
     let mounts: Map<_, _> = mount::list_json(table, mount::Mount::is_listed_for_all)
         .into_iter()
         .map(|(path, mount)| (path, few(mount)))

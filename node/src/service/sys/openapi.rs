@@ -21,7 +21,11 @@ const ENGINE_PATHS: &[(&str, &[Operation], &str)] = &[
         &[Operation::Read, Operation::Write, Operation::Patch, Operation::Delete, Operation::List],
         "KV v2: a secret's metadata, and listing.",
     ),
-    ("/{secret_mount_path}/subkeys/{path}", &[Operation::Read], "KV v2: a secret's keys without their values."),
+    (
+        "/{secret_mount_path}/subkeys/{path}",
+        &[Operation::Read],
+        "KV v2: a secret's keys without their values.",
+    ),
     ("/{secret_mount_path}/config", &[Operation::Read, Operation::Write], "KV v2: the mount's defaults."),
     (
         "/{secret_mount_path}/{path}",

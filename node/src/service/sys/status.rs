@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 use crate::node::VERSION;
+use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::{Failure, STATUS_REMOVED};
-use crate::service::Service;
 
 /// The node's health as a status code, for load balancers. Each code can be overridden in the query.
 pub fn health(service: &Service, call: &Call) -> Result<Answer, Failure> {

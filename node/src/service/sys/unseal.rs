@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::status::{seal_config, seal_status, seal_status_body};
 use crate::cluster::Cluster;
+use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
-use crate::service::Service;
 
 /// Shortest share in bytes; a shorter text is a slip of the keyboard and is told as such.
 const SHARE_BYTES_MIN: usize = 16;
@@ -20,7 +20,9 @@ pub fn unseal(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let reset = body.get("reset").and_then(Value::as_bool).unwrap_or(false);
     let share = body.get("key").and_then(Value::as_str).unwrap_or_default();
     if share.is_empty() && !reset {
-        return Err(Failure::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"));
+        return Err(Failure::invalid(
+            "'key' must be specified in request body as JSON, or 'reset' set to true",
+        ));
     }
     let cluster = service.node().cluster().ok_or(Failure::NotInitialized)?;
     let config = seal_config(&cluster).ok_or(Failure::NotInitialized)?;
@@ -32,7 +34,9 @@ pub fn unseal(service: &Service, call: &Call) -> Result<Answer, Failure> {
         return Ok(seal_status(service));
     }
     if share.len() < SHARE_BYTES_MIN {
-        return Err(Failure::invalid(format!("invalid key: key is shorter than minimum {SHARE_BYTES_MIN} bytes")));
+        return Err(Failure::invalid(format!(
+            "invalid key: key is shorter than minimum {SHARE_BYTES_MIN} bytes"
+        )));
     }
     let attempt = cluster.view(|view| cluster.seal.submit(view, &config, share))?;
     if !cluster.seal.is_sealed() {
@@ -52,7 +56,10 @@ pub fn seal(cluster: &Arc<Cluster>) -> Result<Answer, Failure> {
             "this cluster unseals by a static key alone, so a sealed node could not be unsealed again: stop it instead",
         ));
     }
-    cluster.seal.seal().map_err(|error| Failure::Internal(format!("the node could not be sealed: {error}")))?;
+    cluster
+        .seal
+        .seal()
+        .map_err(|error| Failure::Internal(format!("the node could not be sealed: {error}")))?;
     tracing::warn!("sealed by an operator");
     Ok(Answer::no_content())
 }

@@ -145,7 +145,8 @@ pub fn read(file: impl Read, barrier: &Barrier, state_out: &mut impl Write) -> R
     let mut state_sha256 = None;
     for entry in tar.entries().map_err(|_| malformed("it is not a tar file"))? {
         let mut entry = entry.map_err(|_| malformed("it is not a gzipped tar file, or it ends too early"))?;
-        let name = entry.path().map_err(|_| malformed("an entry has no name"))?.to_string_lossy().into_owned();
+        let name =
+            entry.path().map_err(|_| malformed("an entry has no name"))?.to_string_lossy().into_owned();
         match name.as_str() {
             STATE if state_sha256.is_none() => state_sha256 = Some(copy(&mut entry, state_out)?),
             META if meta_text.is_none() => meta_text = Some(small(&mut entry)?),
@@ -239,7 +240,10 @@ mod tests {
         assert_eq!(read(file.as_slice(), &barrier, &mut state).unwrap(), meta);
         let mut state = state.as_slice();
         let first = read_record(&mut state).unwrap().unwrap();
-        assert_eq!((first.key.as_slice(), first.expires_at_ms, first.sealed.as_slice()), (&b"k1"[..], 0, &b"one"[..]));
+        assert_eq!(
+            (first.key.as_slice(), first.expires_at_ms, first.sealed.as_slice()),
+            (&b"k1"[..], 0, &b"one"[..])
+        );
         assert_eq!(read_record(&mut state).unwrap().unwrap().expires_at_ms, 9);
         assert!(read_record(&mut state).unwrap().is_none());
     }

@@ -30,7 +30,9 @@ const PIECE_BYTES: usize = 1024 * 1024;
 const PIECE_DELETES: usize = 1000;
 
 pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Failure> {
-    let upload = call.take_upload().ok_or_else(|| Failure::invalid("the request has no body: send a snapshot file"))?;
+    let upload = call
+        .take_upload()
+        .ok_or_else(|| Failure::invalid("the request has no body: send a snapshot file"))?;
     let file = receive(service, upload).await?;
     let unsealed = cluster.seal.unsealed().ok_or(Failure::Sealed)?;
     let data_dir = service.node().config.data_dir.clone();
@@ -58,10 +60,9 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
             bytes = 0;
         }
     }
-    reading
-        .await
-        .map_err(|error| Failure::Internal(error.to_string()))?
-        .map_err(|error| Failure::Internal(format!("the verified snapshot could not be read again: {error}")))?;
+    reading.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(|error| {
+        Failure::Internal(format!("the verified snapshot could not be read again: {error}"))
+    })?;
     commit(cluster, piece).await?;
     finish(cluster, last).await?;
     tracing::warn!(request_id = %call.request_id, "restored a snapshot");
@@ -70,7 +71,8 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
 
 /// Takes the upload to a file that has no name, so that nothing of it stays behind.
 async fn receive(service: &Service, mut upload: Incoming) -> Result<File, Failure> {
-    let disk = |error: std::io::Error| Failure::Internal(format!("the snapshot could not be stored: {error}"));
+    let disk =
+        |error: std::io::Error| Failure::Internal(format!("the snapshot could not be stored: {error}"));
     let mut file = BufWriter::new(tempfile::tempfile_in(&service.node().config.data_dir).map_err(disk)?);
     let mut received = 0_u64;
     while let Some(frame) = upload.frame().await {
@@ -137,7 +139,8 @@ async fn put_mark(cluster: &Cluster) -> Result<(), Failure> {
 
 async fn delete_secrets(cluster: &Cluster) -> Result<(), Failure> {
     loop {
-        let txn = cluster.view(|view| deletes(view, |key| super::is_restored(key) && !is_table(key), PIECE_DELETES))?;
+        let txn = cluster
+            .view(|view| deletes(view, |key| super::is_restored(key) && !is_table(key), PIECE_DELETES))?;
         if txn.is_empty() {
             return Ok(());
         }

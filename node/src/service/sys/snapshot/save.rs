@@ -43,7 +43,8 @@ pub async fn save(service: &Service, cluster: &Arc<Cluster>) -> Result<Answer, F
 }
 
 fn copy_state(cluster: &Cluster, data_dir: &std::path::Path) -> Result<(File, Meta, [u8; 32]), CopyError> {
-    let mut out = Counted { inner: BufWriter::new(tempfile::tempfile_in(data_dir)?), hash: Sha256::new(), bytes: 0 };
+    let mut out =
+        Counted { inner: BufWriter::new(tempfile::tempfile_in(data_dir)?), hash: Sha256::new(), bytes: 0 };
     let (index, time_ms, records) = cluster.reader.view(|view| {
         let mut kept = 0;
         view.export(|key, record| {

@@ -1,0 +1,11 @@
+//! What Conclave promises, shown on clusters of real processes with real TLS and real disks.
+
+mod bad_input;
+mod consistency;
+mod failover;
+mod harness;
+mod load;
+mod membership;
+mod seal;
+mod secrecy;
+mod snapshot;
