@@ -42,7 +42,7 @@ pub struct Founding {
 
 impl Node {
     pub fn open(config: Config, prometheus: PrometheusHandle) -> Result<Arc<Self>, StartError> {
-        let options = Options { block_cache_bytes: config.block_cache_bytes, ..Options::default() };
+        let options = Options { block_cache_bytes: config.block_cache_bytes };
         finish_leaving(&config)?;
         // The store locks the directory, so it comes before anything else that writes there.
         let storage = Store::open(&config.data_dir, &options)?;

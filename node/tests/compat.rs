@@ -55,7 +55,8 @@ fn run(script: &str) {
 
 /// Where `make setup` installs the clients: beside the folder that cargo gives tests.
 fn venv() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo's folder lies in the target folder");
+    let target =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo's folder lies in the target folder");
     let venv = target.join("venv");
     for program in ["python", "bao"] {
         let path = venv.join("bin").join(program);

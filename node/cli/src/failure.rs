@@ -37,7 +37,8 @@ impl Failure {
 
     /// Says "no value found" where the server's no is that nothing is stored at `path`, else what it said.
     pub fn at(path: &str, error: Error) -> Self {
-        let nothing = error.refusal().filter(|refusal| refusal.status() == 404 && refusal.errors().is_empty());
+        let nothing =
+            error.refusal().filter(|refusal| refusal.status() == 404 && refusal.errors().is_empty());
         match nothing {
             None => error.into(),
             Some(refusal) => {

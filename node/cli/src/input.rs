@@ -27,9 +27,10 @@ pub fn data(arguments: &[String], stdin: &mut dyn Read) -> Result<Map<String, Va
         } else if let Some(file) = argument.strip_prefix('@') {
             merge(&mut data, object(&read_file(file)?, &format!("the file {file}"))?);
         } else {
-            let (key, value) = argument.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-                Failure::usage(format!("data argument {number} is neither key=value nor @file nor -"))
-            })?;
+            let (key, value) =
+                argument.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+                    Failure::usage(format!("data argument {number} is neither key=value nor @file nor -"))
+                })?;
             let value = match value {
                 "-" => input.standard()?,
                 _ => match (value.strip_prefix('@'), value.strip_prefix("\\@")) {
@@ -81,7 +82,8 @@ struct Input<'a> {
 
 impl Input<'_> {
     fn standard(&mut self) -> Result<String, Failure> {
-        let stdin = self.stdin.take().ok_or_else(|| Failure::usage("standard input can be used only once"))?;
+        let stdin =
+            self.stdin.take().ok_or_else(|| Failure::usage("standard input can be used only once"))?;
         read(stdin, "standard input")
     }
 }
@@ -102,14 +104,19 @@ fn read(source: impl Read, name: &str) -> Result<String, Failure> {
         return Err(Failure::usage(format!("{name} is larger than {INPUT_BYTES_MAX} bytes")));
     }
     // JSON cannot carry other bytes, and replacing them would store something else than was given.
-    String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text: encode it first, for example with base64")))
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::usage(format!("{name} is not UTF-8 text: encode it first, for example with base64"))
+    })
 }
 
 fn object(text: &str, name: &str) -> Result<Map<String, Value>, Failure> {
     // Not the parser's own message, which may quote the input.
     serde_json::from_str(text).map_err(|error| {
-        Failure::usage(format!("{name} is not a JSON object (line {}, column {})", error.line(), error.column()))
+        Failure::usage(format!(
+            "{name} is not a JSON object (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }
 
@@ -171,7 +178,8 @@ mod tests {
     #[test]
     fn a_lone_dash_or_file_is_a_json_object() {
         let text = r#"{"n": 12345678901234567890.50, "m": {"k": null}}"#;
-        let expect: Value = serde_json::from_str(r#"{"n":12345678901234567890.50,"m":{"k":null},"a":"b"}"#).unwrap();
+        let expect: Value =
+            serde_json::from_str(r#"{"n":12345678901234567890.50,"m":{"k":null},"a":"b"}"#).unwrap();
         check(&["-", "a=b"], text, expect.clone());
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();

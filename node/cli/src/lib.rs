@@ -1,11 +1,13 @@
 //! The `conclave` program's commands, all but the server itself.
 //!
-//! A command asks a cluster through `conclave-client` and makes a [`Report`](output::Report), which is printed as a
+//! A command asks a cluster through `conclave-client` and makes a `Report`, which is printed as a
 //! table or as JSON in one place. Commands are spelled as Vault spells them. Exit codes: 0 done, 1 the server said no,
 //! 2 a usage error or no answer.
 //!
 //! What this crate must never do: decide anything that the server decides, or print a secret that was not asked for; a
 //! token or a secret never stands in an error's sentence.
+
+#![allow(rustdoc::bare_urls, reason = "the doc comments of arguments are the help texts that users read")]
 
 mod arguments;
 mod command;

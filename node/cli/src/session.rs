@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn the_format_comes_from_the_environment_when_no_flag_says_it() {
         let format = |name: &'static str, value: &'static str| {
-            format_from(move |asked| (asked == name).then(|| value.to_owned())).map_err(|failure| failure.to_string())
+            format_from(move |asked| (asked == name).then(|| value.to_owned()))
+                .map_err(|failure| failure.to_string())
         };
         assert_eq!(format("VAULT_FORMAT", "json"), Ok(Format::Json));
         assert_eq!(format("CONCLAVE_FORMAT", ""), Ok(Format::Table));

@@ -58,10 +58,15 @@ fn serve(listener: TcpListener, script: Vec<Step>) -> JoinHandle<Vec<String>> {
                 Some((expected, status, body)) if expected == asked => (status, body.to_owned()),
                 other => {
                     let expected = other.map_or("nothing", |step| step.0);
-                    (400, serde_json::json!({"errors": [format!("expected {expected}, got {asked}")]}).to_string())
+                    (
+                        400,
+                        serde_json::json!({"errors": [format!("expected {expected}, got {asked}")]})
+                            .to_string(),
+                    )
                 }
             };
-            let length = if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+            let length =
+                if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
             write!(stream, "HTTP/1.1 {status} X\r\nconnection: close\r\n{length}\r\n{body}").unwrap();
         }
         script.into_iter().map(|step| step.0.to_owned()).collect()
@@ -132,7 +137,10 @@ fn a_field_of_a_secret_is_printed_alone() {
     let script = [MOUNT_OF_A, ("GET secret/data/a?version=1", 200, SECRET)];
     let get = |line: &str| run(line, &script);
     assert_eq!(get("kv get -field=n -version=1 secret/a"), Ended { code: 0, text: "1.50".to_owned() });
-    assert_eq!(get("kv get -field=data -version=1 secret/a"), Ended { code: 0, text: "map[b:c n:1.50]".to_owned() });
+    assert_eq!(
+        get("kv get -field=data -version=1 secret/a"),
+        Ended { code: 0, text: "map[b:c n:1.50]".to_owned() }
+    );
     assert_eq!(get("kv get -field=version -version=1 secret/a").code, 1);
 }
 
@@ -150,7 +158,11 @@ fn a_missing_secret_is_a_no_and_a_deleted_one_still_has_metadata() {
     assert_eq!(missing, Ended { code: 1, text: "No value found at secret/data/a".to_owned() });
     let deleted = run("kv get secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 404, DELETED)]);
     assert_eq!(deleted.code, 0);
-    assert!(deleted.text.contains("deletion_time      d") && !deleted.text.contains("Data =="), "{}", deleted.text);
+    assert!(
+        deleted.text.contains("deletion_time      d") && !deleted.text.contains("Data =="),
+        "{}",
+        deleted.text
+    );
     let field = run("kv get -field=b secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 404, DELETED)]);
     assert_eq!(field.code, 1);
 }
@@ -160,7 +172,11 @@ fn the_server_says_no_in_its_own_words() {
     let denied = ("GET sys/internal/ui/mounts/secret/a", 403, r#"{"errors":["permission denied"]}"#);
     let ended = run("kv get secret/a", &[denied]);
     assert_eq!(ended.code, 1);
-    assert!(ended.text.starts_with("Error: permission denied (status 403 from http://127.0.0.1:"), "{}", ended.text);
+    assert!(
+        ended.text.starts_with("Error: permission denied (status 403 from http://127.0.0.1:"),
+        "{}",
+        ended.text
+    );
 }
 
 #[test]
@@ -208,12 +224,24 @@ fn with_mount_the_path_is_only_the_key() {
 
 #[test]
 fn a_mount_without_versions_is_used_as_it_is() {
-    let mount = ("GET sys/internal/ui/mounts/kv1/a", 200, r#"{"request_id":"r","data":{"path":"kv1/","options":null}}"#);
+    let mount = (
+        "GET sys/internal/ui/mounts/kv1/a",
+        200,
+        r#"{"request_id":"r","data":{"path":"kv1/","options":null}}"#,
+    );
     let ended = run("kv put kv1/a b=c", &[mount, (r#"PUT kv1/a {"b":"c"}"#, 204, "")]);
     assert_eq!(ended.text, "Success! Data written to: kv1/a\n");
     let secret = ("GET kv1/a", 200, r#"{"request_id":"r","data":{"b":"c"}}"#);
-    assert_eq!(run("kv get kv1/a", &[mount, secret]).text, "== Data ==\nKey    Value\n---    -----\nb      c\n");
-    for line in ["kv undelete -versions=1 kv1/a", "kv metadata get kv1/a", "kv patch kv1/a b=c", "kv put -cas=1 kv1/a b=c"] {
+    assert_eq!(
+        run("kv get kv1/a", &[mount, secret]).text,
+        "== Data ==\nKey    Value\n---    -----\nb      c\n"
+    );
+    for line in [
+        "kv undelete -versions=1 kv1/a",
+        "kv metadata get kv1/a",
+        "kv patch kv1/a b=c",
+        "kv put -cas=1 kv1/a b=c",
+    ] {
         assert_eq!(run(line, &[mount]).code, 2, "{line}");
     }
 }
@@ -234,14 +262,19 @@ fn a_patch_falls_back_to_reading_and_writing_where_patching_is_not_allowed() {
     let line = "kv patch -remove-data=n secret/a x=y";
     assert_eq!(run(line, &[MOUNT_OF_A, (patch, 200, WRITTEN)]).code, 0);
     let put = r#"PUT secret/data/a {"data":{"b":"c","x":"y"},"options":{"cas":1}}"#;
-    let script =
-        [MOUNT_OF_A, (patch, 405, NOTHING), ("GET secret/data/a", 200, SECRET), (put, 200, WRITTEN)];
+    let script = [MOUNT_OF_A, (patch, 405, NOTHING), ("GET secret/data/a", 200, SECRET), (put, 200, WRITTEN)];
     assert_eq!(run(line, &script).code, 0);
-    let only = run("kv patch -method=patch -remove-data=n secret/a x=y", &[MOUNT_OF_A, (patch, 403, NOTHING)]);
+    let only =
+        run("kv patch -method=patch -remove-data=n secret/a x=y", &[MOUNT_OF_A, (patch, 403, NOTHING)]);
     assert_eq!(only.code, 1);
-    assert_eq!(run("kv patch secret/a x=y", &[MOUNT_OF_A, (
-        r#"PATCH secret/data/a {"data":{"x":"y"},"options":{}}"#, 404, NOTHING,
-    )]).text, "No value found at secret/data/a");
+    assert_eq!(
+        run(
+            "kv patch secret/a x=y",
+            &[MOUNT_OF_A, (r#"PATCH secret/data/a {"data":{"x":"y"},"options":{}}"#, 404, NOTHING,)]
+        )
+        .text,
+        "No value found at secret/data/a"
+    );
 }
 
 #[test]
@@ -256,7 +289,8 @@ fn a_rollback_writes_the_old_data_under_check_and_set() {
         (put, 200, WRITTEN),
     ];
     assert_eq!(run("kv rollback -version=1 -field=version secret/a", &script).text, "2");
-    let script = [MOUNT_OF_A, ("GET secret/data/a", 200, SECRET), ("GET secret/data/a?version=3", 404, DELETED)];
+    let script =
+        [MOUNT_OF_A, ("GET secret/data/a", 200, SECRET), ("GET secret/data/a?version=3", 404, DELETED)];
     let ended = run("kv rollback -version=3 secret/a", &script);
     assert!(ended.code == 1 && ended.text.contains("undelete it first"), "{}", ended.text);
 }
@@ -271,10 +305,21 @@ fn metadata_is_patched_with_null_for_what_goes() {
 #[test]
 fn a_mount_is_moved_to_the_end() {
     let script = [
-        (r#"POST sys/remount {"from":"kv1","to":"kv2"}"#, 200, r#"{"request_id":"r","data":{"migration_id":"m"}}"#),
-        ("GET sys/remount/status/m", 200, r#"{"request_id":"r","data":{"migration_info":{"status":"success"}}}"#),
+        (
+            r#"POST sys/remount {"from":"kv1","to":"kv2"}"#,
+            200,
+            r#"{"request_id":"r","data":{"migration_id":"m"}}"#,
+        ),
+        (
+            "GET sys/remount/status/m",
+            200,
+            r#"{"request_id":"r","data":{"migration_info":{"status":"success"}}}"#,
+        ),
     ];
-    assert_eq!(run("secrets move kv1/ kv2/", &script).text, "Success! Moved the secrets engine kv1/ to kv2/\n");
+    assert_eq!(
+        run("secrets move kv1/ kv2/", &script).text,
+        "Success! Moved the secrets engine kv1/ to kv2/\n"
+    );
     let enable = (r#"POST sys/mounts/secret {"options":{"version":"2"},"type":"kv"}"#, 204, "");
     assert_eq!(
         run("secrets enable -path=secret -version=2 kv", &[enable]).text,
@@ -297,7 +342,8 @@ fn a_sealed_node_is_shown_and_told_by_the_exit_code() {
 
 #[test]
 fn init_and_unseal_are_sent_once() {
-    let init = (r#"PUT sys/init {"secret_shares":5,"secret_threshold":3}"#, 503, r#"{"errors":["no leader"]}"#);
+    let init =
+        (r#"PUT sys/init {"secret_shares":5,"secret_threshold":3}"#, 503, r#"{"errors":["no leader"]}"#);
     let ended = run("operator init", &[init]);
     assert_eq!(ended.code, 1);
     assert!(ended.text.contains("no leader"), "{}", ended.text);
@@ -307,20 +353,34 @@ fn init_and_unseal_are_sent_once() {
 
 #[test]
 fn a_join_token_comes_with_the_line_to_type() {
-    let asked = (r#"POST sys/cluster/join-token {"ttl":"5m"}"#, 200, r#"{"request_id":"r","data":{"token":"cj1.x"}}"#);
+    let asked = (
+        r#"POST sys/cluster/join-token {"ttl":"5m"}"#,
+        200,
+        r#"{"request_id":"r","data":{"token":"cj1.x"}}"#,
+    );
     let ended = run("join-token --ttl 5m", &[asked]);
     assert!(ended.text.contains("conclave join --addr http://127.0.0.1:"), "{}", ended.text);
     assert!(ended.text.contains("--token cj1.x"));
-    let join = (r#"PUT sys/storage/raft/join {"leader_api_addr":"https://m:8200","token":"cj1.x"}"#, 200, r#"{"joined":true}"#);
+    let join = (
+        r#"PUT sys/storage/raft/join {"leader_api_addr":"https://m:8200","token":"cj1.x"}"#,
+        200,
+        r#"{"joined":true}"#,
+    );
     assert_eq!(run("join --addr https://m:8200/ --token cj1.x", &[join]).code, 0);
 }
 
 #[test]
 fn any_path_can_be_read_written_listed_and_deleted() {
     let read = ("GET sys/mounts/x?detailed=true", 200, r#"{"request_id":"r","data":{"a":"b"}}"#);
-    assert_eq!(run("read sys/mounts/x detailed=true", &[read]).text, "Key    Value\n---    -----\na      b\n");
+    assert_eq!(
+        run("read sys/mounts/x detailed=true", &[read]).text,
+        "Key    Value\n---    -----\na      b\n"
+    );
     assert_eq!(run("read nothing", &[("GET nothing", 404, NOTHING)]).text, "No value found at nothing");
-    assert_eq!(run("write sys/x a=b", &[(r#"PUT sys/x {"a":"b"}"#, 204, "")]).text, "Success! Data written to: sys/x\n");
+    assert_eq!(
+        run("write sys/x a=b", &[(r#"PUT sys/x {"a":"b"}"#, 204, "")]).text,
+        "Success! Data written to: sys/x\n"
+    );
     assert_eq!(run("write sys/x", &[]).code, 2);
     assert_eq!(run("write -f sys/x", &[("PUT sys/x {}", 204, "")]).code, 0);
     assert_eq!(run("delete sys/x", &[("DELETE sys/x", 204, "")]).code, 0);

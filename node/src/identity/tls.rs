@@ -412,7 +412,7 @@ mod tests {
         let ca = authority();
         let (one, two) = (LiveTls::new(member(&ca, 1)).unwrap(), LiveTls::new(member(&ca, 2)).unwrap());
         let refused = shake(one.cluster_server().unwrap(), client_of(&two, 3)).await.unwrap_err();
-        assert!(refused.contains("/node/1, expected"), "{refused}");
+        assert!(refused.contains("WrongHolder"), "{refused}");
     }
 
     #[tokio::test]

@@ -268,14 +268,16 @@ pub(super) fn is_dial_error(status: &Status) -> bool {
     false
 }
 
-/// The status with its causes; a transport error alone says only that there was one.
+/// The status with its first cause; a transport error alone says only that there was one.
 pub(super) fn describe(status: &Status) -> String {
-    let mut text = format!("{:?}: {}", status.code(), status.message());
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
+    let mut first_cause: &dyn std::error::Error = status;
+    while let Some(source) = first_cause.source() {
+        first_cause = source;
     }
-    text
+    let (message, cause) = (status.message(), first_cause.to_string());
+    if std::error::Error::source(status).is_none() || message.contains(&cause) {
+        format!("{:?}: {message}", status.code())
+    } else {
+        format!("{:?}: {message}: {cause}", status.code())
+    }
 }

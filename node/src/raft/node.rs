@@ -38,6 +38,9 @@ const INQUIRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long a member may take to answer such a question.
 const INQUIRY_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long Raft's threads may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Why Raft did not start or the port is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -107,7 +110,13 @@ impl RaftNode {
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        roster.follow(raft.server_metrics());
+        let at_start = raft
+            .with_raft_state(|state| {
+                (state.membership_state.effective().clone(), state.membership_state.committed().clone())
+            })
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+        roster.follow(raft.server_metrics(), at_start);
         if fence.is_fenced() {
             raft.runtime_config().elect(false);
         }
@@ -216,13 +225,17 @@ impl RaftNode {
         self.clock.now_ms(state_ms)
     }
 
-    /// Ends Raft in order: what is being written is finished first. The port is closed.
+    /// Ends Raft in order: what is being written is finished first. The port is closed. Call it on another runtime
+    /// than Raft's. The data directory is free when the last [`StateReader`] is dropped as well.
     pub async fn stop(&self) {
         self.stop.cancel();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not end in order");
         }
-        self.runtime.lock().take();
+        let runtime = self.runtime.lock().take();
+        if let Some(runtime) = runtime {
+            runtime.stop(STOP_TIMEOUT).await;
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = Option<()>> + Send + 'static) {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Entries in one replication message at most; the log reader bounds the bytes.
 const REPLICATION_ENTRIES_MAX: u64 = 256;
-/// Entries that one purge removes: each purge is a write, so few and large.
-const PURGE_ENTRIES: u64 = 1024;
+/// Entries that one purge removes at least, if so many are kept: each purge is a write, so few and large.
+const PURGE_ENTRIES_MIN: u64 = 1024;
 /// How long sending and installing one snapshot may take, in milliseconds.
 const SNAPSHOT_TRANSFER_MS_MAX: u64 = 30 * 60 * 1000;
 /// Waits between tries to reach a peer that does not answer.
@@ -76,7 +76,7 @@ impl RaftOptions {
             max_in_snapshot_log_to_keep: self.entries_kept,
             // openraft asks for more than the snapshot policy, or a node between the two is never served.
             replication_lag_threshold: self.snapshot_after_entries.saturating_add(self.entries_kept),
-            purge_batch_size: PURGE_ENTRIES,
+            purge_batch_size: self.entries_kept.clamp(1, PURGE_ENTRIES_MIN),
             backoff: RETRY_SERIES.to_owned(),
             // Without it, a node that comes back from a partition deposes a healthy leader.
             enable_pre_vote: Some(true),

@@ -31,12 +31,22 @@ pub enum Access {
 
 /// The members, from Raft's own state once it runs.
 pub struct Roster {
-    raft: OnceLock<ServerMetricsWatch>,
+    raft: OnceLock<Followed>,
     vouched: RwLock<Option<StoredMembership>>,
     /// Addresses that Raft named before this node's own membership did.
     hints: RwLock<BTreeMap<u64, Node>>,
     stranger: Notify,
 }
+
+struct Followed {
+    metrics: ServerMetricsWatch,
+    /// What stood in the storage when the node started: Raft's metrics are empty until it first reports, and an
+    /// empty membership would let strangers in.
+    at_start: Memberships,
+}
+
+/// The membership Raft works with, and the last one it knows to be committed.
+pub type Memberships = (Arc<StoredMembership>, Arc<StoredMembership>);
 
 impl Roster {
     pub fn new() -> Arc<Self> {
@@ -49,8 +59,8 @@ impl Roster {
     }
 
     /// Follows Raft's membership from now on. The first call counts.
-    pub fn follow(&self, raft: ServerMetricsWatch) {
-        let _already_followed = self.raft.set(raft);
+    pub fn follow(&self, metrics: ServerMetricsWatch, at_start: Memberships) {
+        let _already_followed = self.raft.set(Followed { metrics, at_start });
     }
 
     /// Whether `node_id` may call this node, decided on the membership of this moment.
@@ -111,18 +121,16 @@ impl Roster {
 
     /// The leader this node believes in. A belief, good for choosing whom to ask, never for answering.
     pub fn leader(&self) -> Option<u64> {
-        self.raft.get().and_then(|raft| raft.borrow_watched().current_leader)
+        self.raft.get().and_then(|raft| raft.metrics.borrow_watched().current_leader)
     }
 
-    /// The membership Raft works with now, and the last one it knows to be committed.
-    fn memberships(&self) -> (Arc<StoredMembership>, Arc<StoredMembership>) {
-        match self.raft.get() {
-            Some(raft) => {
-                let metrics = raft.borrow_watched();
-                (metrics.membership_config.clone(), metrics.committed_membership_config.clone())
-            }
-            None => Default::default(),
+    fn memberships(&self) -> Memberships {
+        let Some(raft) = self.raft.get() else { return Memberships::default() };
+        let metrics = raft.metrics.borrow_watched();
+        if is_empty(&metrics.membership_config) && is_empty(&metrics.committed_membership_config) {
+            return raft.at_start.clone();
         }
+        (metrics.membership_config.clone(), metrics.committed_membership_config.clone())
     }
 }
 

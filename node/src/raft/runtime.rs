@@ -4,6 +4,7 @@
 //! their own. Nothing that serves clients is spawned here.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -25,6 +26,16 @@ impl RaftRuntime {
 
     pub fn handle(&self) -> &Handle {
         self.runtime.as_ref().expect("present until dropped").handle()
+    }
+
+    /// Ends all tasks and waits until they are gone, for `timeout` at most: a process that ends while one of them is
+    /// in RocksDB would abort.
+    pub async fn stop(mut self, timeout: Duration) {
+        let Some(runtime) = self.runtime.take() else { return };
+        // Waiting blocks, so it is done on a thread that may.
+        if let Err(error) = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(timeout)).await {
+            tracing::warn!(%error, "raft's threads did not end in order");
+        }
     }
 
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>

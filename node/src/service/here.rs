@@ -39,7 +39,7 @@ impl Service {
     }
 
     /// The cluster, once the caller's token has been checked against its current state.
-    async fn authorized(&self, call: &Call) -> Result<Arc<Cluster>, Failure> {
+    pub(super) async fn authorized(&self, call: &Call) -> Result<Arc<Cluster>, Failure> {
         let cluster = self.node.cluster().ok_or(Failure::NotInitialized)?;
         if cluster.fence.is_fenced() {
             return Err(Failure::Fenced);

@@ -78,6 +78,7 @@ impl Service {
         let route = match route::find(call.operation, &call.path) {
             Ok(route) => route,
             Err(failure) => {
+                let failure = self.refuse_unknown(&call, failure).await;
                 metrics::request("none", failure.status(), began.elapsed());
                 return Answer::failure(&failure);
             }
@@ -105,6 +106,14 @@ impl Service {
             "answered"
         );
         answer
+    }
+
+    /// What to say of a path that does not exist: strangers must not learn which do.
+    async fn refuse_unknown(&self, call: &Call, failure: Failure) -> Failure {
+        match self.authorized(call).await {
+            Ok(_) => failure,
+            Err(refusal) => refusal,
+        }
     }
 
     async fn dispatch(self: &Arc<Self>, route: &'static Route, call: &Call) -> Result<Answer, Failure> {

@@ -219,7 +219,11 @@ impl Decision<'_> {
                 Reply::json(&sys::membership::raft_configuration(self.cluster)).into()
             }
             Action::HaStatus => Reply::json(&sys::membership::ha_status(self.cluster)).into(),
-            Action::KeyStatus => Reply::json(&sys::keys::status(self.unsealed)).into(),
+            Action::KeyStatus => {
+                self.cluster.seal.refresh(ctx.view)?;
+                let unsealed = self.cluster.seal.unsealed().ok_or(Failure::Sealed)?;
+                Reply::json(&sys::keys::status(&unsealed)).into()
+            }
             Action::ReadRotateConfig => {
                 Reply::json(&sys::keys::config(&sys::keys::Rotation::load(ctx)?.0)).into()
             }

@@ -257,7 +257,8 @@ impl Route {
         let one_segment = self.pattern.contains(':');
         let after = if one_segment { "" } else { after };
         let captured = path.strip_prefix(before)?.strip_suffix(after)?;
-        (!captured.is_empty() && !(one_segment && captured.contains('/'))).then_some(captured)
+        let fits = !captured.is_empty() && (!one_segment || !captured.contains('/'));
+        fits.then_some(captured)
     }
 }
 

@@ -73,7 +73,7 @@ async fn keep_count(cluster: &Cluster, unsealed: &Unsealed, reserved: Reserved) 
     if enough {
         return reserved;
     }
-    let planned = cluster.plan(unsealed, |ctx| seal::plan_reservation(ctx));
+    let planned = cluster.plan(unsealed, seal::plan_reservation);
     let (reservation, txn) = match planned {
         Ok(planned) => planned,
         Err(error) => {

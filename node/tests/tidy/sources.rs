@@ -43,9 +43,10 @@ fn is_rust(name: &str) -> bool {
     name.ends_with(".rs")
 }
 
-/// Sources of the program, without its tests: `tests.rs` and `testing.rs` are compiled for tests only.
+/// Sources of the program, without its tests: by these names they are compiled for tests only.
 fn is_program(name: &str) -> bool {
-    is_rust(name) && name.contains("src/") && !name.ends_with("/tests.rs") && !name.ends_with("/testing.rs")
+    let tests = ["/tests.rs", "_tests.rs", "/testing.rs"].iter().any(|end| name.ends_with(end));
+    is_rust(name) && name.contains("src/") && !tests && !name.contains("/tests/")
 }
 
 fn is_text(name: &str) -> bool {

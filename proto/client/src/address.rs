@@ -96,7 +96,10 @@ mod tests {
         for path in ["a/../b", "a/./b", "a//b", "/a", ""] {
             let error = EncodedPath::parse(path).err().unwrap();
             assert!(
-                matches!(error, Error::Path(PathError::DotSegment | PathError::EmptySegment | PathError::Empty)),
+                matches!(
+                    error,
+                    Error::Path(PathError::DotSegment | PathError::EmptySegment | PathError::Empty)
+                ),
                 "{path}"
             );
         }

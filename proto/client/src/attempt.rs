@@ -91,7 +91,10 @@ impl Attempt<'_> {
         let reason = reason_of(error);
         if not_sent || !self.changes {
             let outcome = if not_sent { Outcome::NotSent } else { Outcome::Lost };
-            return Failure { outcome, error: Error::Unreachable { failures: vec![NodeFailure { address, reason }] } };
+            return Failure {
+                outcome,
+                error: Error::Unreachable { failures: vec![NodeFailure { address, reason }] },
+            };
         }
         let idempotency_key = self.idempotency_key.map(str::to_owned);
         Failure { outcome: Outcome::Lost, error: Error::Unknown { address, reason, idempotency_key } }

@@ -162,7 +162,11 @@ impl Builder {
     }
 }
 
-fn http_client(roots: Vec<CertificateDer<'static>>, skip_verify: bool, local: bool) -> Result<reqwest::Client, Error> {
+fn http_client(
+    roots: Vec<CertificateDer<'static>>,
+    skip_verify: bool,
+    local: bool,
+) -> Result<reqwest::Client, Error> {
     // The program may have installed one already; any provider that is there will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
@@ -180,9 +184,9 @@ fn http_client(roots: Vec<CertificateDer<'static>>, skip_verify: bool, local: bo
             .map_err(|_| Error::Configuration("a CA certificate cannot be read".to_owned()))?;
         builder = builder.add_root_certificate(certificate);
     }
-    builder
-        .build()
-        .map_err(|error| Error::Configuration(format!("cannot set up TLS: {}", crate::attempt::reason_of(error))))
+    builder.build().map_err(|error| {
+        Error::Configuration(format!("cannot set up TLS: {}", crate::attempt::reason_of(error)))
+    })
 }
 
 fn authorities_of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -221,7 +225,7 @@ mod tests {
     use super::*;
 
     fn sentence(builder: Builder) -> String {
-        builder.build().err().expect("the settings cannot be used").to_string()
+        builder.build().expect_err("the settings cannot be used").to_string()
     }
 
     #[test]

@@ -126,7 +126,8 @@ impl Client {
             Repeat::WithNewKey | Repeat::Never => None,
         };
         if let Some(key) = &idempotency_key {
-            let good = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+            let good = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+                && key.bytes().all(|b| b.is_ascii_graphic());
             if !good {
                 return Err(Error::Configuration(format!(
                     "an idempotency key must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} ASCII characters without spaces"
@@ -241,7 +242,11 @@ mod tests {
     const PATH: &str = "secret/data/canary-path";
 
     fn client(servers: &[&Server]) -> Client {
-        Client::builder().addresses(servers.iter().map(|server| server.address())).token("s.token").build().unwrap()
+        Client::builder()
+            .addresses(servers.iter().map(|server| server.address()))
+            .token("s.token")
+            .build()
+            .unwrap()
     }
 
     fn write() -> Request {
@@ -250,7 +255,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_carries_the_token_and_brings_the_data() {
-        let server = Server::start([Reply::json(200, r#"{"request_id":"r","data":{"n":1.50},"warnings":["w"]}"#)]).await;
+        let server =
+            Server::start([Reply::json(200, r#"{"request_id":"r","data":{"n":1.50},"warnings":["w"]}"#)])
+                .await;
         let answer = client(&[&server]).send(Request::get(PATH)).await.unwrap();
         assert_eq!(answer.data()["n"].to_string(), "1.50");
         assert_eq!(answer.warnings(), ["w"]);
@@ -270,7 +277,8 @@ mod tests {
         ])
         .await;
         client(&[&server]).send(write()).await.unwrap();
-        let keys: Vec<_> = server.seen().iter().map(|seen| seen.header(HEADER_IDEMPOTENCY_KEY).unwrap()).collect();
+        let keys: Vec<_> =
+            server.seen().iter().map(|seen| seen.header(HEADER_IDEMPOTENCY_KEY).unwrap()).collect();
         assert_eq!(keys.len(), 3);
         assert!(keys.iter().all(|key| *key == keys[0] && !key.is_empty()));
         assert_eq!(server.seen()[2].body, r#"{"data":{"a":"b"}}"#);
@@ -371,7 +379,8 @@ mod tests {
         let gone = Server::start([]).await;
         let address = gone.address();
         gone.stop().await;
-        let server = Server::start([Reply::Drop, Reply::json(500, "<html>"), Reply::json(200, "<html>")]).await;
+        let server =
+            Server::start([Reply::Drop, Reply::json(500, "<html>"), Reply::json(200, "<html>")]).await;
         let gone = Client::builder().address(address).token("canary-token").rounds_max(1).build().unwrap();
         let here = client(&[&server]);
         let errors = [

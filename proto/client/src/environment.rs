@@ -38,8 +38,9 @@ impl Environment {
         };
         let skip_verify = match first("SKIP_VERIFY") {
             None => false,
-            Some((name, value)) => truth(&value)
-                .ok_or_else(|| Error::Configuration(format!("{name} must be true or false")))?,
+            Some((name, value)) => {
+                truth(&value).ok_or_else(|| Error::Configuration(format!("{name} must be true or false")))?
+            }
         };
         Ok(Self {
             addresses: first("ADDR").map(|(_, list)| split_addresses(&list)).unwrap_or_default(),
@@ -99,7 +100,12 @@ mod tests {
     #[test]
     fn a_switch_that_is_neither_true_nor_false_is_an_error() {
         assert!(environment(&[("VAULT_SKIP_VERIFY", "1")]).unwrap().skip_verify);
-        assert!(environment(&[("VAULT_SKIP_VERIFY", "yes")]).unwrap_err().to_string().contains("VAULT_SKIP_VERIFY"));
+        assert!(
+            environment(&[("VAULT_SKIP_VERIFY", "yes")])
+                .unwrap_err()
+                .to_string()
+                .contains("VAULT_SKIP_VERIFY")
+        );
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub enum Error {
     },
     /// A change was sent and no answer came: it may or may not have been done. Sending it again with the same
     /// idempotency key is safe.
-    #[error("the outcome is unknown, the change may have been made: {address} took the request but did not answer ({reason})")]
+    #[error(
+        "the outcome is unknown, the change may have been made: {address} took the request but did not answer ({reason})"
+    )]
     Unknown {
         address: String,
         reason: String,

@@ -11,7 +11,11 @@ use tokio::task::JoinHandle;
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub enum Reply {
-    Json { status: u16, body: String, headers: String },
+    Json {
+        status: u16,
+        body: String,
+        headers: String,
+    },
     /// Reads the request and closes the connection.
     Drop,
     /// Reads the request and never answers.
@@ -80,7 +84,11 @@ impl Server {
                     Some(Reply::Json { status, body, headers }) => {
                         let length = body.len();
                         let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{headers}");
-                        let length = if status == 204 { String::new() } else { format!("content-length: {length}\r\n") };
+                        let length = if status == 204 {
+                            String::new()
+                        } else {
+                            format!("content-length: {length}\r\n")
+                        };
                         let _ = stream.write_all(format!("{head}{length}\r\n{body}").as_bytes()).await;
                     }
                     Some(Reply::Hang) => hanging.push(stream),

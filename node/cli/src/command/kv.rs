@@ -43,7 +43,12 @@ pub struct Place {
     #[arg(long, value_name = "PATH")]
     mount: Option<String>,
     /// The secret, such as secret/payment
-    #[arg(value_name = "KEY", default_value = "", hide_default_value = true, required_unless_present = "mount")]
+    #[arg(
+        value_name = "KEY",
+        default_value = "",
+        hide_default_value = true,
+        required_unless_present = "mount"
+    )]
     path: String,
 }
 
@@ -244,7 +249,9 @@ async fn newest_version(client: &Client, path: &str) -> Result<u64, Failure> {
             None => return Err(Failure::at(path, error)),
         },
     };
-    found.ok_or_else(|| Failure::refused(format!("the server did not say which version is the newest at {path}")))
+    found.ok_or_else(|| {
+        Failure::refused(format!("the server did not say which version is the newest at {path}"))
+    })
 }
 
 /// The fields of an object; none for anything else.

@@ -88,7 +88,8 @@ async fn get(place: &Place, client: &Client) -> Result<Report, Failure> {
 fn shown(path: &str, metadata: &Map<String, Value>) -> String {
     let mut settings = metadata.clone();
     let versions = settings.remove("versions").unwrap_or_default();
-    let mut text = format!("{}\n{}", table::titled_path("Metadata Path", path), table::titled("Metadata", &settings));
+    let mut text =
+        format!("{}\n{}", table::titled_path("Metadata Path", path), table::titled("Metadata", &settings));
     let mut versions: Vec<_> = object(&versions).iter().collect();
     versions.sort_by_key(|(number, _)| number.parse::<u64>().unwrap_or(u64::MAX));
     for (number, version) in versions {
@@ -156,7 +157,7 @@ created_time     t
 deletion_time    n/a
 destroyed        false
 
-====== Version 10 ======
+===== Version 10 =====
 Key              Value
 ---              -----
 created_time     t

@@ -62,11 +62,12 @@ async fn read_and_write(
     client: &Client,
 ) -> Result<Report, Failure> {
     let answer = client.send(Request::get(path)).await.map_err(|error| Failure::at(path, error))?;
-    let version = answer.data()["metadata"]["version"]
-        .as_u64()
-        .ok_or_else(|| Failure::refused(format!("the server did not say which version is the newest at {path}")))?;
+    let version = answer.data()["metadata"]["version"].as_u64().ok_or_else(|| {
+        Failure::refused(format!("the server did not say which version is the newest at {path}"))
+    })?;
     let merged = merge(object(&answer.data()["data"]).clone(), changes);
-    let answer = client.send(Request::put(path, versioned_body(merged, Some(cas.unwrap_or(version))))).await?;
+    let answer =
+        client.send(Request::put(path, versioned_body(merged, Some(cas.unwrap_or(version))))).await?;
     Ok(written(path, &answer))
 }
 
@@ -104,7 +105,11 @@ mod tests {
     fn a_merge_keeps_what_it_does_not_name() {
         check(json!({"a": 1, "b": 2}), json!({"b": 3, "c": 4}), json!({"a": 1, "b": 3, "c": 4}));
         check(json!({"a": 1, "b": 2}), json!({"a": null, "x": null}), json!({"b": 2}));
-        check(json!({"m": {"a": 1, "b": 2}}), json!({"m": {"b": null, "c": 3}}), json!({"m": {"a": 1, "c": 3}}));
+        check(
+            json!({"m": {"a": 1, "b": 2}}),
+            json!({"m": {"b": null, "c": 3}}),
+            json!({"m": {"a": 1, "c": 3}}),
+        );
         check(json!({"m": [1]}), json!({"m": {"a": {"b": null}}}), json!({"m": {"a": {}}}));
     }
 }

@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn a_lease_and_a_token_are_shown_with_the_data() {
-        check(json!({"lease_duration": 0, "lease_id": "", "data": {"a": "b"}}), "Key    Value\n---    -----\na      b\n");
+        check(
+            json!({"lease_duration": 0, "lease_id": "", "data": {"a": "b"}}),
+            "Key    Value\n---    -----\na      b\n",
+        );
         check(
             json!({"lease_duration": 2_764_800, "lease_id": "", "data": {"a": "b"}}),
             "Key                 Value\n---                 -----\na                   b\nrefresh_interval    768h\n",

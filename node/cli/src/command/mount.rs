@@ -80,7 +80,10 @@ impl Location {
     /// Refuses the mount itself: a value needs a key.
     pub fn with_key(self) -> Result<Self, Failure> {
         if self.key.is_empty() {
-            return Err(Failure::usage(format!("the path names the mount {}/ itself: add the secret's key", self.mount)));
+            return Err(Failure::usage(format!(
+                "the path names the mount {}/ itself: add the secret's key",
+                self.mount
+            )));
         }
         Ok(self)
     }
@@ -131,7 +134,8 @@ mod tests {
     #[test]
     fn a_mount_without_versions_has_no_kinds() {
         check("kv1/", "1", "kv1/a", None, "kv1/a");
-        let unversioned = Location::from_answer(&json!({"path": "kv1/", "options": null}), "kv1/a", None).unwrap();
+        let unversioned =
+            Location::from_answer(&json!({"path": "kv1/", "options": null}), "kv1/a", None).unwrap();
         assert_eq!(unversioned.version(), Version::One);
         assert_eq!(unversioned.versioned().err().map(|failure| failure.code()), Some(2));
     }

@@ -95,7 +95,8 @@ async fn init(args: Init, client: &Client) -> Result<Report, Failure> {
 
 /// The only time that keys and root token are shown.
 fn initialized(answer: &Value, shares: u32, threshold: u32) -> Report {
-    let list = |name: &str| answer.get(name).filter(|keys| !keys.is_null()).cloned().unwrap_or_else(|| json!([]));
+    let list =
+        |name: &str| answer.get(name).filter(|keys| !keys.is_null()).cloned().unwrap_or_else(|| json!([]));
     let json = json!({
         "unseal_keys_b64": list("keys_base64"),
         "unseal_keys_hex": list("keys"),
@@ -138,7 +139,8 @@ fn read_key(from_input: bool) -> Result<String, Failure> {
     eprint!("Unseal Key (will be hidden): ");
     // A prompt that cannot be shown is no reason to stop.
     let _ = std::io::stderr().flush();
-    let key = rpassword::read_password().map_err(|error| Failure::local(format!("cannot read the key: {error}")))?;
+    let key = rpassword::read_password()
+        .map_err(|error| Failure::local(format!("cannot read the key: {error}")))?;
     Ok(key.trim().to_owned())
 }
 
@@ -164,7 +166,10 @@ mod tests {
     #[test]
     fn init_prints_every_key_and_the_root_token_once() {
         let text = initialized(&answer(), 2, 2).render(Format::Table, None).unwrap();
-        assert!(text.starts_with("Unseal Key 1: qg==\nUnseal Key 2: uw==\n\nInitial Root Token: s.root\n\n"), "{text}");
+        assert!(
+            text.starts_with("Unseal Key 1: qg==\nUnseal Key 2: uw==\n\nInitial Root Token: s.root\n\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -27,16 +27,11 @@ pub enum Secrets {
     /// Mount an engine
     Enable(Enable),
     /// Unmount an engine and destroy its secrets
-    Disable {
-        path: String,
-    },
+    Disable { path: String },
     /// Change an engine's settings
     Tune(Tune),
     /// Mount an engine at another path, with its secrets
-    Move {
-        source: String,
-        destination: String,
-    },
+    Move { source: String, destination: String },
 }
 
 #[derive(Args)]
@@ -97,9 +92,14 @@ pub async fn run(secrets: Secrets, client: &Client) -> Result<Report, Failure> {
             let path = trimmed(&args.path);
             let mut body = args.settings.config();
             args.settings.describe(&mut body)?;
-            let answer = client.send(Request::post(format!("sys/mounts/{path}/tune"), Value::Object(body))).await?;
+            let answer =
+                client.send(Request::post(format!("sys/mounts/{path}/tune"), Value::Object(body))).await?;
             let done = format!("Success! Tuned the secrets engine at: {path}/\n");
-            Ok(if answer.body().is_null() { Report::done(done.trim_end()) } else { Report::answer(&answer, done) })
+            Ok(if answer.body().is_null() {
+                Report::done(done.trim_end())
+            } else {
+                Report::answer(&answer, done)
+            })
         }
         Secrets::Move { source, destination } => relocate(&source, &destination, client).await,
     }
@@ -133,7 +133,8 @@ fn detailed_mounts(mounts: &Value) -> String {
     let rows: Vec<_> = object(mounts)
         .iter()
         .map(|(path, mount)| {
-            let options = if mount["options"].is_null() { "map[]".to_owned() } else { text(&mount["options"]) };
+            let options =
+                if mount["options"].is_null() { "map[]".to_owned() } else { text(&mount["options"]) };
             let replication = if mount["local"] == true { "local" } else { "replicated" };
             [
                 path.clone(),
@@ -148,8 +149,17 @@ fn detailed_mounts(mounts: &Value) -> String {
             ]
         })
         .collect();
-    let headings =
-        ["Path", "Plugin", "Accessor", "Default TTL", "Max TTL", "Replication", "Options", "Description", "UUID"];
+    let headings = [
+        "Path",
+        "Plugin",
+        "Accessor",
+        "Default TTL",
+        "Max TTL",
+        "Replication",
+        "Options",
+        "Description",
+        "UUID",
+    ];
     table::columns(headings, &rows)
 }
 
@@ -198,7 +208,10 @@ impl Settings {
             ("max_lease_ttl", &self.max_lease_ttl),
             ("listing_visibility", &self.listing_visibility),
         ];
-        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?)))).collect()
+        fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+            .collect()
     }
 }
 
@@ -270,6 +283,9 @@ sys/       system    system_1    system endpoints
         assert_eq!(short_mounts(&mounts), expect);
         let detailed = detailed_mounts(&mounts);
         let row: Vec<_> = detailed.lines().nth(2).unwrap().split_whitespace().collect();
-        assert_eq!(row, ["secret/", "kv", "kv_1", "system", "30m", "replicated", "map[version:2]", "n/a", "u"]);
+        assert_eq!(
+            row,
+            ["secret/", "kv", "kv_1", "system", "30m", "replicated", "map[version:2]", "n/a", "u"]
+        );
     }
 }

@@ -26,9 +26,8 @@ pub async fn run(client: &Client) -> Result<Report, Failure> {
 /// The status as a table. Leadership is shown where the answer tells of it.
 pub fn shown(status: &Map<String, Value>) -> String {
     let mut rows: Vec<[String; 2]> = Vec::new();
-    let field = |title: &str, name: &str| {
-        status.get(name).map(|found| [title.to_owned(), value::cell(name, found)])
-    };
+    let field =
+        |title: &str, name: &str| status.get(name).map(|found| [title.to_owned(), value::cell(name, found)]);
     rows.extend(field("Seal Type", "type"));
     rows.extend(field("Initialized", "initialized"));
     rows.extend(field("Sealed", "sealed"));

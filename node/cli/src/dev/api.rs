@@ -29,7 +29,8 @@ pub enum Health {
 
 /// A client of one node. The authority is read anew each time: it changes when the cluster is made.
 pub fn client(node: &Node, ca_cert: &Path, token: Option<&str>) -> Result<Client, Error> {
-    let mut builder = Client::builder().address(&node.api_addr).ca_cert(ca_cert).timeout(ASK_TIMEOUT).rounds_max(1);
+    let mut builder =
+        Client::builder().address(&node.api_addr).ca_cert(ca_cert).timeout(ASK_TIMEOUT).rounds_max(1);
     if let Some(token) = token {
         builder = builder.token(token);
     }
@@ -67,7 +68,10 @@ pub async fn wait_until(
         if Instant::now() >= deadline {
             let logs: Vec<_> = nodes.iter().map(|node| node.log.display().to_string()).collect();
             let seconds = STEP_TIMEOUT.as_secs();
-            return Err(Failure::refused(format!("waited {seconds} s in vain until {what}; see {}", logs.join(", "))));
+            return Err(Failure::refused(format!(
+                "waited {seconds} s in vain until {what}; see {}",
+                logs.join(", ")
+            )));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }

@@ -48,7 +48,12 @@ impl ClusterFile {
         };
         // Not the parser's message: it may quote a key.
         serde_json::from_slice(&text).map(Some).map_err(|error| {
-            Failure::local(format!("{} is damaged (line {}, column {})", path.display(), error.line(), error.column()))
+            Failure::local(format!(
+                "{} is damaged (line {}, column {})",
+                path.display(),
+                error.line(),
+                error.column()
+            ))
         })
     }
 
@@ -61,7 +66,9 @@ impl ClusterFile {
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)
         };
-        write().map(|_| ()).map_err(|error| Failure::local(format!("cannot write {}: {error}", path.display())))
+        write()
+            .map(|_| ())
+            .map_err(|error| Failure::local(format!("cannot write {}: {error}", path.display())))
     }
 
     pub fn to_json(&self) -> String {

@@ -88,11 +88,15 @@ fn plan_nodes(dev: &Dev, folder: &Path) -> Result<Vec<Node>, Failure> {
 /// API and cluster port of each node.
 fn ports_from(base: u16, count: u16) -> Result<Vec<(u16, u16)>, Failure> {
     let last = base.checked_add((count - 1) * PORT_STEP).and_then(|api| api.checked_add(1));
-    last.ok_or_else(|| Failure::usage("--base-port is too high: the last node's ports would be above 65535"))?;
+    last.ok_or_else(|| {
+        Failure::usage("--base-port is too high: the last node's ports would be above 65535")
+    })?;
     let ports: Vec<_> = (0..count).map(|index| base + index * PORT_STEP).map(|api| (api, api + 1)).collect();
     for port in ports.iter().flat_map(|(api, cluster)| [*api, *cluster]) {
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
-            Failure::local(format!("cannot use port {port} ({error}): choose another --base-port, or 0 for free ones"))
+            Failure::local(format!(
+                "cannot use port {port} ({error}): choose another --base-port, or 0 for free ones"
+            ))
         })?;
     }
     Ok(ports)
@@ -154,7 +158,8 @@ pub async fn await_members(
         })
         .await?;
     }
-    api::wait_until("every node votes", nodes, servers, async || api::voters(client).await == nodes.len()).await
+    api::wait_until("every node votes", nodes, servers, async || api::voters(client).await == nodes.len())
+        .await
 }
 
 async fn enable_secrets(client: &Client) -> Result<(), Failure> {

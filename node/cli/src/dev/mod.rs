@@ -127,7 +127,8 @@ async fn stay(folder: &Folder, servers: &mut Servers, interrupt: &mut Interrupt)
             eprintln!("{name} ended ({status})");
         }
         let stopped = servers.is_empty()
-            && ClusterFile::load(folder.path())?.is_none_or(|file| file.nodes.iter().all(|node| node.pid.is_none()));
+            && ClusterFile::load(folder.path())?
+                .is_none_or(|file| file.nodes.iter().all(|node| node.pid.is_none()));
         if stopped {
             return Ok(());
         }

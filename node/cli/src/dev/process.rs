@@ -83,7 +83,8 @@ impl Servers {
     /// Fails if a server has ended, with the end of its log.
     pub fn check(&mut self, nodes: &[Node]) -> Result<(), Failure> {
         let Some((name, status)) = self.ended().into_iter().next() else { return Ok(()) };
-        let log = nodes.iter().find(|node| node.id == name).map(|node| log_tail(&node.log)).unwrap_or_default();
+        let log =
+            nodes.iter().find(|node| node.id == name).map(|node| log_tail(&node.log)).unwrap_or_default();
         Err(Failure::refused(format!("{log}{name} ended at its start ({status})")))
     }
 
@@ -235,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_server_is_told_all_by_flags_and_no_secret() {
-        let first = FirstStart { root_token: Some("canary-root"), join: Some(("https://m:8200", "canary-join")) };
+        let first =
+            FirstStart { root_token: Some("canary-root"), join: Some(("https://m:8200", "canary-join")) };
         let line = arguments(&node("https://127.0.0.1:8210"), &first).join(" ");
         let expect = "server --node-name n2 --data-dir /d/n2 --api-listen 127.0.0.1:8210 \
             --api-addr https://127.0.0.1:8210 --cluster-listen 127.0.0.1:8211 --cluster-addr 127.0.0.1:8211 \
@@ -245,38 +247,59 @@ mod tests {
         assert!(plain.ends_with("--cluster-addr 127.0.0.1:8211 --tls-disable"), "{plain}");
     }
 
-    /// A process with the command line of a server of `data_dir`, which ends at SIGTERM.
-    fn stand_in(data_dir: &str) -> Child {
-        Command::new("sh").args(["-c", "while :; do sleep 1; done", "sh", "--data-dir", data_dir]).spawn().unwrap()
+    /// A process with the command line of a server. Ended whatever becomes of the test.
+    struct StandIn(Child);
+
+    impl StandIn {
+        fn start(data_dir: &str) -> Self {
+            let script = ["-c", "while :; do sleep 1; done", "sh", "--data-dir", data_dir];
+            let child =
+                Command::new("sh").args(script).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // The command line can be read a moment after the process is there.
+            assert!(soon(|| is_server_of(child.id(), Path::new(data_dir))), "{data_dir}");
+            Self(child)
+        }
+    }
+
+    impl Drop for StandIn {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn soon(condition: impl Fn() -> bool) -> bool {
+        (0..250).any(|_| {
+            std::thread::sleep(POLL_INTERVAL);
+            condition()
+        })
     }
 
     #[test]
     fn a_process_is_known_by_its_data_folder() {
-        let mut child = stand_in("/d/known");
-        assert!(is_server_of(child.id(), Path::new("/d/known")));
-        assert!(!is_server_of(child.id(), Path::new("/d/other")));
-        child.kill().unwrap();
+        let mut process = StandIn::start("/d/known");
+        assert!(!is_server_of(process.0.id(), Path::new("/d/other")));
+        process.0.kill().unwrap();
         // Not waited for yet: it has ended all the same.
-        let ended = (0..200).any(|_| {
-            std::thread::sleep(POLL_INTERVAL);
-            !is_server_of(child.id(), Path::new("/d/known"))
-        });
-        assert!(ended);
-        child.wait().unwrap();
+        assert!(soon(|| !is_server_of(process.0.id(), Path::new("/d/known"))));
     }
 
     #[tokio::test]
     async fn stopping_ends_the_processes_of_the_file_and_no_other() {
-        let (mut mine, mut other) = (stand_in("/d/mine"), stand_in("/d/elsewhere"));
-        let with = |pid: &Child, dir: &str| Node { pid: Some(pid.id()), data_dir: dir.into(), ..node("http://h:1") };
-        let mut file =
-            ClusterFile { nodes: vec![with(&mine, "/d/mine"), with(&other, "/d/stale")], ..ClusterFile::default() };
+        let (mut mine, mut other) = (StandIn::start("/d/mine"), StandIn::start("/d/elsewhere"));
+        let with = |process: &StandIn, dir: &str| Node {
+            pid: Some(process.0.id()),
+            data_dir: dir.into(),
+            ..node("http://h:1")
+        };
+        let mut file = ClusterFile {
+            nodes: vec![with(&mine, "/d/mine"), with(&other, "/d/stale")],
+            ..ClusterFile::default()
+        };
         assert_eq!(stop_all(&mut file).await, 1);
         assert!(file.nodes.iter().all(|node| node.pid.is_none()));
-        assert!(mine.wait().unwrap().code().is_none());
-        assert!(other.try_wait().unwrap().is_none());
-        other.kill().unwrap();
-        other.wait().unwrap();
+        assert!(mine.0.wait().unwrap().code().is_none());
+        assert!(other.0.try_wait().unwrap().is_none());
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub async fn run(
 /// A cluster keeps what it was made with: flags that say otherwise are a mistake.
 fn check_same(dev: &Dev, file: &ClusterFile) -> Result<(), Failure> {
     let fault = |what: &str| {
-        Err(Failure::usage(format!("the folder holds a cluster with another {what}: leave the flag out, or use another folder")))
+        Err(Failure::usage(format!(
+            "the folder holds a cluster with another {what}: leave the flag out, or use another folder"
+        )))
     };
     if dev.nodes.is_some_and(|nodes| usize::from(nodes) != file.nodes.len()) {
         return fault("number of nodes");
@@ -48,7 +50,12 @@ fn check_same(dev: &Dev, file: &ClusterFile) -> Result<(), Failure> {
 }
 
 /// With the stored keys, unless a peer was quicker.
-async fn unseal(node: &Node, file: &ClusterFile, ca_cert: &Path, servers: &mut Servers) -> Result<(), Failure> {
+async fn unseal(
+    node: &Node,
+    file: &ClusterFile,
+    ca_cert: &Path,
+    servers: &mut Servers,
+) -> Result<(), Failure> {
     let mut health = Health::Away;
     api::wait_until(&format!("{} answers", node.id), &file.nodes, servers, async || {
         health = api::health(node, ca_cert).await;

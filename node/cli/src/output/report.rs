@@ -89,7 +89,8 @@ impl Report {
             (None, Format::Json) => Ok(format!("{}\n", self.json)),
             (Some(name), _) => {
                 let found = self.fields.get(name).filter(|found| !found.is_null());
-                let found = found.ok_or_else(|| Failure::refused(format!("Field \"{name}\" not present in the answer")))?;
+                let found = found
+                    .ok_or_else(|| Failure::refused(format!("Field \"{name}\" not present in the answer")))?;
                 Ok(if format == Format::Json { pretty(found) } else { value::plain(found) })
             }
         }

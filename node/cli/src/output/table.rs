@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["secret/".into(), "kv".into(), "n/a".into()], ["ö/".into(), "cubbyhole".into(), "x".into()]];
+        let rows =
+            [["secret/".into(), "kv".into(), "n/a".into()], ["ö/".into(), "cubbyhole".into(), "x".into()]];
         let expect = "\
 Path       Type         Description
 ----       ----         -----------
@@ -98,7 +99,10 @@ version            1
         assert!(titled("Data", json!({"b": "c"}).as_object().unwrap()).starts_with("== Data ==\n"));
         assert!(titled("Data", json!({"nul": 1}).as_object().unwrap()).starts_with("=== Data ===\n"));
         assert_eq!(titled_path("Secret Path", "secret/data/a"), "== Secret Path ==\nsecret/data/a\n");
-        assert_eq!(titled_path("Metadata Path", "secret/metadata/a"), "= Metadata Path =\nsecret/metadata/a\n");
+        assert_eq!(
+            titled_path("Metadata Path", "secret/metadata/a"),
+            "= Metadata Path =\nsecret/metadata/a\n"
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use conclave_proto::log;
 use conclave_proto::peer::cluster_client::ClusterClient;
 use conclave_proto::peer::raft_client::RaftClient;
-use conclave_proto::peer::{AppendRequest, VoteRequest};
+use conclave_proto::peer::{AppendRequest, VoteRequest, append_response};
+use conclave_storage::convert::vote_to_proto;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -11,6 +12,7 @@ use super::*;
 use crate::identity::ClusterId;
 use crate::raft::dial::{Dialer, Purpose};
 use crate::raft::fence::Fence;
+use crate::raft::membership::MembershipError;
 use crate::raft::peers::{PeerError, Peers};
 use crate::raft::roster::Roster;
 
@@ -61,29 +63,28 @@ async fn a_member_speaks_only_in_its_own_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_stream_is_cut_off_when_its_node_is_removed() {
     let cluster = Cluster::start(3).await;
-    let removed = cluster.follower().await.node_id();
-    let leader = cluster.leader().await.node_id();
+    let removed = cluster.leader().await.node_id();
+    let follower = cluster.follower().await.node_id();
     let (_dialer, channel) =
-        dial(cluster.identity(removed), cluster.member(leader), leader, Purpose::Replication);
+        dial(cluster.identity(removed), cluster.member(follower), follower, Purpose::Replication);
+    // The leader's own vote, so that the follower answers and the stream stays open.
+    let append = AppendRequest {
+        vote: Some(vote_to_proto(&cluster.node(removed).metrics().vote)),
+        ..AppendRequest::default()
+    };
     let (sender, requests) = tokio::sync::mpsc::channel(1);
     let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
     let mut answers = RaftClient::new(channel).append(requests).await.unwrap().into_inner();
-    // An old vote: it is answered, and changes nothing.
-    let append = AppendRequest {
-        vote: Some(log::Vote { term: 0, node_id: removed, committed: true }),
-        ..AppendRequest::default()
-    };
     sender.send(append.clone()).await.unwrap();
-    assert!(answers.message().await.unwrap().is_some(), "a member's message was not answered");
+    let answer = answers.message().await.unwrap().unwrap();
+    assert!(matches!(answer.result, Some(append_response::Result::Matching(_))), "a member was not served");
+
+    assert_eq!(cluster.node(removed).membership.remove(removed).await, Err(MembershipError::NotLeader));
     cluster.change(|membership| async move { membership.remove(removed).await }).await;
-    // The first answer, a greater vote, ended that stream; the connection is still the same.
-    drop(sender);
-    let (sender, requests) = tokio::sync::mpsc::channel(1);
-    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
-    let channel = _dialer.channel(leader, Purpose::Replication);
+    cluster.node(follower).read("key").await;
+
     sender.send(append).await.unwrap();
-    let refused = RaftClient::new(channel).append(requests).await.unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::PermissionDenied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +125,7 @@ async fn a_caller_refuses_a_node_that_is_not_the_one_it_means() {
     let (_dialer, channel) = dial(cluster.identity(2), cluster.member(1), 2, Purpose::Calls);
     let refused = ClusterClient::new(channel).status(StatusRequest {}).await.unwrap_err();
     let text = crate::raft::network::describe(&refused);
-    assert!(text.contains("/node/1, expected"), "{text}");
+    assert!(text.contains("WrongHolder"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,12 +146,20 @@ async fn a_call_that_found_nobody_was_not_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_answer_never_came_is_unknown() {
-    let cluster = Cluster::start(2).await;
-    let node = cluster.node(1);
+    let mut cluster = Cluster::start(2).await;
+    let peers = cluster.node(1).peers.clone();
     let body = bytes::Bytes::from_static(b"body");
     let request = ForwardRequest { body: body.clone(), ..ForwardRequest::default() };
-    let answer = node.peers.forward(2, request.clone(), Instant::now() + PATIENCE).await.unwrap();
+    let answer = peers.forward(2, request, Instant::now() + PATIENCE).await.unwrap();
     assert_eq!(answer.body, body);
-    let late = node.peers.forward(2, request, Instant::now()).await;
+
+    let endless = ForwardRequest { method: ENDLESS.into(), ..ForwardRequest::default() };
+    let late = peers.forward(2, endless.clone(), Instant::now() + Duration::from_millis(200)).await;
     assert!(matches!(late, Err(PeerError::Unknown(_))), "{late:?}");
+
+    let asked = tokio::spawn(async move { peers.forward(2, endless, Instant::now() + PATIENCE).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    cluster.kill(2).await;
+    let lost = asked.await.unwrap();
+    assert!(matches!(lost, Err(PeerError::Unknown(_))), "{lost:?}");
 }

@@ -2,6 +2,7 @@
 
 mod authorisation;
 mod consensus;
+mod measure;
 mod members;
 
 use std::net::{SocketAddr, TcpListener};
@@ -30,6 +31,8 @@ use crate::identity::{ClusterCa, ClusterId, Identity, LiveTls, NodeKey, PeerIden
 /// How long anything that must happen may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
+/// The method of a forwarded request that is never answered.
+const ENDLESS: &str = "ENDLESS";
 
 /// Slower than in production: tests run beside each other and must not lose leaders to that.
 fn options() -> RaftOptions {
@@ -68,6 +71,7 @@ impl Cluster {
         cluster.boot(1).await;
         let first = cluster.node(1);
         first.membership.initialize(cluster.info(1)).await.unwrap();
+        cluster.leader().await;
         for node_id in 2..=count {
             cluster.add(node_id).await;
         }
@@ -121,7 +125,9 @@ impl Cluster {
 
     /// Starts a killed node again, where it was.
     async fn restart(&mut self, node_id: u64) {
-        let listener = TcpListener::bind(self.member(node_id).address).unwrap();
+        let address = self.member(node_id).address;
+        // The killed node's threads may still be closing it.
+        let listener = eventually("the address is free", || TcpListener::bind(address).ok()).await;
         self.run(node_id, listener).await;
     }
 
@@ -227,6 +233,25 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Waits until the nodes' threads are out of RocksDB: the process must not end under them.
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            member.running.take();
+            let lock = std::fs::File::open(member.dir.path().join("LOCK")).unwrap();
+            let deadline = Instant::now() + PATIENCE;
+            while lock.try_lock().is_err() && Instant::now() < deadline {
+                std::thread::sleep(PAUSE);
+            }
+            assert!(
+                std::thread::panicking() || Instant::now() < deadline,
+                "node {} was dropped and keeps its data directory open",
+                member.node_id
+            );
+        }
+    }
+}
+
 impl RaftNode {
     /// A linearizable read at this node.
     async fn read(&self, key: &str) -> Option<String> {
@@ -265,6 +290,9 @@ impl ClusterHandler for TestHandler {
     }
 
     async fn forward(&self, _peer: u64, request: ForwardRequest) -> Result<ForwardResponse, Status> {
+        if request.method == ENDLESS {
+            std::future::pending::<()>().await;
+        }
         Ok(ForwardResponse { status: 200, body: request.body, ..Default::default() })
     }
 

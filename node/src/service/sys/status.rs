@@ -24,13 +24,18 @@ pub fn health(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let sealed = cluster.as_ref().is_none_or(|cluster| cluster.seal.is_sealed());
     let leads = cluster.as_ref().is_some_and(|cluster| cluster.leader() == Some(cluster.node_id));
     let fenced = cluster.as_ref().is_some_and(|cluster| cluster.fence.is_fenced());
+    // All are checked, whichever applies: a mistyped one must show before the day it matters.
+    let uninitialized = code("uninitcode", 501)?;
+    let removed = code("removedcode", STATUS_REMOVED)?;
+    let sealed_code = code("sealedcode", 503)?;
+    let active = code("activecode", 200)?;
+    let standby = code("standbycode", 429)?;
     let status = match &cluster {
-        None => code("uninitcode", 501)?,
-        Some(_) if fenced => code("removedcode", STATUS_REMOVED)?,
-        Some(_) if sealed => code("sealedcode", 503)?,
-        Some(_) if leads => code("activecode", 200)?,
-        Some(_) if standby_ok => code("activecode", 200)?,
-        Some(_) => code("standbycode", 429)?,
+        None => uninitialized,
+        Some(_) if fenced => removed,
+        Some(_) if sealed => sealed_code,
+        Some(_) if leads || standby_ok => active,
+        Some(_) => standby,
     };
     let mut body = json!({
         "initialized": cluster.is_some(),

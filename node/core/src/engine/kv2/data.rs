@@ -22,9 +22,10 @@ pub(super) fn read(
     path: &SecretPath,
     request: &Request<'_>,
 ) -> Result<Plan, Error> {
+    let asked = asked_number(request)?;
     let slot = Slot::load(context, mount, path)?;
     let meta = slot.meta.as_ref().ok_or(Error::NotFound)?;
-    let version = version_asked(meta, request)?;
+    let version = version_asked(meta, asked)?;
     let version_json = JsonText::of(&VersionJson { meta, version }).into_bytes();
 
     let readable = version.is_readable(context.now_ms);
@@ -41,11 +42,15 @@ pub(super) fn read(
     Ok(reply.into())
 }
 
-/// The version that the query names, else the current one: 0 and less mean the current one.
-pub(super) fn version_asked(meta: &Meta, request: &Request<'_>) -> Result<super::meta::Version, Error> {
+/// The number of the version that the query names; 0 and less mean the current one, as no number does.
+pub(super) fn asked_number(request: &Request<'_>) -> Result<Option<u64>, Error> {
     let asked = fields::query_integer(request.query, "version")?;
-    let number = asked.and_then(|asked| u64::try_from(asked).ok()).filter(|&asked| asked > 0);
-    meta.version(number.unwrap_or(meta.current_version)).ok_or(Error::NotFound)
+    Ok(asked.and_then(|asked| u64::try_from(asked).ok()).filter(|&asked| asked > 0))
+}
+
+/// The version with this number, else the current one.
+pub(super) fn version_asked(meta: &Meta, asked: Option<u64>) -> Result<super::meta::Version, Error> {
+    meta.version(asked.unwrap_or(meta.current_version)).ok_or(Error::NotFound)
 }
 
 /// The JSON text of a version that the metadata says is there.

@@ -27,7 +27,7 @@ pub(super) fn read(
     };
     let slot = Slot::load(context, mount, path)?;
     let meta = slot.meta.as_ref().ok_or(Error::NotFound)?;
-    let version = data::version_asked(meta, request)?;
+    let version = data::version_asked(meta, data::asked_number(request)?)?;
     let readable = version.is_readable(context.now_ms);
     let names = if readable {
         let stored = data::read_version(context, &slot, version.number)?;

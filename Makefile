@@ -1,0 +1,44 @@
+# The one door to Conclave's build. `make` alone lists what there is.
+# CARGO_TARGET_DIR is respected; every target that compiles runs `setup` first, which is quick once it is done.
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+CONCLAVE   := $(TARGET_DIR)/release/conclave
+VENV       := $(TARGET_DIR)/venv
+FUZZ_CASES ?= 20000
+
+.PHONY: help setup build demo test verify fix bench fuzz audit
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: ## install what the build and the tests need, if it is missing
+	@deploy/setup "$(VENV)"
+
+build: setup ## build the program: target/release/conclave
+	cargo build --locked --release --bin conclave
+
+demo: build ## three nodes, a killed leader, nothing lost: a minute's tour
+	@deploy/demo "$(CONCLAVE)" "$(VENV)"
+
+test: verify ## verify, then run every test
+	cargo test --locked --workspace
+
+verify: setup ## format, lints, docs and house rules; changes nothing
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	cargo test --locked --workspace --test tidy
+
+fix: setup ## format and apply the lints' own suggestions
+	cargo clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+bench: build ## measure Conclave beside OpenBao and the machine's ceilings: one table
+	cargo build --locked --release --bin conclave-bench
+	@$(TARGET_DIR)/release/conclave-bench --conclave "$(CONCLAVE)" --venv "$(VENV)" $(BENCH_ARGS)
+
+fuzz: setup ## the property tests with FUZZ_CASES (20000) random cases each
+	PROPTEST_CASES=$(FUZZ_CASES) cargo test --locked --workspace --lib
+
+audit: setup ## licences, sources, bans and, where its database can be reached, advisories
+	@deploy/audit
