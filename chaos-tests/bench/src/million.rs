@@ -83,7 +83,10 @@ async fn restart_follower(cluster: &mut Cluster, secrets: u64) -> anyhow::Result
     cluster.nodes[follower].process.restart()?;
     let api = cluster.api(follower);
     let path = format!("secret/data/{}", path_of(secrets - 1));
-    eventually("the restarted node reads", async || Ok(api.get(&path).await?.status == 200)).await?;
+    let reads = async || Ok(api.get(&path).await?.status == 200);
+    eventually("the restarted node reads", reads)
+        .await
+        .with_context(|| format!("its log ends:\n{}", cluster.nodes[follower].process.end_of_log()))?;
     Ok(started.elapsed())
 }
 

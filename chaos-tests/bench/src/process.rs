@@ -116,8 +116,9 @@ impl Running {
     fn ended(&mut self) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
-            // The command line of a process that has ended, but was not yet waited for, is empty.
-            None => std::fs::read(format!("/proc/{}/cmdline", self.pid)).map_or(true, |line| line.is_empty()),
+            // A zombie has closed its files and only waits for its parent; before that it may still hold its locks.
+            None => std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
+                .map_or(true, |line| line.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"))),
         }
     }
 }

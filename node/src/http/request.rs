@@ -239,7 +239,26 @@ async fn read_body(mut body: Incoming, budget: &Arc<Semaphore>) -> Result<Bytes,
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_path_is_taken_as_one_canonical_path_or_refused(raw in "/v1/([a-z./%0-9A-F \\\\\u{0}\u{e9}-]|%2[eEfF]){0,40}") {
+            if let Ok(path) = canonical_path(&raw) {
+                prop_assert!(!path.contains("//") && !path.contains('\0'), "{path}");
+                prop_assert!(path.split('/').all(|segment| segment != "." && segment != ".."), "{path}");
+            }
+        }
+
+        #[test]
+        fn any_query_is_parsed_or_refused(raw in "[a-z=&%+0-9A-F]{0,60}") {
+            if let Ok(query) = parse_query(&raw) {
+                prop_assert!(query.0.len() <= raw.matches('&').count() + 1);
+            }
+        }
+    }
 
     #[test]
     fn paths_are_below_v1_and_canonical() {

@@ -118,7 +118,25 @@ fn count_tokens(body: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_body_is_an_object_or_refused_without_its_content(body in r#"[{}\[\]",:0-9.eE+tfn\\ u-]{0,60}"#) {
+            let body = format!("{body}canary");
+            if let Err(failure) = parse_object(body.as_bytes()) {
+                prop_assert!(!failure.sentences().concat().contains("canary"));
+            }
+        }
+
+        #[test]
+        fn the_count_of_tokens_bounds_the_count_of_values(values in proptest::collection::vec(0_u8..10, 1..50)) {
+            let text = serde_json::to_vec(&serde_json::json!({ "a": values })).unwrap();
+            prop_assert!(count_tokens(&text) >= values.len());
+        }
+    }
 
     fn sentence(body: &str) -> String {
         parse_object(body.as_bytes()).unwrap_err().sentences().concat()

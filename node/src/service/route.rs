@@ -216,6 +216,9 @@ const SECRET: Route =
 
 /// Finds the route of a canonical path. Below `sys/` and `auth/` only the table's paths exist.
 pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure> {
+    if !is_reserved(path) {
+        return Ok(&SECRET);
+    }
     let path = path.trim_end_matches('/');
     let mut known = false;
     for route in ROUTES.iter().filter(|route| route.matches(path)) {
@@ -224,11 +227,7 @@ pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure>
         }
         known = true;
     }
-    match () {
-        () if known => Err(Failure::Unsupported),
-        () if is_reserved(path) => Err(Failure::NoRoute { path: path.to_owned() }),
-        () => Ok(&SECRET),
-    }
+    Err(if known { Failure::Unsupported } else { Failure::NoRoute { path: path.to_owned() } })
 }
 
 fn is_reserved(path: &str) -> bool {

@@ -2,7 +2,6 @@
 
 mod authorisation;
 mod consensus;
-mod measure;
 mod members;
 
 use std::net::{SocketAddr, TcpListener};

@@ -87,6 +87,9 @@ pub fn seal_status_body(service: &Service) -> Value {
 
 pub fn leader(service: &Service) -> Result<Answer, Failure> {
     let cluster = service.node().cluster().ok_or(Failure::Sealed)?;
+    if cluster.fence.is_fenced() {
+        return Err(Failure::Fenced);
+    }
     if cluster.seal.is_sealed() {
         return Err(Failure::Sealed);
     }
