@@ -116,11 +116,17 @@ impl Running {
     fn ended(&mut self) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
-            // A zombie has closed its files and only waits for its parent; before that it may still hold its locks.
-            None => std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
-                .map_or(true, |line| line.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"))),
+            None => has_ended(self.pid),
         }
     }
+}
+
+/// A zombie that only waits for its parent counts as ended; one whose other threads still run may hold its locks.
+fn has_ended(pid: Pid) -> bool {
+    let Ok(line) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let is_zombie = line.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"));
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    is_zombie && threads <= 1
 }
 
 impl Drop for Process {

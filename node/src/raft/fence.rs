@@ -73,6 +73,11 @@ impl Fence {
         *self.fenced.borrow()
     }
 
+    /// Whether this node has been a member since its data directory was made.
+    pub fn was_member(&self) -> bool {
+        self.state.lock().record.member_since.is_some()
+    }
+
     /// Changes once, from false to true.
     pub fn watch(&self) -> watch::Receiver<bool> {
         self.fenced.subscribe()

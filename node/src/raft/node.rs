@@ -54,6 +54,12 @@ pub enum StartError {
     Io(#[from] std::io::Error),
     #[error("raft: {0}")]
     Raft(String),
+    /// It may have voted and acknowledged writes that it no longer knows of: it must never vote with an empty log (I12).
+    #[error(
+        "this node was a member and its log is gone: remove it from its cluster, empty its data directory and let it \
+         join anew"
+    )]
+    LogLost,
 }
 
 /// What a member needs to take part.
@@ -116,6 +122,12 @@ impl RaftNode {
             })
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
+        let knows_a_membership = super::roster::log_index(&at_start.0).is_some();
+        if fence.was_member() && !knows_a_membership {
+            let _stopped = raft.shutdown().await;
+            runtime.stop(STOP_TIMEOUT).await;
+            return Err(StartError::LogLost);
+        }
         roster.follow(raft.server_metrics(), at_start);
         if fence.is_fenced() {
             raft.runtime_config().elect(false);

@@ -19,6 +19,7 @@ use super::Service;
 use super::failure::Failure;
 use super::forward::Unanswered;
 use super::sys::membership;
+use super::sys::status::seal_config;
 use crate::cluster::Cluster;
 use crate::raft::{ClusterHandler, ProposeError};
 
@@ -75,7 +76,9 @@ impl ClusterHandler for PeerService {
     }
 
     async fn unseal(&self, peer: u64, _request: UnsealRequest) -> Result<UnsealResponse, Status> {
-        if !self.0.node().config.peer_unseal {
+        let cluster = self.cluster()?;
+        let allowed = seal_config(&cluster).is_some_and(|config| config.peer_unseal);
+        if !allowed || !self.0.node().config.peer_unseal {
             return Err(Status::permission_denied("this node does not unseal its peers"));
         }
         let unsealed = self

@@ -42,7 +42,7 @@ async fn attempt(node: &Node, cluster: &Cluster) {
         Ok(false) => {}
         Err(error) => tracing::warn!(%error, "the static key did not unseal this node"),
     }
-    if !node.config.peer_unseal {
+    if !node.config.peer_unseal || !config.peer_unseal {
         return;
     }
     for member in cluster.members() {

@@ -122,10 +122,9 @@ pub fn secrets_in_text(text: &str) -> Vec<String> {
                 findings.push(format!("line {number}: `{{{name}:?}}` prints what may be secret"));
             }
         }
-        if code.starts_with("#[instrument") || code.contains("tracing::instrument") {
-            if !code.contains("skip_all") && !code.starts_with("use ") {
-                findings.push(format!("line {number}: `#[instrument]` prints its arguments: add `skip_all`"));
-            }
+        let instruments = code.starts_with("#[instrument") || code.contains("tracing::instrument");
+        if instruments && !code.contains("skip_all") && !code.starts_with("use ") {
+            findings.push(format!("line {number}: `#[instrument]` prints its arguments: add `skip_all`"));
         }
         if opens && !code.ends_with(';') && !code.ends_with("),") && !code.ends_with(")") {
             tracing_depth = Some(indent.to_owned());

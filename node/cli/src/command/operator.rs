@@ -47,6 +47,9 @@ pub struct Init {
     /// How many of them unseal a node
     #[arg(long, short = 't', default_value_t = 3, value_name = "NUMBER")]
     key_threshold: u32,
+    /// Let restarted members be unsealed by people only, never by their peers
+    #[arg(long)]
+    no_peer_unseal: bool,
     /// Only say whether it is done (exit code 1: not yet)
     #[arg(long)]
     status: bool,
@@ -88,7 +91,7 @@ async fn init(args: Init, client: &Client) -> Result<Report, Failure> {
             _ => Report::new("The node is not initialized\n", answer.data()).with_code(CODE_NOT_INITIALIZED),
         });
     }
-    let body = json!({"secret_shares": args.key_shares, "secret_threshold": args.key_threshold});
+    let body = json!({"secret_shares": args.key_shares, "secret_threshold": args.key_threshold, "peer_unseal": !args.no_peer_unseal});
     let answer = ask_node(client, Method::Put, "sys/init", body).await?;
     Ok(initialized(&answer, args.key_shares, args.key_threshold))
 }

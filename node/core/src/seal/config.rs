@@ -90,6 +90,8 @@ pub struct SealConfig {
     pub cluster_id: ClusterId,
     /// When the cluster was initialised, Unix milliseconds.
     pub created_ms: u64,
+    /// Whether an unsealed member gives the root key to one that restarted sealed.
+    pub peer_unseal: bool,
     /// Fixes the root key, so that what was recovered is verified before use.
     root_key_commitment: [u8; 32],
     shares: Option<ShareSlot>,
@@ -126,10 +128,20 @@ struct Stored {
     #[serde(with = "hex")]
     cluster_id: ClusterId,
     created_ms: u64,
+    #[serde(default = "on", skip_serializing_if = "is_on")]
+    peer_unseal: bool,
     #[serde(with = "hex")]
     root_key_commitment: [u8; 32],
     shares: Option<ShareSlot>,
     static_key: Option<StaticSlot>,
+}
+
+fn on() -> bool {
+    true
+}
+
+fn is_on(value: &bool) -> bool {
+    *value
 }
 
 impl SealConfig {
@@ -138,6 +150,7 @@ impl SealConfig {
         Self {
             cluster_id,
             created_ms: now_ms,
+            peer_unseal: true,
             root_key_commitment: root_key.commitment(&cluster_id),
             shares: None,
             static_key: None,
@@ -253,6 +266,7 @@ impl SealConfig {
             version: VERSION,
             cluster_id: self.cluster_id,
             created_ms: self.created_ms,
+            peer_unseal: self.peer_unseal,
             root_key_commitment: self.root_key_commitment,
             shares: self.shares.clone(),
             static_key: self.static_key.clone(),
@@ -294,6 +308,7 @@ impl SealConfig {
         Ok(Self {
             cluster_id: stored.cluster_id,
             created_ms: stored.created_ms,
+            peer_unseal: stored.peer_unseal,
             root_key_commitment: stored.root_key_commitment,
             shares: stored.shares,
             static_key: stored.static_key,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::raft::BarrierError;
+use crate::raft::{BarrierError, RaftError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_write_is_read_at_every_node() {
@@ -129,4 +129,26 @@ async fn time_goes_on_from_the_old_leader_whatever_the_new_ones_clock_says() {
     assert!(after.time_ms >= before.time_ms);
     let patience_ms = u64::try_from(PATIENCE.as_millis()).unwrap();
     assert!(after.time_ms < before.time_ms + 2 * patience_ms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_lost_its_log_does_not_start_with_an_empty_one() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let damaged = cluster.follower().await.node_id();
+    cluster.node(damaged).read("key").await;
+    cluster.kill(damaged).await;
+    let member = cluster.member(damaged);
+    eventually("the data directory is free", || {
+        let lock = std::fs::File::open(member.dir.path().join("LOCK")).unwrap();
+        lock.try_lock().ok()
+    })
+    .await;
+    for folder in ["log", "state", "snapshots"] {
+        std::fs::remove_dir_all(member.dir.path().join(folder)).unwrap();
+    }
+    std::fs::remove_file(member.dir.path().join("FORMAT")).unwrap();
+    let storage = Store::open(member.dir.path(), &Options::default()).unwrap();
+    let started = RaftNode::start(member.config(cluster.options.clone()), storage).await;
+    assert!(matches!(started, Err(RaftError::LogLost)));
 }

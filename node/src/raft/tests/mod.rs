@@ -148,14 +148,7 @@ impl Cluster {
                 Err(error) => panic!("the storage cannot be opened: {error}"),
             })
             .await;
-        let config = RaftNodeConfig {
-            data_dir: member.dir.path().to_owned(),
-            options,
-            tls: member.tls.clone(),
-            clock: system_clock(),
-            calls: Handle::current(),
-        };
-        let node = Arc::new(RaftNode::start(config, storage).await.unwrap());
+        let node = Arc::new(RaftNode::start(member.config(options), storage).await.unwrap());
         let handler = TestHandler { node_id, barrier: node.barrier.clone() };
         node.serve(listener, Arc::new(handler)).unwrap();
         member.running = Some(node);
@@ -228,6 +221,18 @@ impl Cluster {
             }
             assert!(Instant::now() < deadline, "the write was not acknowledged");
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl TestMember {
+    fn config(&self, options: RaftOptions) -> RaftNodeConfig {
+        RaftNodeConfig {
+            data_dir: self.dir.path().to_owned(),
+            options,
+            tls: self.tls.clone(),
+            clock: system_clock(),
+            calls: Handle::current(),
         }
     }
 }

@@ -38,6 +38,10 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let node = service.node();
     let static_key = crate::seal::static_key(&node.config.seal)?;
     let parameters = parameters(&body, static_key)?;
+    let peer_unseal = match body.get("peer_unseal") {
+        None | Some(Value::Null) => true,
+        Some(choice) => choice.as_bool().ok_or_else(|| Failure::invalid("'peer_unseal' must be true or false"))?,
+    };
     let mut founding = node.found().await;
     if node.cluster().is_some_and(|cluster| initialized(&cluster)) {
         return Err(Failure::AlreadyInitialized);
@@ -54,7 +58,8 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     cluster.membership.initialize(address).await.map_err(internal)?;
     wait_for_leadership(&cluster).await?;
 
-    let keys = seal::initialize(&parameters, *cluster_id.as_bytes(), clock_ms(), &mut rand::rng())?;
+    let mut keys = seal::initialize(&parameters, *cluster_id.as_bytes(), clock_ms(), &mut rand::rng())?;
+    keys.config.peer_unseal = peer_unseal;
     let (root_token, txn) = first_records(node, &cluster, &keys, &ca)?;
     match cluster.propose(txn).await {
         Ok(Outcome::Applied { .. }) => {}

@@ -140,3 +140,11 @@ fn a_poor_static_key_is_refused() {
 fn debug_shows_no_static_key() {
     assert_eq!(format!("{:?}", static_key(0xab)), "StaticKey(key-1)");
 }
+
+#[test]
+fn unsealing_by_peers_is_on_unless_it_was_switched_off_and_that_is_remembered() {
+    let mut config = shamir(3, 2).config;
+    assert!(SealConfig::from_bytes(&config.to_bytes()).unwrap().peer_unseal);
+    config.peer_unseal = false;
+    assert!(!SealConfig::from_bytes(&config.to_bytes()).unwrap().peer_unseal);
+}
