@@ -97,7 +97,8 @@ fn family_options(cache: &Cache, memtable_bytes: usize, point_lookups: bool) -> 
     }
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
+    // Ciphertext and keyed hashes do not get smaller; trying costs time at every flush.
+    options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(memtable_bytes);
     options.set_max_write_buffer_number(MEMTABLES_MAX);
     options

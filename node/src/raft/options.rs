@@ -43,9 +43,14 @@ impl Default for RaftOptions {
             election_timeout_max_ms: 300,
             snapshot_after_entries: 100_000,
             entries_kept: 20_000,
-            threads: 2,
+            threads: default_threads(),
         }
     }
+}
+
+/// Raft's tasks mostly wake each other: on few cores one thread spares them the way between two.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(3).min(4))
 }
 
 /// Settings that contradict each other.

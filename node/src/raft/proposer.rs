@@ -24,7 +24,7 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Largest transaction, in bytes: its entry must fit into a replication message.
 pub const TXN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Entries under way at a time. More would only make entries smaller: what waits meanwhile is proposed together.
-const ENTRIES_IN_FLIGHT_MAX: usize = 2;
+const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 
 /// A transaction was not applied, or it is not known whether it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
