@@ -107,7 +107,8 @@ pub fn decode_percent(raw: &str) -> Result<String, PathError> {
             decoded.push(byte);
             continue;
         }
-        let hex = |digit: Option<u8>| digit.and_then(|d| char::from(d).to_digit(16)).ok_or(PathError::BadEscape);
+        let hex =
+            |digit: Option<u8>| digit.and_then(|d| char::from(d).to_digit(16)).ok_or(PathError::BadEscape);
         let high = hex(bytes.next())?;
         let low = hex(bytes.next())?;
         match u8::try_from(high * 16 + low).map_err(|_| PathError::BadEscape)? {

@@ -5,8 +5,13 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::error::StorageError;
+
+/// A process that was killed holds its lock for a moment longer than its parent sees it: wait that long, in all.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Holds a data directory for this process; released when the last user of the store is gone.
 pub struct DirectoryLock(#[expect(dead_code, reason = "the open file is the lock")] File);
@@ -22,11 +27,14 @@ impl DirectoryLock {
             .write(true)
             .open(&path)
             .map_err(StorageError::io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(StorageError::InUse(directory.to_owned())),
-            Err(TryLockError::Error(error)) => Err(StorageError::io("lock", &path)(error)),
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(StorageError::io("lock", &path)(error)),
+            }
         }
+        Err(StorageError::InUse(directory.to_owned()))
     }
 }
 

@@ -198,7 +198,7 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
         S: Stream<Item = AppendEntriesRequest> + Send + Unpin + 'static,
     {
         let sent = Arc::new(AtomicU64::new(0));
-        let counted = {
+        let mut counted = {
             let sent = sent.clone();
             input.map(move |request| {
                 sent.fetch_add(1, Ordering::Relaxed);
@@ -206,9 +206,15 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
             })
         };
         Box::pin(async move {
+            // Raft waits between its tries inside this stream: dialling before the first request would try an
+            // unreachable peer without a pause.
+            let Some(first) = counted.next().await else {
+                return Ok(futures::stream::empty().boxed());
+            };
+            let requests = futures::stream::once(std::future::ready(first)).chain(counted);
             let mut client = self.client.clone();
             // Raft itself bounds a heartbeat more tightly than this.
-            let opened = tokio::time::timeout(APPEND_SETUP_TIMEOUT, client.append(counted)).await;
+            let opened = tokio::time::timeout(APPEND_SETUP_TIMEOUT, client.append(requests)).await;
             let answers = match opened {
                 Ok(Ok(response)) => response.into_inner(),
                 Ok(Err(status)) => return Err(self.error(&status)),

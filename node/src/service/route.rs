@@ -208,7 +208,13 @@ pub const ROUTES: &[Route] = &[
     token(Action::HostInfo, &[Read], "sys/host-info", Place::Here, "The node's machine."),
     token(Action::Metrics, &[Read], "sys/metrics", Place::Here, "The node's metrics."),
     token(Action::OpenApi, &[Read], "sys/internal/specs/openapi", Place::State, "This API's description."),
-    token(Action::LookupSelf, &[Read], "auth/token/lookup-self", Place::State, "The caller's own token."),
+    token(
+        Action::LookupSelf,
+        &[Read, Write],
+        "auth/token/lookup-self",
+        Place::State,
+        "The caller's own token.",
+    ),
 ];
 
 const SECRET: Route =

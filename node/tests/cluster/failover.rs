@@ -128,6 +128,19 @@ async fn a_rolling_restart_under_load_fails_no_request() {
 }
 
 #[tokio::test]
+async fn a_dead_follower_costs_the_leader_next_to_nothing() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader().await;
+    let dead = cluster.follower().await;
+    cluster.kill(dead).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = cluster.log_of(leader).lines().count();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let more = cluster.log_of(leader).lines().count() - before;
+    assert!(more < 200, "{more} lines in two seconds: it tries without a pause");
+}
+
+#[tokio::test]
 async fn step_down_hands_leadership_over() {
     let cluster = Cluster::start(3);
     let leader = cluster.leader().await;

@@ -60,8 +60,6 @@ const LICENCES: &[&str] = &[
     "Zlib",
     "0BSD",
     "BSL-1.0",
-    "CC0-1.0",
-    "CDLA-Permissive-2.0",
 ];
 
 #[test]

@@ -26,8 +26,8 @@ use crate::plan::{Context, Operation, Plan, Reply, Request};
 use crate::policy::Permit;
 
 pub use self::kv2::{CUSTOM_METADATA_KEYS_MAX, VERSIONS_DEFAULT, VERSIONS_MAX};
-pub use self::text::time_text;
 pub use self::listing::{LIST_BYTES_MAX, LIST_RECORDS_MAX};
+pub use self::text::time_text;
 
 /// Which engine serves a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,7 +40,9 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let parameters = parameters(&body, static_key)?;
     let peer_unseal = match body.get("peer_unseal") {
         None | Some(Value::Null) => true,
-        Some(choice) => choice.as_bool().ok_or_else(|| Failure::invalid("'peer_unseal' must be true or false"))?,
+        Some(choice) => {
+            choice.as_bool().ok_or_else(|| Failure::invalid("'peer_unseal' must be true or false"))?
+        }
     };
     let mut founding = node.found().await;
     if node.cluster().is_some_and(|cluster| initialized(&cluster)) {
