@@ -3,8 +3,10 @@
 //! The root key and the keyring live here, in memory, while the node is unsealed, and nowhere else. A node that an
 //! operator sealed stays sealed over restarts until an operator unseals it: peers must not undo that.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use conclave_core::Error;
@@ -35,6 +37,19 @@ pub struct SealState {
     attempt: Mutex<Option<UnsealProgress>>,
     sealed: watch::Sender<bool>,
     marker: PathBuf,
+    /// Held while keys come or go, so that neither a refresh nor a peer undoes an operator's seal.
+    gate: Mutex<()>,
+    /// As the marker says, whether or not it could be written.
+    by_operator: AtomicBool,
+}
+
+/// On whose behalf keys are taken in.
+enum Opener<'a> {
+    Operator,
+    /// The static key or a peer: not against an operator's seal.
+    Itself,
+    /// Only in place of these.
+    Refresh(&'a Arc<Unsealed>),
 }
 
 /// Where an attempt to unseal stands.
@@ -51,6 +66,8 @@ impl SealState {
             attempt: Mutex::new(None),
             sealed: watch::Sender::new(true),
             marker: data_dir.join(MARKER),
+            gate: Mutex::new(()),
+            by_operator: AtomicBool::new(data_dir.join(MARKER).exists()),
         }
     }
 
@@ -69,16 +86,21 @@ impl SealState {
 
     /// Whether an operator sealed this node, so that it must not unseal by itself.
     pub fn stays_sealed(&self) -> bool {
-        self.marker.exists()
+        self.by_operator.load(Ordering::Relaxed)
     }
 
     /// Forgets all keys, until an operator unseals.
+    ///
+    /// # Errors
+    /// The seal would not outlive a restart; the keys are gone all the same.
     pub fn seal(&self) -> std::io::Result<()> {
-        std::fs::write(&self.marker, b"")?;
+        let _gate = self.gate.lock();
+        self.by_operator.store(true, Ordering::Relaxed);
         self.unsealed.store(None);
         *self.attempt.lock() = None;
         self.sealed.send_replace(true);
-        Ok(())
+        let marker = File::create(&self.marker)?;
+        marker.sync_all()
     }
 
     /// Takes one share. Unseals when it was the last that was needed.
@@ -92,8 +114,7 @@ impl SealState {
         match outcome? {
             Progress::Waiting { .. } => Ok(status),
             Progress::Unsealed(root_key) => {
-                self.open(view, config, Arc::new(root_key))?;
-                self.allow_self_unseal();
+                self.open_for(&Opener::Operator, view, config, Arc::new(root_key))?;
                 Ok(AttemptStatus::default())
             }
         }
@@ -110,16 +131,34 @@ impl SealState {
         })
     }
 
-    /// Unseals with the root key, which is checked against the cluster's commitment.
+    /// Unseals by itself, with the root key that a peer or the static key gave; it is checked against the cluster's
+    /// commitment. Does nothing if an operator has sealed the node.
     pub fn open(&self, view: &dyn View, config: &SealConfig, root_key: Arc<RootKey>) -> Result<(), Error> {
-        let barrier = seal::open_barrier(view, config, &root_key)?;
+        self.open_for(&Opener::Itself, view, config, root_key)
+    }
+
+    fn open_for(
+        &self,
+        opener: &Opener<'_>,
+        view: &dyn View,
+        config: &SealConfig,
+        root_key: Arc<RootKey>,
+    ) -> Result<(), Error> {
+        let barrier = Arc::new(seal::open_barrier(view, config, &root_key)?);
         let keyring_revision = keyring_revision(view)?;
-        self.unsealed.store(Some(Arc::new(Unsealed {
-            barrier: Arc::new(barrier),
-            root_key,
-            keyring_revision,
-        })));
-        self.sealed.send_replace(false);
+        let _gate = self.gate.lock();
+        let allowed = match opener {
+            Opener::Operator => {
+                self.allow_self_unseal();
+                true
+            }
+            Opener::Itself => !self.stays_sealed(),
+            Opener::Refresh(old) => self.unsealed().is_some_and(|current| Arc::ptr_eq(&current, old)),
+        };
+        if allowed {
+            self.unsealed.store(Some(Arc::new(Unsealed { barrier, root_key, keyring_revision })));
+            self.sealed.send_replace(false);
+        }
         Ok(())
     }
 
@@ -132,7 +171,7 @@ impl SealState {
         }
         let (config, _) =
             seal::load_config(view)?.ok_or_else(|| Error::Corrupt("the seal is missing".to_owned()))?;
-        self.open(view, &config, Arc::clone(&unsealed.root_key))?;
+        self.open_for(&Opener::Refresh(&unsealed), view, &config, Arc::clone(&unsealed.root_key))?;
         Ok(true)
     }
 
@@ -150,6 +189,7 @@ impl SealState {
     }
 
     fn allow_self_unseal(&self) {
+        self.by_operator.store(false, Ordering::Relaxed);
         if let Err(error) = std::fs::remove_file(&self.marker)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -77,10 +77,15 @@ fn start_logging(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
 
 /// Keys live in this process's memory: it must not be dumped to disk or read by another process of the same user.
 fn guard_memory() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
     let no_core = Rlimit { current: Some(0), maximum: Some(0) };
     if let Err(error) = setrlimit(Resource::Core, no_core) {
         tracing::warn!(%error, "core dumps could not be switched off");
+    }
+    // Connections, RocksDB's files and Raft share the descriptors: running out of them would stop writes.
+    let all = Rlimit { current: getrlimit(Resource::Nofile).maximum, ..getrlimit(Resource::Nofile) };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "the process could not be protected from being read");

@@ -64,7 +64,7 @@ pub async fn parse(
         upload: Mutex::new(upload),
         client: Some(client),
         request_id,
-        attempt: None,
+        attempt: Default::default(),
     })
 }
 

@@ -21,6 +21,9 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long another node may take to become leader.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long ago a learner that becomes a voter may have answered last.
+const PROMOTION_CONTACT_MAX: Duration = Duration::from_secs(2);
+
 /// A membership change was not made, or not certainly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipError {
@@ -149,7 +152,10 @@ impl Membership {
             return Ok(());
         }
         let lag_entries = self.lag_entries(&member);
-        if lag_entries > PROMOTION_LAG_ENTRIES_MAX {
+        // A node that was never heard of may not exist: as a voter it would take the quorum with it.
+        let answers = member.last_log_index.is_some()
+            && member.last_contact.is_some_and(|ago| ago < PROMOTION_CONTACT_MAX);
+        if !answers || lag_entries > PROMOTION_LAG_ENTRIES_MAX {
             return Err(MembershipError::NotCaughtUp { node_id, lag_entries });
         }
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node_id]))).await

@@ -1,6 +1,7 @@
 //! A request as the service sees it: parsed, bounded and canonical, whether a client sent it or a node forwarded it.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,8 +32,8 @@ pub struct Call {
     pub upload: Mutex<Option<Incoming>>,
     pub client: Option<SocketAddr>,
     pub request_id: String,
-    /// Set on a forwarded write: names the attempt, so that a repeat is applied at most once.
-    pub attempt: Option<Bytes>,
+    /// Names a write that may be repeated, so that it is applied at most once: set when it is forwarded.
+    pub attempt: OnceLock<Bytes>,
 }
 
 /// The headers that mean something.

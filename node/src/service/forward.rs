@@ -1,6 +1,6 @@
 //! Carries a write to the leader over the cluster's own mTLS, and takes in what other nodes forward.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -95,7 +95,7 @@ impl Service {
             upload: Default::default(),
             client: request.client_addr.parse().ok(),
             request_id: request.request_id,
-            attempt: Some(request.attempt_id),
+            attempt: OnceLock::from(request.attempt_id),
             uri: request.uri,
         };
         Ok((route, call))

@@ -30,7 +30,7 @@ pub struct Name {
 impl Name {
     /// The name that `call` goes by, if any.
     pub fn of(ctx: &Context<'_>, call: &Call) -> Option<Self> {
-        let (label, name, ttl) = match (&call.headers.idempotency_key, &call.attempt) {
+        let (label, name, ttl) = match (&call.headers.idempotency_key, call.attempt.get()) {
             // Keys of two callers never meet.
             (Some(key), _) => {
                 let token = call.headers.token.as_ref().map_or("", |token| token.expose());

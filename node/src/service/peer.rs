@@ -2,7 +2,7 @@
 //! a member at this moment.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use conclave_core::plan::Context;
@@ -13,6 +13,7 @@ use conclave_proto::peer::{
 };
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node as Member;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::Service;
@@ -22,6 +23,9 @@ use super::sys::membership;
 use super::sys::status::seal_config;
 use crate::cluster::Cluster;
 use crate::raft::{ClusterHandler, ProposeError};
+
+/// How long proving the membership may take before a peer is given the root key.
+const MEMBERSHIP_PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers members for one node.
 pub struct PeerService(pub Arc<Service>);
@@ -86,6 +90,12 @@ impl ClusterHandler for PeerService {
             .seal
             .unsealed()
             .ok_or_else(|| Status::failed_precondition("this node is sealed"))?;
+        // The membership that this node knows may be old: a removed node must not get the key from a member that has not
+        // heard of it. Sealed nodes vote, so there is a quorum to ask.
+        let proven = cluster.barrier.read_point(Instant::now() + MEMBERSHIP_PROOF_TIMEOUT).await;
+        if proven.is_err() || cluster.member(peer).is_none() {
+            return Err(Status::unavailable("the caller's membership could not be confirmed"));
+        }
         tracing::info!(peer, "unsealing a peer");
         Ok(UnsealResponse { root_key: Bytes::copy_from_slice(unsealed.root_key.expose()) })
     }

@@ -114,10 +114,16 @@ fn with_fresh_keys<T>(
     loop {
         let unsealed = cluster.seal.unsealed().ok_or(Failure::Sealed)?;
         match decide(&unsealed) {
-            Err(Failure::Rule(Error::Corrupt(_))) if cluster.view(|view| cluster.seal.refresh(view))? => {}
+            Err(Failure::Rule(Error::Corrupt(_))) if has_newer_keys(cluster, &unsealed)? => {}
             decided => return decided,
         }
     }
+}
+
+/// Whether there are newer keys than these; somebody else may have taken them over already.
+fn has_newer_keys(cluster: &Cluster, used: &Arc<Unsealed>) -> Result<bool, Failure> {
+    let refreshed = cluster.view(|view| cluster.seal.refresh(view))?;
+    Ok(refreshed || cluster.seal.unsealed().is_some_and(|current| !Arc::ptr_eq(&current, used)))
 }
 
 fn identify(view: &dyn View, unsealed: &Unsealed, now_ms: u64, call: &Call) -> Result<Identified, Failure> {

@@ -62,12 +62,12 @@ impl Service {
         let mut fate_unknown = false;
         loop {
             if cluster.fence.is_fenced() {
-                return Err(Failure::Fenced);
+                return Err(honest(Failure::Fenced, fate_unknown));
             }
             let outcome = match cluster.leader() {
                 Some(leader) if leader == cluster.node_id => match self.attempt(cluster, route, call).await {
                     Ok(answer) => return Ok(answer),
-                    Err(Attempt::Failed(failure)) => return Err(failure),
+                    Err(Attempt::Failed(failure)) => return Err(honest(failure, fate_unknown)),
                     Err(Attempt::NotHere) => Forwarded::NotTaken,
                     // Without a name that the new leader would know it by, repeating could do it twice.
                     Err(Attempt::Unknown) if call.headers.idempotency_key.is_none() => {
@@ -79,10 +79,18 @@ impl Service {
                 None => Forwarded::NotTaken,
             };
             match outcome {
+                // A node that is too busy to decide has not decided about the first try either.
+                Forwarded::Answered(answer) if fate_unknown && answer.status >= 500 => {
+                    return Err(Failure::Unknown);
+                }
                 Forwarded::Answered(answer) => return Ok(answer),
                 Forwarded::NotTaken => {}
                 // The attempt has a name, so the next leader can tell whether it was made.
-                Forwarded::Unknown if is_repeatable(route) => fate_unknown = true,
+                Forwarded::Unknown if is_repeatable(route) => {
+                    // Should this node lead next, it must know the repeat by the same name.
+                    let _already_named = call.attempt.set(attempt.clone());
+                    fate_unknown = true;
+                }
                 Forwarded::Unknown => return Err(Failure::Unknown),
             }
             if Instant::now() + RETRY_PAUSE >= deadline {
@@ -153,6 +161,12 @@ impl Service {
             Err(BarrierError::NoLeader | BarrierError::Timeout) => Err(Attempt::NotHere),
         }
     }
+}
+
+/// What to say once an earlier try may have been made: only a decision on the proven state is certain.
+fn honest(failure: Failure, fate_unknown: bool) -> Failure {
+    let is_decision = matches!(failure, Failure::Rule(_) | Failure::Denied | Failure::NoRoute { .. });
+    if fate_unknown && !is_decision { Failure::Unknown } else { failure }
 }
 
 /// Whether the leader would know a repeat by its name. Acts on the cluster itself are idempotent by their nature,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::Error;
+use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::mount::{self, MountTable};
 use conclave_core::seal::{self, SEALS_RESERVED_AT_ONCE};
 use conclave_proto::log::Txn;
@@ -36,6 +37,8 @@ pub async fn run(cluster: Arc<Cluster>) {
             tracing::debug!(%error, "a learner was not promoted yet");
         }
         if cluster.seal.is_sealed() {
+            // Unsealing makes a barrier that counts anew.
+            reserved = None;
             step_aside(&cluster).await;
             continue;
         }
@@ -112,8 +115,18 @@ async fn rotate_when_due(cluster: &Cluster, unsealed: &Unsealed) {
 /// Deletes what disabled mounts left behind and rewrites upgraded ones, a piece at a time.
 async fn keep_mounts(cluster: &Cluster, unsealed: &Unsealed) {
     let planned = cluster.plan(unsealed, |ctx| {
+        let mark = plain_key(Kind::RestoreMarker);
+        if ctx.view.get(&mark)?.is_some() {
+            return Ok(None);
+        }
         let table = MountTable::load(ctx.view, ctx.barrier)?;
-        mount::housekeeping::next_batch(ctx, &table)
+        let mut batch = mount::housekeeping::next_batch(ctx, &table)?;
+        if let Some(txn) = &mut batch {
+            // A restore that began meanwhile may bring back what this would delete.
+            txn.require(mark, 0);
+            txn.require(MountTable::record_key(ctx.barrier), table.revision());
+        }
+        Ok(batch)
     });
     commit(cluster, planned, "keeping the mounts").await;
 }

@@ -91,7 +91,10 @@ async fn init(args: Init, client: &Client) -> Result<Report, Failure> {
             _ => Report::new("The node is not initialized\n", answer.data()).with_code(CODE_NOT_INITIALIZED),
         });
     }
-    let body = json!({"secret_shares": args.key_shares, "secret_threshold": args.key_threshold, "peer_unseal": !args.no_peer_unseal});
+    let mut body = json!({"secret_shares": args.key_shares, "secret_threshold": args.key_threshold});
+    if args.no_peer_unseal {
+        body["peer_unseal"] = false.into();
+    }
     let answer = ask_node(client, Method::Put, "sys/init", body).await?;
     Ok(initialized(&answer, args.key_shares, args.key_threshold))
 }

@@ -48,6 +48,10 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     if node.cluster().is_some_and(|cluster| initialized(&cluster)) {
         return Err(Failure::AlreadyInitialized);
     }
+    // A node that joined and has not caught up yet is not a new cluster, though it has no keys so far.
+    if node.tls.identity().peer().is_some_and(|peer| peer.node_id != FIRST_NODE_ID) {
+        return Err(Failure::AlreadyInitialized);
+    }
     // An earlier attempt may have died after the node became a member: then its cluster is finished, not replaced.
     let cluster_id = node.tls.identity().peer().map_or_else(ClusterId::random, |peer| peer.cluster_id);
     let ca = become_first_member(node, cluster_id)?;

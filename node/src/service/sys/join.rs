@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::membership::{JoinRequest, JoinResponse, certificate_der};
+use crate::config::ApiTls;
 use crate::identity::{CaFingerprint, Identity, NodeKey, PeerIdentity, tls};
 use crate::node::{Node, certificate_names};
 use crate::service::Service;
@@ -53,7 +54,7 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
         cluster_addr: node.config.cluster_addr.clone(),
         names: certificate_names(&node.config),
     };
-    let response = ask(addr, &parsed, &request).await?;
+    let response = ask(addr, &parsed, &request, matches!(node.config.tls, ApiTls::Disabled)).await?;
     let ca_is_pinned = certificate_der(&response.ca).is_some_and(|der| parsed.pins(&der));
     if !ca_is_pinned {
         return Err(Failure::invalid(
@@ -70,7 +71,12 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
     Ok(())
 }
 
-async fn ask(addr: &str, token: &JoinToken, request: &JoinRequest) -> Result<JoinResponse, Failure> {
+async fn ask(
+    addr: &str,
+    token: &JoinToken,
+    request: &JoinRequest,
+    plain_allowed: bool,
+) -> Result<JoinResponse, Failure> {
     #[derive(Deserialize)]
     struct Envelope {
         data: JoinResponse,
@@ -82,6 +88,12 @@ async fn ask(addr: &str, token: &JoinToken, request: &JoinRequest) -> Result<Joi
     let unreachable = |error: &dyn std::fmt::Display| {
         Failure::invalid(format!("the member at leader_api_addr could not be asked: {error}"))
     };
+    // Only a node that speaks plain HTTP itself may send its credential over it.
+    if !addr.starts_with("https://") && !plain_allowed {
+        return Err(Failure::invalid(
+            "leader_api_addr must begin with https://: the join token must not be readable on the way",
+        ));
+    }
     let tls = tls::pinned_client(CaFingerprint::new(*token.ca_sha256())).map_err(internal)?;
     let client = reqwest::Client::builder()
         .use_preconfigured_tls(tls)

@@ -194,6 +194,9 @@ pub async fn remove_peer(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, 
 /// Takes this node out of its cluster and wipes its identity.
 pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failure> {
     let node = service.node();
+    let cluster = node.cluster().ok_or(Failure::NotInitialized)?;
+    // By the name that the membership has: the settings may say another by now.
+    let own = cluster.node(cluster.node_id).ok_or(Failure::Fenced)?;
     let request = Call {
         operation: conclave_core::plan::Operation::Write,
         head: false,
@@ -201,15 +204,21 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
         uri: "/v1/sys/storage/raft/remove-peer".to_owned(),
         query: conclave_core::plan::Query::default(),
         headers: crate::service::CallHeaders { token: call.headers.token.clone(), ..Default::default() },
-        body: json!({ "server_id": node.config.node_name }).to_string().into(),
+        body: json!({ "server_id": own.name }).to_string().into(),
         upload: Default::default(),
         client: call.client,
         request_id: call.request_id.clone(),
-        attempt: None,
+        attempt: Default::default(),
     };
     let answer = Box::pin(service.answer(request)).await;
     if answer.status != 204 {
         return Ok(answer);
+    }
+    let still_member = cluster.find_member(&own.name).is_some_and(|member| member.node_id != cluster.node_id);
+    if still_member {
+        return Err(Failure::Internal(
+            "another node bears this node's name: remove one of them by hand".to_owned(),
+        ));
     }
     crate::node::forget_cluster(node).map_err(|error| Failure::Internal(error.to_string()))?;
     tracing::warn!("left the cluster: this node answers no request any more");

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_proto::log::Txn;
@@ -26,6 +27,8 @@ use crate::service::failure::Failure;
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// Bytes of records in one transaction, about.
 const PIECE_BYTES: usize = 1024 * 1024;
+/// How long this node may be behind what was committed.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Records that one transaction deletes.
 const PIECE_DELETES: usize = 1000;
 
@@ -41,8 +44,8 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
         .map_err(|error| Failure::Internal(error.to_string()))?
         .map_err(|error| Failure::invalid(error.to_string()))?;
     tracing::warn!(request_id = %call.request_id, "restoring a snapshot");
-    put_mark(cluster).await?;
-    delete_secrets(cluster).await?;
+    let restore = Restore::begin(cluster).await?;
+    restore.delete_secrets().await?;
     let (sender, mut records) = mpsc::channel(64);
     let reading = tokio::task::spawn_blocking(move || send_records(state, &sender));
     let mut piece = Txn::default();
@@ -56,15 +59,15 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
         bytes += record.sealed.len();
         piece.put_until(record.key, record.sealed, record.expires_at_ms);
         if bytes >= PIECE_BYTES {
-            commit(cluster, std::mem::take(&mut piece)).await?;
+            restore.commit(std::mem::take(&mut piece)).await?;
             bytes = 0;
         }
     }
     reading.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(|error| {
         Failure::Internal(format!("the verified snapshot could not be read again: {error}"))
     })?;
-    commit(cluster, piece).await?;
-    finish(cluster, last).await?;
+    restore.commit(piece).await?;
+    restore.finish(last).await?;
     tracing::warn!(request_id = %call.request_id, "restored a snapshot");
     Ok(Answer::no_content())
 }
@@ -126,34 +129,77 @@ fn is_table(key: &[u8]) -> bool {
     key.first().is_some_and(|kind| *kind == Kind::Mounts.byte() || *kind == Kind::Token.byte())
 }
 
-/// Sets the mark, and touches the mount table, so that writes planned before it cannot be applied after it.
-async fn put_mark(cluster: &Cluster) -> Result<(), Failure> {
-    let mut txn = Txn::default();
-    txn.put(plain_key(Kind::RestoreMarker), Vec::new());
-    let key = plain_key(Kind::Mounts);
-    if let Some(table) = cluster.view(|view| view.get(&key))? {
-        txn.put(key, table.sealed);
-    }
-    commit(cluster, txn).await
+/// A restore under way. Every piece requires the mark as this restore set it, so that of two at once the later wins.
+struct Restore<'a> {
+    cluster: &'a Cluster,
+    /// Revision of the mark.
+    marked: u64,
 }
 
-async fn delete_secrets(cluster: &Cluster) -> Result<(), Failure> {
-    loop {
-        let txn = cluster
-            .view(|view| deletes(view, |key| super::is_restored(key) && !is_table(key), PIECE_DELETES))?;
+impl<'a> Restore<'a> {
+    /// Sets the mark, and touches the mount table, so that writes planned before it cannot be applied after it.
+    async fn begin(cluster: &'a Cluster) -> Result<Self, Failure> {
+        let mut txn = Txn::default();
+        txn.put(plain_key(Kind::RestoreMarker), Vec::new());
+        let key = plain_key(Kind::Mounts);
+        if let Some(table) = cluster.view(|view| view.get(&key))? {
+            txn.require(key.clone(), table.revision);
+            txn.put(key, table.sealed);
+        }
+        let Outcome::Applied { revision } = cluster.propose_anywhere(txn).await? else {
+            return Err(Failure::Overloaded("the mounts were changed at this moment: try again".to_owned()));
+        };
+        let restore = Self { cluster, marked: revision };
+        restore.wait_for(revision).await?;
+        Ok(restore)
+    }
+
+    async fn delete_secrets(&self) -> Result<(), Failure> {
+        let is_secret = |key: &[u8]| super::is_restored(key) && !is_table(key);
+        loop {
+            let txn = self.cluster.view(|view| deletes(view, is_secret, PIECE_DELETES))?;
+            if txn.is_empty() {
+                return Ok(());
+            }
+            self.commit(txn).await?;
+        }
+    }
+
+    /// Replaces the tables and removes the mark, at once.
+    async fn finish(&self, tables: Txn) -> Result<(), Failure> {
+        let mut txn = self.cluster.view(|view| deletes(view, is_table, usize::MAX))?;
+        txn.writes.extend(tables.writes);
+        let mark = plain_key(Kind::RestoreMarker);
+        txn.delete(mark.clone());
+        match self.commit(txn).await {
+            // Offered twice because the first answer was lost: the mark is gone, so it was done.
+            Err(_) if self.cluster.view(|view| view.get(&mark))?.is_none() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Commits a piece, and waits until this node sees it. Repeating a piece whose fate is unknown changes nothing.
+    async fn commit(&self, mut txn: Txn) -> Result<(), Failure> {
         if txn.is_empty() {
             return Ok(());
         }
-        commit(cluster, txn).await?;
+        txn.require(plain_key(Kind::RestoreMarker), self.marked);
+        match self.cluster.propose_anywhere(txn).await? {
+            Outcome::Applied { revision } => self.wait_for(revision).await,
+            Outcome::Conflict { .. } => Err(Failure::Overloaded(
+                "another restore began meanwhile: wait for it, or start again".to_owned(),
+            )),
+        }
     }
-}
 
-/// Replaces the tables and removes the mark, at once.
-async fn finish(cluster: &Cluster, tables: Txn) -> Result<(), Failure> {
-    let mut txn = cluster.view(|view| deletes(view, is_table, usize::MAX))?;
-    txn.writes.extend(tables.writes);
-    txn.delete(plain_key(Kind::RestoreMarker));
-    commit(cluster, txn).await
+    async fn wait_for(&self, revision: u64) -> Result<(), Failure> {
+        let mut applied = self.cluster.reader.applied();
+        let reached = applied.wait_for(|index| *index >= revision);
+        match tokio::time::timeout(APPLY_TIMEOUT, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failure::NoQuorum { waited: APPLY_TIMEOUT }),
+        }
+    }
 }
 
 fn deletes(
@@ -173,15 +219,4 @@ fn deletes(
         }
     }
     Ok(txn)
-}
-
-/// These transactions require nothing, so repeating one whose fate is unknown is safe.
-async fn commit(cluster: &Cluster, txn: Txn) -> Result<(), Failure> {
-    if txn.is_empty() {
-        return Ok(());
-    }
-    match cluster.propose_anywhere(txn).await? {
-        Outcome::Applied { .. } => Ok(()),
-        Outcome::Conflict { .. } => Err(Failure::Internal("a piece of the snapshot was refused".to_owned())),
-    }
 }

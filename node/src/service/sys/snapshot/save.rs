@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Seek as _, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use conclave_core::crypto::Barrier;
+use conclave_core::crypto::{Barrier, Kind, plain_key};
 use conclave_storage::StorageError;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -46,6 +46,9 @@ fn copy_state(cluster: &Cluster, data_dir: &std::path::Path) -> Result<(File, Me
     let mut out =
         Counted { inner: BufWriter::new(tempfile::tempfile_in(data_dir)?), hash: Sha256::new(), bytes: 0 };
     let (index, time_ms, records) = cluster.reader.view(|view| {
+        if view.get(&plain_key(Kind::RestoreMarker))?.is_some() {
+            return Err(CopyError::Restoring);
+        }
         let mut kept = 0;
         view.export(|key, record| {
             if super::is_restored(key) {
@@ -80,6 +83,8 @@ fn send(
 
 #[derive(Debug, thiserror::Error)]
 enum CopyError {
+    #[error("another snapshot is being restored: try again when that is done")]
+    Restoring,
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
