@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use conclave_storage::{Opened, Options, Store};
@@ -171,10 +171,4 @@ fn is_dns_name(name: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     })
-}
-
-/// This machine's clock, Unix milliseconds. Only the leader's enters the state, and never backwards.
-pub fn clock_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

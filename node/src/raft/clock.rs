@@ -15,10 +15,13 @@ pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The system's wall clock.
 pub fn system_clock() -> WallClock {
-    Arc::new(|| {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-    })
+    Arc::new(wall_clock_ms)
+}
+
+/// What this machine's clock says, Unix milliseconds.
+pub fn wall_clock_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A node's idea of the cluster's time.

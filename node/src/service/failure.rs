@@ -60,6 +60,11 @@ impl Failure {
         Self::Rule(Error::Invalid(sentence.into()))
     }
 
+    /// A fault of this node, in the words of the error that tells it; those never carry a value or a key.
+    pub fn internal(error: impl std::fmt::Display) -> Self {
+        Self::Internal(error.to_string())
+    }
+
     pub fn status(&self) -> u16 {
         match self {
             Self::Rule(Error::Invalid(_)) | Self::AlreadyInitialized => 400,

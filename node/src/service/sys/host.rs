@@ -21,7 +21,7 @@ pub async fn host_info(service: &Service, call: &Call) -> Result<Answer, Failure
         let uname = rustix::system::uname();
         let disk = rustix::fs::statvfs(&data_dir).ok();
         json!({
-            "timestamp": conclave_core::engine::time_text(crate::node::clock_ms()),
+            "timestamp": conclave_core::engine::time_text(crate::raft::clock::wall_clock_ms()),
             "host": {
                 "hostname": uname.nodename().to_string_lossy(),
                 "os": "linux",
@@ -39,7 +39,7 @@ pub async fn host_info(service: &Service, call: &Call) -> Result<Answer, Failure
         })
     })
     .await
-    .map_err(|error| Failure::Internal(error.to_string()))?;
+    .map_err(Failure::internal)?;
     Ok(Answer::enveloped(&call.request_id, &Reply::json(&data), None))
 }
 

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::status::initialized;
 use crate::cluster::Cluster;
 use crate::identity::{ClusterCa, ClusterId, Identity, NodeKey, PeerIdentity};
-use crate::node::{Node, certificate_names, clock_ms};
+use crate::node::{Node, certificate_names};
+use crate::raft::clock::wall_clock_ms;
 use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
@@ -55,16 +56,16 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     // An earlier attempt may have died after the node became a member: then its cluster is finished, not replaced.
     let cluster_id = node.tls.identity().peer().map_or_else(ClusterId::random, |peer| peer.cluster_id);
     let ca = become_first_member(node, cluster_id)?;
-    let cluster = node.start_cluster(&mut founding).await.map_err(internal)?;
+    let cluster = node.start_cluster(&mut founding).await.map_err(Failure::internal)?;
     let address = Address {
         name: node.config.node_name.clone(),
         api_addr: node.config.api_addr.clone(),
         cluster_addr: node.config.cluster_addr.clone(),
     };
-    cluster.membership.initialize(address).await.map_err(internal)?;
+    cluster.membership.initialize(address).await.map_err(Failure::internal)?;
     wait_for_leadership(&cluster).await?;
 
-    let mut keys = seal::initialize(&parameters, *cluster_id.as_bytes(), clock_ms(), &mut rand::rng())?;
+    let mut keys = seal::initialize(&parameters, *cluster_id.as_bytes(), wall_clock_ms(), &mut rand::rng())?;
     keys.config.peer_unseal = peer_unseal;
     let (root_token, txn) = first_records(node, &cluster, &keys, &ca)?;
     match cluster.propose(txn).await {
@@ -132,7 +133,7 @@ fn become_first_member(node: &Arc<Node>, cluster_id: ClusterId) -> Result<Cluste
         node.adopt(identity)?;
         Ok(ca)
     };
-    found().map_err(|error: crate::identity::IdentityError| internal(error))
+    found().map_err(|error: crate::identity::IdentityError| Failure::internal(error))
 }
 
 async fn wait_for_leadership(cluster: &Cluster) -> Result<(), Failure> {
@@ -188,8 +189,4 @@ fn answer(keys: &Initialized, root_token: &Secret<String>, automatic: bool) -> V
         }
     }
     answer
-}
-
-fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure::Internal(error.to_string())
 }

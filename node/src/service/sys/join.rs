@@ -45,10 +45,10 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
         return Ok(());
     }
     let parsed = JoinToken::parse(token)?;
-    let key = NodeKey::generate().map_err(internal)?;
+    let key = NodeKey::generate().map_err(Failure::internal)?;
     let request = JoinRequest {
         token: token.trim().to_owned(),
-        csr: key.csr_pem().map_err(internal)?,
+        csr: key.csr_pem().map_err(Failure::internal)?,
         name: node.config.node_name.clone(),
         api_addr: node.config.api_addr.clone(),
         cluster_addr: node.config.cluster_addr.clone(),
@@ -61,12 +61,12 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
             "the member at leader_api_addr is not of the cluster that made this join token",
         ));
     }
-    let cluster_id = response.cluster_id.parse().map_err(internal)?;
+    let cluster_id = response.cluster_id.parse().map_err(Failure::internal)?;
     let peer = PeerIdentity { cluster_id, node_id: response.node_id };
     let identity = Identity::member(&node.config.node_name, peer, key, response.certificate, response.ca)
-        .map_err(internal)?;
-    node.adopt(identity).map_err(internal)?;
-    node.start_cluster(&mut founding).await.map_err(internal)?;
+        .map_err(Failure::internal)?;
+    node.adopt(identity).map_err(Failure::internal)?;
+    node.start_cluster(&mut founding).await.map_err(Failure::internal)?;
     tracing::info!(node_id = response.node_id, "joined the cluster as a learner");
     Ok(())
 }
@@ -94,7 +94,7 @@ async fn ask(
             "leader_api_addr must begin with https://: the join token must not be readable on the way",
         ));
     }
-    let tls = tls::pinned_client(CaFingerprint::new(*token.ca_sha256())).map_err(internal)?;
+    let tls = tls::pinned_client(CaFingerprint::new(*token.ca_sha256())).map_err(Failure::internal)?;
     let client = reqwest::Client::builder()
         .use_preconfigured_tls(tls)
         .timeout(JOIN_TIMEOUT)
@@ -126,8 +126,4 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
-}
-
-fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure::Internal(error.to_string())
 }

@@ -89,7 +89,7 @@ pub fn plan_join_token(
             .and_then(|seconds| u64::try_from(seconds).ok()?.checked_mul(1000))
             .ok_or_else(|| Failure::invalid("'ttl' must be a duration such as 10m"))?,
     };
-    let ca = cluster.ca_certificate_der().map_err(|error| Failure::Internal(error.to_string()))?;
+    let ca = cluster.ca_certificate_der().map_err(Failure::internal)?;
     let (token, txn) = join_token::plan_create(ctx, &ca, ttl_ms)?;
     let expires_ms = ctx.now_ms + ttl_ms;
     let data = json!({
@@ -220,7 +220,7 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
             "another node bears this node's name: remove one of them by hand".to_owned(),
         ));
     }
-    crate::node::forget_cluster(node).map_err(|error| Failure::Internal(error.to_string()))?;
+    crate::node::forget_cluster(node).map_err(Failure::internal)?;
     tracing::warn!("left the cluster: this node answers no request any more");
     Ok(answer)
 }

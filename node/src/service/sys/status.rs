@@ -44,7 +44,7 @@ pub fn health(service: &Service, call: &Call) -> Result<Answer, Failure> {
         "performance_standby": false,
         "replication_performance_mode": "disabled",
         "replication_dr_mode": "disabled",
-        "server_time_utc": crate::node::clock_ms() / 1000,
+        "server_time_utc": crate::raft::clock::wall_clock_ms() / 1000,
         "version": VERSION,
     });
     let fields = body.as_object_mut().expect("built as an object");
@@ -58,10 +58,6 @@ pub fn health(service: &Service, call: &Call) -> Result<Answer, Failure> {
 }
 
 pub fn seal_status(service: &Service) -> Answer {
-    Answer::bare(200, &seal_status_body(service))
-}
-
-pub fn seal_status_body(service: &Service) -> Value {
     let cluster = service.node().cluster();
     let config = cluster.as_ref().and_then(|cluster| seal_config(cluster));
     let attempt = cluster.as_ref().map(|cluster| cluster.seal.attempt()).unwrap_or_default();
@@ -82,7 +78,7 @@ pub fn seal_status_body(service: &Service) -> Value {
     if let (Some(cluster), Some(fields)) = (cluster.filter(|_| !sealed), body.as_object_mut()) {
         name_cluster(fields, &cluster);
     }
-    body
+    Answer::bare(200, &body)
 }
 
 pub fn leader(service: &Service) -> Result<Answer, Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conclave_core::seal::SealType;
 use serde_json::Value;
 
-use super::status::{seal_config, seal_status, seal_status_body};
+use super::status::{seal_config, seal_status};
 use crate::cluster::Cluster;
 use crate::service::Service;
 use crate::service::answer::Answer;
@@ -44,7 +44,7 @@ pub fn unseal(service: &Service, call: &Call) -> Result<Answer, Failure> {
     } else {
         tracing::info!(progress = attempt.progress, threshold = config.threshold(), "took a key share");
     }
-    Ok(Answer::bare(200, &seal_status_body(service)))
+    Ok(seal_status(service))
 }
 
 pub fn seal(cluster: &Arc<Cluster>) -> Result<Answer, Failure> {

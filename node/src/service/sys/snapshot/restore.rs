@@ -40,9 +40,7 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
     let unsealed = cluster.seal.unsealed().ok_or(Failure::Sealed)?;
     let data_dir = service.node().config.data_dir.clone();
     let verified = tokio::task::spawn_blocking(move || verify(file, &data_dir, &unsealed.barrier)).await;
-    let state = verified
-        .map_err(|error| Failure::Internal(error.to_string()))?
-        .map_err(|error| Failure::invalid(error.to_string()))?;
+    let state = verified.map_err(Failure::internal)?.map_err(|error| Failure::invalid(error.to_string()))?;
     tracing::warn!(request_id = %call.request_id, "restoring a snapshot");
     let restore = Restore::begin(cluster).await?;
     restore.delete_secrets().await?;
@@ -63,7 +61,7 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
             bytes = 0;
         }
     }
-    reading.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(|error| {
+    reading.await.map_err(Failure::internal)?.map_err(|error| {
         Failure::Internal(format!("the verified snapshot could not be read again: {error}"))
     })?;
     restore.commit(piece).await?;

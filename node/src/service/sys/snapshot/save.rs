@@ -29,7 +29,7 @@ pub async fn save(service: &Service, cluster: &Arc<Cluster>) -> Result<Answer, F
     let reader = Arc::clone(cluster);
     let copied = tokio::task::spawn_blocking(move || copy_state(&reader, &data_dir)).await;
     let (state, meta, sha256) = copied
-        .map_err(|error| Failure::Internal(error.to_string()))?
+        .map_err(Failure::internal)?
         .map_err(|error| Failure::Internal(format!("the snapshot could not be made: {error}")))?;
     let index = meta.index;
     let (sender, pieces) = mpsc::channel(PIECES_WAITING_MAX);
