@@ -11,6 +11,8 @@ use std::time::Duration;
 use conclave_proto::secret::Secret;
 use serde::Deserialize;
 
+use crate::raft::ReadProof;
+
 /// How long a request waits for a leader, by default.
 const REQUEST_WAIT_MS: u64 = 5_000;
 /// Share of memory given to RocksDB's block cache, by default.
@@ -37,6 +39,7 @@ pub struct Config {
     pub seal: SealSetting,
     pub peer_unseal: bool,
     pub request_wait: Duration,
+    pub read_proof: ReadProof,
     pub heartbeat_ms: Option<u64>,
     pub election_timeout_min_ms: Option<u64>,
     pub election_timeout_max_ms: Option<u64>,
@@ -139,6 +142,9 @@ struct Settings {
     /// How long a request waits for a leader, in milliseconds [default: 5000].
     #[arg(long, env = "CONCLAVE_REQUEST_WAIT_MS")]
     request_wait_ms: Option<u64>,
+    /// How a leader proves before a read that it still leads: by its lease, or by asking a quorum [default: lease].
+    #[arg(long, env = "CONCLAVE_READ_PROOF", value_enum)]
+    read_proof: Option<ReadProof>,
     /// Raft heartbeat interval, in milliseconds.
     #[arg(long, env = "CONCLAVE_HEARTBEAT_MS")]
     heartbeat_ms: Option<u64>,
@@ -186,6 +192,7 @@ impl Settings {
             seal_key_file,
             peer_unseal,
             request_wait_ms,
+            read_proof,
             heartbeat_ms,
             election_timeout_min_ms,
             election_timeout_max_ms,
@@ -246,6 +253,7 @@ impl Config {
             },
             peer_unseal: settings.peer_unseal.unwrap_or(true),
             request_wait: Duration::from_millis(settings.request_wait_ms.unwrap_or(REQUEST_WAIT_MS)),
+            read_proof: settings.read_proof.unwrap_or_default(),
             heartbeat_ms: settings.heartbeat_ms,
             election_timeout_min_ms: settings.election_timeout_min_ms,
             election_timeout_max_ms: settings.election_timeout_max_ms,

@@ -57,6 +57,11 @@ impl StateReader {
         self.shared.applied_index()
     }
 
+    /// The cluster's time as the last applied entry gives it, Unix milliseconds. As cheap as reading a number.
+    pub fn applied_time_ms(&self) -> u64 {
+        self.shared.applied_time_ms()
+    }
+
     /// Follows the applied index: wait on it until it has reached what a read needs, then take a view.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.shared.applied()

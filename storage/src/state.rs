@@ -154,6 +154,7 @@ pub fn hash_key(index: u64) -> Vec<u8> {
 pub struct SharedState {
     state: ArcSwap<StateDb>,
     applied_index: AtomicU64,
+    applied_time_ms: AtomicU64,
     applied: watch::Sender<u64>,
     membership: ArcSwap<StoredMembership>,
     /// For its properties only.
@@ -173,6 +174,7 @@ impl SharedState {
         Self {
             state: ArcSwap::from_pointee(state),
             applied_index: AtomicU64::new(progress.index()),
+            applied_time_ms: AtomicU64::new(progress.summary.time_ms),
             applied: watch::Sender::new(progress.index()),
             membership: ArcSwap::from_pointee(membership),
             log,
@@ -188,6 +190,10 @@ impl SharedState {
         self.applied_index.load(Ordering::Acquire)
     }
 
+    pub fn applied_time_ms(&self) -> u64 {
+        self.applied_time_ms.load(Ordering::Acquire)
+    }
+
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
     }
@@ -196,8 +202,10 @@ impl SharedState {
         self.membership.load_full()
     }
 
-    /// Tells readers that entries up to `index` are in the state; call only after they are.
-    pub fn publish_applied(&self, index: u64) {
+    /// Tells readers how far entries are in the state; call only after they are.
+    pub fn publish_applied(&self, progress: &Progress) {
+        let index = progress.index();
+        self.applied_time_ms.store(progress.summary.time_ms, Ordering::Release);
         self.applied_index.store(index, Ordering::Release);
         self.applied.send_replace(index);
     }

@@ -66,7 +66,7 @@ impl StateMachine {
         if let Some(membership) = applied.membership {
             self.shared.publish_membership(membership);
         }
-        self.shared.publish_applied(self.progress.index());
+        self.shared.publish_applied(&self.progress);
         for (responder, response) in answers {
             responder.send(response);
         }
@@ -144,7 +144,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.floor = ExpiryFloor::default();
         self.shared.replace(state);
         self.shared.publish_membership(membership);
-        self.shared.publish_applied(self.progress.index());
+        self.shared.publish_applied(&self.progress);
         Ok(())
     }
 

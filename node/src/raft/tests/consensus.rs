@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::raft::{BarrierError, RaftError};
+use crate::raft::{BarrierError, RaftError, ReadProof};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_write_is_read_at_every_node() {
@@ -91,6 +91,76 @@ async fn without_a_quorum_nothing_is_read_or_acknowledged() {
     assert!(node.barrier.age().is_some_and(|age| age > Duration::from_secs(1)), "the age stands still");
     // Who asks for stale data still gets it.
     assert_eq!(node.read_stale("key").as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_reads_by_its_lease_as_long_as_a_quorum_answers() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await;
+    let leader_id = leader.node_id();
+    let lease = leader.lease.clone();
+    eventually("the leader has a lease", || lease.proven_for()).await;
+    for node in cluster.running().filter(|node| node.node_id() != leader_id) {
+        assert!(node.lease.proven_for().is_none(), "a follower has a lease");
+    }
+    for node_id in [1, 2, 3].into_iter().filter(|node_id| *node_id != leader_id) {
+        cluster.kill(node_id).await;
+    }
+    let length = Duration::from_millis(options().election_timeout_min_ms);
+    tokio::time::sleep(length).await;
+    assert!(lease.proven_for().is_none(), "the lease outlived the quorum");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_began_to_hand_over_has_no_lease_any_more_in_its_term() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await;
+    let (leader_id, term) = (leader.node_id(), leader.metrics().current_term);
+    eventually("the leader has a lease", || leader.lease.proven_for()).await;
+    // The successor is dead, so that this node goes on in its term for a while.
+    let successor = cluster.follower().await.node_id();
+    cluster.kill(successor).await;
+    let leader = cluster.node(leader_id);
+    leader.membership.trigger_transfer(successor).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until && leader.metrics().current_term == term {
+        assert!(leader.lease.proven_for().is_none(), "a lease after handing over");
+        tokio::time::sleep(PAUSE).await;
+    }
+    // Reads go on, by asking a quorum or whoever leads next.
+    assert_eq!(leader.read("key").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_leases_every_read_asks_a_quorum() {
+    let options = RaftOptions { read_proof: ReadProof::Quorum, ..options() };
+    let cluster = Cluster::start_with(3, options).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await;
+    assert!(leader.lease.proven_for().is_none());
+    assert_eq!(leader.read("key").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_just_started_keeps_the_promise_of_its_former_life() {
+    let options = RaftOptions { election_timeout_min_ms: 1_000, election_timeout_max_ms: 4_000, ..options() };
+    let mut cluster = Cluster::start_with(3, options.clone()).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await.node_id();
+    let followers: Vec<u64> = [1, 2, 3].into_iter().filter(|node_id| *node_id != leader).collect();
+    for node_id in [1, 2, 3] {
+        cluster.kill(node_id).await;
+    }
+    // Both have forgotten in memory what they promised, and would elect at once.
+    let started = Instant::now();
+    for node_id in &followers {
+        cluster.restart(*node_id).await;
+    }
+    let successor = cluster.leader().await;
+    assert!(followers.contains(&successor.node_id()));
+    assert!(started.elapsed() >= options.lease_promise(), "elected after {:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
