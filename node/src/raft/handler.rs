@@ -10,7 +10,7 @@ use tonic::Status;
 /// Answers the calls of members. `peer` is the caller's Raft node id, proven by its certificate; the server has
 /// checked that it is a member at this moment.
 ///
-/// `read_index` runs on Raft's runtime and must not block or compute; the others run on the API's.
+/// `read_index` and `propose` run on Raft's runtime and must not block or compute; the others run on the API's.
 ///
 /// The status of an error decides what the caller may do. `Unavailable`, `FailedPrecondition`, `InvalidArgument`,
 /// `PermissionDenied` and `ResourceExhausted` mean that nothing was done, so that the caller may try again

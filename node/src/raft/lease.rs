@@ -60,8 +60,8 @@ impl Lease {
             let term = raft.current_term;
             let leads = raft.state == ServerState::Leader && term > self.given_up.load(Ordering::Acquire);
             // The first entry of a leader's own term stands behind everything of the terms before.
-            let applied_term = raft.last_applied.as_ref().map(|last| last.committed_leader_id().term);
-            if !leads || applied_term != Some(term) {
+            let own = raft.vote.leader_id;
+            if !leads || raft.last_applied.as_ref().map(|last| *last.committed_leader_id()) != Some(own) {
                 return None;
             }
             raft.last_quorum_acked?

@@ -151,7 +151,14 @@ impl RaftNode {
                 lease: lease.clone(),
             },
         );
-        let proposer = Proposer::start(runtime.handle(), raft.clone(), reader.clone(), clock.clone());
+        let proposer = Proposer::start(
+            runtime.handle(),
+            node_id,
+            raft.clone(),
+            reader.clone(),
+            peers.clone(),
+            clock.clone(),
+        );
         let node = Self {
             node_id,
             membership: Membership::new(node_id, raft.clone(), lease.clone()),

@@ -69,14 +69,14 @@ impl Peers {
         Ok(self.answer(node_id, deadline, client.forward(request)).await?.into_inner())
     }
 
-    /// Has the leader commit a transaction that this node planned.
+    /// Takes transactions to the leader that they are for.
     pub async fn propose(
         &self,
         node_id: u64,
         request: ProposeRequest,
         deadline: Instant,
     ) -> Result<ProposeResponse, PeerError> {
-        let mut client = self.client(node_id, Purpose::Calls);
+        let mut client = self.client(node_id, Purpose::Proposals);
         Ok(self.answer(node_id, deadline, client.propose(request)).await?.into_inner())
     }
 

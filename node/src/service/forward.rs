@@ -13,7 +13,7 @@ use super::answer::{Answer, Body};
 use super::call::{Call, CallHeaders};
 use super::failure::Failure;
 use super::route;
-use super::write::Attempt;
+use super::write::{Attempt, overtaken};
 use crate::cluster::Cluster;
 use crate::http::{canonical_path, parse_query};
 use crate::raft::peers::PeerError;
@@ -61,6 +61,7 @@ impl Service {
             Ok((route, call)) => match self.attempt(&cluster, route, &call).await {
                 Ok(answer) => answer,
                 Err(Attempt::Failed(failure)) => Answer::failure(&failure),
+                Err(Attempt::Overtaken) => Answer::failure(&overtaken()),
                 Err(Attempt::NotHere) => return Err(Unanswered::NotTaken),
                 Err(Attempt::Unknown) => return Err(Unanswered::Unknown),
             },

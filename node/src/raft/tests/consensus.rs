@@ -28,7 +28,7 @@ async fn waiting_transactions_share_entries_and_each_gets_its_own_outcome() {
         // Half of them demand a key that does not stand at that revision.
         txn.require("absent", u64::from(number % 2));
         txn.put(format!("k{number}"), "v");
-        leader.proposer.propose(txn)
+        leader.proposer.propose(txn, Instant::now() + PATIENCE)
     });
     let outcomes = futures::future::join_all(writes).await;
     let mut revisions = BTreeSet::new();
@@ -71,6 +71,54 @@ async fn the_cluster_survives_its_leader_and_loses_no_acknowledged_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_follower_learns_the_fate_of_what_it_proposed_though_the_leader_dies() {
+    let mut cluster = Cluster::start(3).await;
+    let proposing = cluster.follower().await;
+    let (proposer_id, proposer) = (proposing.node_id(), proposing.proposer.clone());
+    let leader = cluster.leader().await.node_id();
+    let deadline = Instant::now() + PATIENCE;
+    let writers = (0..20_u32).map(|writer| {
+        let proposer = proposer.clone();
+        tokio::spawn(async move {
+            let mut fates = Vec::new();
+            for number in 0..100 {
+                let key = format!("{writer}-{number}");
+                let mut txn = Txn::default();
+                txn.require(key.clone(), 0);
+                txn.put(key.clone(), "v");
+                fates.push((key, proposer.propose(txn, deadline).await));
+            }
+            fates
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    cluster.kill(leader).await;
+    let node = cluster.node(proposer_id);
+    let (mut applied, mut not_taken) = (0, 0);
+    for writer in writers {
+        for (key, fate) in writer.await.unwrap() {
+            let stored = node.read(&key).await;
+            match fate {
+                Ok(Outcome::Applied { .. }) => {
+                    applied += 1;
+                    assert_eq!(stored.as_deref(), Some("v"), "{key} was acknowledged");
+                }
+                Err(ProposeError::NotTaken) => {
+                    not_taken += 1;
+                    assert_eq!(stored, None, "{key} was said not to be made");
+                }
+                other => panic!("{key}: {other:?}: the fate can always be known here"),
+            }
+        }
+    }
+    assert!(
+        applied > 0 && not_taken > 0,
+        "{applied} applied, {not_taken} not taken: the kill came too early or late"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_nothing_is_read_or_acknowledged() {
     let mut cluster = Cluster::start(3).await;
     cluster.put("key", "v").await;
@@ -81,9 +129,9 @@ async fn without_a_quorum_nothing_is_read_or_acknowledged() {
     let node = cluster.node(leader);
     let mut txn = Txn::default();
     txn.put("key", "unacknowledged");
-    let written = tokio::time::timeout(Duration::from_secs(2), node.proposer.propose(txn)).await;
+    let written = node.proposer.propose(txn, Instant::now() + Duration::from_secs(2)).await;
     assert!(
-        matches!(written, Err(_) | Ok(Err(ProposeError::Unknown | ProposeError::NotLeader { .. }))),
+        matches!(written, Err(ProposeError::Unknown | ProposeError::NotTaken)),
         "a write was acknowledged without a quorum"
     );
     let read = node.barrier.read_point(Instant::now() + Duration::from_secs(2)).await;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::identity::ClusterCa;
 use crate::node::VERSION;
-use crate::raft::{Member, MembershipError, ProposeError, Role};
+use crate::raft::{Member, MembershipError, Role};
 use crate::seal::Unsealed;
 use crate::service::Service;
 use crate::service::answer::Answer;
@@ -142,12 +142,7 @@ pub async fn admit(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attemp
         Ok(Outcome::Applied { .. }) => {}
         // Another node used the token, or took the id.
         Ok(Outcome::Conflict { .. }) => return Err(Failure::Denied.into()),
-        Err(ProposeError::NotLeader { .. }) => return Err(Attempt::NotHere),
-        Err(ProposeError::Unknown) => return Err(Attempt::Unknown),
-        Err(error @ ProposeError::TooLarge) => return Err(Failure::Internal(error.to_string()).into()),
-        Err(ProposeError::Overloaded) => {
-            return Err(Failure::Overloaded("too many writes are waiting".into()).into());
-        }
+        Err(error) => return Err(error.into()),
     }
     let address =
         Address { name: request.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };

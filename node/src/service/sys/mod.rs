@@ -13,11 +13,13 @@ pub mod unseal;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::route::{Action, Route};
-use super::write::Attempt;
+use super::write::{Attempt, prove};
 use super::{Service, plan};
 use crate::cluster::Cluster;
 
@@ -28,7 +30,7 @@ pub async fn act(
     route: &'static Route,
     call: &Call,
 ) -> Result<Answer, Attempt> {
-    service.prove(cluster).await?;
+    prove(cluster, Instant::now() + service.node().config.request_wait).await?;
     if !route.open {
         plan::authorize(cluster, call)?;
     }
