@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use conclave_storage::types::{RaftMetrics, TypeConfig};
+use conclave_storage::types::{LeaderId, RaftMetrics, TypeConfig};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::async_runtime::instant::Instant as _;
@@ -60,8 +60,8 @@ impl Lease {
             let term = raft.current_term;
             let leads = raft.state == ServerState::Leader && term > self.given_up.load(Ordering::Acquire);
             // The first entry of a leader's own term stands behind everything of the terms before.
-            let own = raft.vote.leader_id;
-            if !leads || raft.last_applied.as_ref().map(|last| *last.committed_leader_id()) != Some(own) {
+            let applied_under = raft.last_applied.as_ref().map(|last| *last.committed_leader_id());
+            if !leads || applied_under != leader_of(&raft) {
                 return None;
             }
             raft.last_quorum_acked?
@@ -89,6 +89,11 @@ impl Lease {
     pub fn resume_after(&self, term: u64) {
         self.given_up.store(term, Ordering::Release);
     }
+}
+
+/// The leader that this node believes in. The vote among the metrics is what is on disk, and lags behind.
+pub(crate) fn leader_of(raft: &RaftMetrics) -> Option<LeaderId> {
+    raft.current_leader.map(|node_id| LeaderId { term: raft.current_term, node_id })
 }
 
 /// How far this node has told any other, as the leader, that the log is committed.

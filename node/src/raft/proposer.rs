@@ -24,8 +24,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::ServerMetricsWatch;
 use super::clock::ClusterClock;
+use super::lease::{MetricsWatch, leader_of};
 use super::peers::{PeerError, Peers};
 
 /// Transactions that may wait at one node.
@@ -62,7 +62,7 @@ pub enum ProposeError {
 #[derive(Clone)]
 pub struct Proposer {
     node_id: u64,
-    metrics: ServerMetricsWatch,
+    metrics: MetricsWatch,
     reader: StateReader,
     /// To be appended by this node.
     append: mpsc::Sender<Pending>,
@@ -89,7 +89,7 @@ impl Proposer {
     ) -> Self {
         let (append, to_append) = mpsc::channel(QUEUE_MAX);
         let (carry, to_carry) = mpsc::channel(QUEUE_MAX);
-        let metrics = raft.server_metrics();
+        let metrics = raft.metrics();
         let appender = Appender { node_id, raft, reader: reader.clone(), clock };
         runtime.spawn(append_all(appender, to_append));
         runtime.spawn(carry_all(peers, reader.clone(), to_carry));
@@ -104,7 +104,7 @@ impl Proposer {
     /// # Errors
     /// [`ProposeError`].
     pub async fn propose(&self, mut txn: Txn, deadline: Instant) -> Result<Outcome, ProposeError> {
-        let leader = leader(&self.metrics).ok_or(ProposeError::NotTaken)?;
+        let leader = self.leader().ok_or(ProposeError::NotTaken)?;
         let ticket = self.reader.awaited().register(&mut txn, leader).ok_or(ProposeError::NotTaken)?;
         let bytes = txn.size_bytes();
         if bytes > TXN_BYTES_MAX {
@@ -124,7 +124,8 @@ impl Proposer {
     /// # Errors
     /// Nothing of it was or will be appended.
     pub fn accept(&self, request: ProposeRequest) -> Result<(), ProposeError> {
-        let leader = leader(&self.metrics)
+        let leader = self
+            .leader()
             .filter(|leader| leader.node_id == self.node_id && leader.term == request.term)
             .ok_or(ProposeError::NotTaken)?;
         let places = self.append.try_reserve_many(request.txns.len());
@@ -135,6 +136,11 @@ impl Proposer {
         }
         Ok(())
     }
+
+    /// If that belief is wrong, nobody appends what is sent to it.
+    fn leader(&self) -> Option<LeaderId> {
+        leader_of(&self.metrics.borrow_watched())
+    }
 }
 
 fn refused<T>(error: mpsc::error::TrySendError<T>) -> ProposeError {
@@ -142,15 +148,6 @@ fn refused<T>(error: mpsc::error::TrySendError<T>) -> ProposeError {
         mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
         mpsc::error::TrySendError::Closed(_) => ProposeError::NotTaken,
     }
-}
-
-/// The leader that this node believes in. If that is wrong, nobody appends what is sent to it.
-fn leader(metrics: &ServerMetricsWatch) -> Option<LeaderId> {
-    let metrics = metrics.borrow_watched();
-    metrics
-        .current_leader
-        .filter(|leader| metrics.vote.committed && *leader == metrics.vote.leader_id.node_id)?;
-    Some(metrics.vote.leader_id)
 }
 
 /// All that wait for the same leader, up to a batch; the one that did not fit any more begins the next.
