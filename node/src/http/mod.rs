@@ -1,11 +1,13 @@
 //! The HTTP edge: accepts, bounds and parses requests, and writes answers. It decides nothing.
 //!
 //! ```text
-//! listener (TCP, TLS) -> request (limits, canonical path, headers, body) -> service -> response
+//! listener (TCP, TLS) -> connection (HTTP) -> request (limits, canonical path, headers, body) -> service -> response
 //! ```
 
+mod connection;
 mod file_certificate;
 mod listener;
+mod opening;
 mod request;
 mod response;
 

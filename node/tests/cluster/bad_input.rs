@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
-use super::harness::{CONCLAVE, Cluster, free_port};
+use super::harness::{CONCLAVE, Cluster, PATIENCE, free_port};
 
 #[tokio::test]
 async fn bad_requests_get_a_status_and_a_sentence() {
@@ -74,6 +75,17 @@ async fn bad_paths_are_refused_as_they_come() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     assert!(!cluster.log_of(0).contains("panicked"), "{}", cluster.log_of(0));
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_left_before_and_after_the_handshake() {
+    let cluster = Cluster::start(1);
+    let mut tcp = cluster.open_tcp(0).await;
+    let mut tls = cluster.open_tls(0).await;
+    let (mut from_tcp, mut from_tls) = (Vec::new(), Vec::new());
+    let closed = async { tokio::join!(tcp.read_to_end(&mut from_tcp), tls.read_to_end(&mut from_tls)) };
+    let _either_way = tokio::time::timeout(PATIENCE, closed).await.expect("the node closes both");
+    assert!(from_tcp.is_empty() && from_tls.is_empty());
 }
 
 #[tokio::test]
