@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::answer::{Answer, Body};
+use super::body::Body as CallBody;
 use super::call::{Call, CallHeaders};
 use super::failure::Failure;
 use super::route;
@@ -91,7 +92,7 @@ impl Service {
             path,
             query,
             headers,
-            body: request.body,
+            body: CallBody::received(request.body, &self.body_budget)?,
             upload: Default::default(),
             client: request.client_addr.parse().ok(),
             request_id: request.request_id,
@@ -129,7 +130,7 @@ fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
         method: method(call).to_owned(),
         uri: call.uri.clone(),
         headers,
-        body: call.body.clone(),
+        body: call.body.bytes().clone(),
         client_addr: call.client.map(|addr| addr.to_string()).unwrap_or_default(),
         request_id: call.request_id.clone(),
         attempt_id: attempt.clone(),

@@ -98,6 +98,12 @@ async fn strangers_are_refused_before_they_learn_what_exists() {
             assert_eq!(answer.errors(), "permission denied", "{path}");
         }
     }
+    // Nor is their body read: what is wrong with it would be told before who they are.
+    for path in ["/v1/secret/data/x", "/v1/sys/mounts/x", "/v1/sys/cluster/join-token"] {
+        let wrong = [("X-Vault-Token", "s.wrong")];
+        let answer = cluster.raw(0, "POST", path, b"{bad".to_vec(), &wrong).await.unwrap();
+        assert_eq!((answer.status, answer.errors().as_str()), (403, "permission denied"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let body = call.json()?;
     let node = service.node();
     let static_key = crate::seal::static_key(&node.config.seal)?;
-    let parameters = parameters(&body, static_key)?;
+    let parameters = parameters(body, static_key)?;
     let peer_unseal = match body.get("peer_unseal") {
         None | Some(Value::Null) => true,
         Some(choice) => {
