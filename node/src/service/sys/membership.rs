@@ -29,6 +29,8 @@ use crate::service::write::Attempt;
 
 /// How long a member may take to answer when all are asked how they are.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a removed node may take to notice that it is none any more, before the removal is answered.
+const FENCE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a join token lives when the caller does not say.
 const JOIN_TOKEN_TTL_MS: u64 = 10 * 60 * 1000;
 
@@ -85,6 +87,11 @@ pub async fn remove_peer(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, 
     // The leader hands over first, and the next leader removes it: no write waits for an election.
     cluster.membership.remove(node_id).await.map_err(change_failed)?;
     tracing::info!(node_id, "removed a node");
+    // It would notice by itself within a second, and answer stale reads until then. One that cannot be reached does.
+    let told = cluster.peers.check_membership(node_id, &member.node, Instant::now() + FENCE_TIMEOUT).await;
+    if let Err(error) = told {
+        tracing::info!(node_id, %error, "the removed node could not be told");
+    }
     Ok(Answer::no_content())
 }
 
@@ -117,6 +124,8 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
             "another node bears this node's name: remove one of them by hand".to_owned(),
         ));
     }
+    // At once: this node need not hear from others what it asked for.
+    cluster.fence.fence();
     crate::node::forget_cluster(node).map_err(Failure::internal)?;
     tracing::warn!("left the cluster: this node answers no request any more");
     Ok(answer)
