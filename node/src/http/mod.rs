@@ -7,6 +7,7 @@
 mod connection;
 mod file_certificate;
 mod listener;
+pub mod method;
 mod opening;
 mod request;
 mod response;

@@ -15,6 +15,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request};
 use parking_lot::Mutex;
 
+use super::method;
 use crate::service::{Body, BodyPlace, Budget, Call, CallHeaders, Consistency, Failure};
 
 /// Longest query string, in bytes.
@@ -97,21 +98,12 @@ fn bad_path(error: PathError) -> Failure {
     Failure::invalid(error.to_string())
 }
 
+/// What the method asks for; a GET may ask for a list by its query.
 fn operation(method: &Method, query: &Query) -> Result<Operation, Failure> {
-    match method.as_str() {
-        "GET" | "HEAD" => Ok(if flag(query, "list")? {
-            Operation::List
-        } else if flag(query, "scan")? {
-            Operation::Scan
-        } else {
-            Operation::Read
-        }),
-        "LIST" => Ok(Operation::List),
-        "SCAN" => Ok(Operation::Scan),
-        "POST" | "PUT" => Ok(Operation::Write),
-        "PATCH" => Ok(Operation::Patch),
-        "DELETE" => Ok(Operation::Delete),
-        _ => Err(Failure::Unsupported),
+    match method::operation(method.as_str())? {
+        Operation::Read if flag(query, "list")? => Ok(Operation::List),
+        Operation::Read if flag(query, "scan")? => Ok(Operation::Scan),
+        operation => Ok(operation),
     }
 }
 

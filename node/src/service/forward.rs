@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::route;
 use super::write::Attempt;
 use crate::cluster::Cluster;
-use crate::http::{canonical_path, parse_query};
+use crate::http::{canonical_path, method, parse_query};
 use crate::raft::peers::PeerError;
 
 /// Retry-After as it travels in a forwarded answer, in seconds.
@@ -74,7 +74,7 @@ impl Service {
         let (raw_path, raw_query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
         let path = canonical_path(raw_path)?;
         let query = parse_query(raw_query)?;
-        let operation = operation(&request.method)?;
+        let operation = method::operation(&request.method)?;
         let route = route::find(operation, &path)?;
         let mut headers = CallHeaders::default();
         for Header { name, value } in &request.headers {
@@ -127,7 +127,7 @@ fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
         push(MERGE_PATCH, "");
     }
     ForwardRequest {
-        method: method(call).to_owned(),
+        method: method::method(call.operation).to_owned(),
         uri: call.uri.clone(),
         headers,
         body: call.body.bytes().clone(),
@@ -135,31 +135,6 @@ fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
         request_id: call.request_id.clone(),
         attempt_id: attempt.clone(),
     }
-}
-
-fn method(call: &Call) -> &'static str {
-    use conclave_core::plan::Operation;
-    match call.operation {
-        Operation::Read => "GET",
-        Operation::Write => "POST",
-        Operation::Patch => "PATCH",
-        Operation::Delete => "DELETE",
-        Operation::List => "LIST",
-        Operation::Scan => "SCAN",
-    }
-}
-
-fn operation(method: &str) -> Result<conclave_core::plan::Operation, Failure> {
-    use conclave_core::plan::Operation;
-    Ok(match method {
-        "GET" => Operation::Read,
-        "POST" => Operation::Write,
-        "PATCH" => Operation::Patch,
-        "DELETE" => Operation::Delete,
-        "LIST" => Operation::List,
-        "SCAN" => Operation::Scan,
-        _ => return Err(Failure::Unsupported),
-    })
 }
 
 fn answer_to_wire(answer: Answer) -> ForwardResponse {
