@@ -2,13 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::testing::seeded;
-use crate::seal::testing::{NOW_MS, State, barrier};
+use crate::seal::testing::{NOW_MS, barrier};
+use crate::view::testing::MemoryView;
 
 const CA: &[u8] = b"a certificate";
 const TTL_MS: u64 = JOIN_TOKEN_TTL_MS_DEFAULT;
 
-fn created(ca: &[u8]) -> (State, Barrier, JoinToken) {
-    let (mut state, barrier) = (State::default(), barrier());
+fn created(ca: &[u8]) -> (MemoryView, Barrier, JoinToken) {
+    let (mut state, barrier) = (MemoryView::default(), barrier());
     let (token, txn) = {
         let mut rng = seeded(1);
         let mut ctx = Context { view: &state, barrier: &barrier, now_ms: NOW_MS, rng: &mut rng };
@@ -23,7 +24,7 @@ const OTHER: Holder = [2; 32];
 
 /// What `holder` gets for the token: the transaction that uses it for node 7, or the id it was used for.
 fn show(
-    state: &State,
+    state: &MemoryView,
     barrier: &Barrier,
     token: &JoinToken,
     holder: Holder,
@@ -89,7 +90,7 @@ fn the_token_is_stored_nowhere() {
 
 #[test]
 fn the_lifetime_is_bounded() {
-    let (state, barrier) = (State::default(), barrier());
+    let (state, barrier) = (MemoryView::default(), barrier());
     let mut rng = seeded(3);
     let mut ctx = Context { view: &state, barrier: &barrier, now_ms: NOW_MS, rng: &mut rng };
     for (ttl_ms, good) in
