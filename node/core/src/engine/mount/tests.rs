@@ -77,7 +77,7 @@ fn a_mount_is_shown_with_what_was_set() {
     let shown = bench.send("GET sys/mounts/b").data;
     let all = bench.send("GET sys/mounts").data;
     assert_eq!(all["b/"], shown);
-    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["a/", "b/"]);
+    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["a/", "b/", "sys/"]);
     let fields = shown.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
     assert_eq!(
         fields,
@@ -101,6 +101,46 @@ fn a_mount_is_shown_with_what_was_set() {
     let accessor = shown["accessor"].as_str().unwrap();
     assert!(accessor.starts_with("kv_") && accessor.len() == 11);
     assert!(shown["uuid"].as_str().unwrap().parse::<uuid::Uuid>().is_ok());
+}
+
+#[test]
+fn the_servers_own_paths_are_shown_and_cannot_be_changed() {
+    let mut bench = Bench::new();
+    let all = bench.send("GET sys/mounts").data;
+    let shown = &all["sys/"];
+    assert_eq!((&shown["type"], &shown["options"]), (&json!("system"), &Value::Null));
+    assert!(shown["uuid"].as_str().unwrap().parse::<uuid::Uuid>().is_ok());
+    assert!(shown["accessor"].as_str().unwrap().starts_with("system_"));
+    assert_eq!(shown.get("deprecation_status"), None);
+    assert_eq!(&bench.send("GET sys/mounts/sys").data, shown);
+    let mut served = bench.send("GET sys/internal/ui/mounts/sys/health").data;
+    assert_eq!(served.as_object_mut().unwrap().remove("path"), Some(json!("sys/")));
+    assert_eq!(&served, shown);
+    bench.check(
+        r#"
+        GET sys/mounts/sys/tune
+        -> 200 {"default_lease_ttl":2764800,"description":"system endpoints used for control, policy and debugging","force_no_cache":false,"max_lease_ttl":2764800,"passthrough_request_headers":["Accept"]}
+        POST sys/mounts/sys/tune {"description":"x"}
+        -> 400 cannot tune parameter description of sys/
+        POST sys/mounts/sys/tune {"default_lease_ttl":"1h","description":"x"}
+        -> 400 cannot tune parameter default_lease_ttl of sys/
+        POST sys/mounts/sys/tune {"options":{"version":"2"}}
+        -> 400 cannot tune sys/
+        DELETE sys/mounts/sys
+        -> 400 cannot unmount "sys/"
+        POST sys/mounts/sys {"type":"kv"}
+        -> 400 cannot mount "sys/"
+        POST sys/mounts/a {"type":"kv"}
+        -> 204
+        POST sys/remount {"from":"sys","to":"b"}
+        -> 400 cannot remount "sys/"
+        POST sys/remount {"from":"a","to":"sys"}
+        -> 400 cannot remount to destination sys/
+        "#,
+    );
+    // It is in no record: what is stored now shows it once, and unchanged.
+    assert_eq!(bench.send("GET sys/mounts").data["sys/"], *shown);
+    assert_eq!(bench.table().iter().map(|mount| mount.path().to_owned()).collect::<Vec<_>>(), ["a/"]);
 }
 
 #[test]
