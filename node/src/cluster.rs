@@ -62,6 +62,8 @@ pub struct Cluster {
     pub membership: Membership,
     pub fence: Arc<Fence>,
     pub seal: SealState,
+    /// Held while this node, as leader, adds an admitted node to the membership or removes one.
+    pub admitting: tokio::sync::Mutex<()>,
     proposer: Proposer,
     raft: RaftNode,
     tls: Arc<LiveTls>,
@@ -102,6 +104,7 @@ impl Cluster {
             membership: raft.membership.clone(),
             fence: Arc::clone(&raft.fence),
             seal: SealState::new(&config.data_dir),
+            admitting: tokio::sync::Mutex::default(),
             proposer: raft.proposer.clone(),
             raft,
             tls,

@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 use crate::raft::ReadProof;
 
+/// Longest name of a node, in bytes.
+const NODE_NAME_BYTES_MAX: usize = 64;
 /// How long a request waits for a leader, by default.
 const REQUEST_WAIT_MS: u64 = 5_000;
 /// Share of memory given to RocksDB's block cache, by default.
@@ -268,10 +270,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let name_is_good = !self.node_name.is_empty()
-            && self.node_name.len() <= 64
-            && self.node_name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if !name_is_good {
+        if !is_node_name(&self.node_name) {
             return Err(fault("node_name must be 1 to 64 letters, digits, '-', '_' or '.'"));
         }
         if !self.api_addr.starts_with("http://") && !self.api_addr.starts_with("https://") {
@@ -315,6 +314,12 @@ fn host_name() -> String {
 /// A listening address as others can dial it: an unspecified one becomes the host's name.
 fn reachable(listen: SocketAddr, host: &str) -> String {
     if listen.ip().is_unspecified() { format!("{host}:{}", listen.port()) } else { listen.to_string() }
+}
+
+/// Whether `name` can be that of a node: it stands in logs, addresses and tables.
+pub fn is_node_name(name: &str) -> bool {
+    (1..=NODE_NAME_BYTES_MAX).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! What the node answers to other nodes besides Raft itself: implemented by the node, called by the cluster port.
 
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
+    UpdateAddressResponse,
 };
 use tonic::Status;
 
@@ -39,4 +40,11 @@ pub trait ClusterHandler: Send + Sync + 'static {
         peer: u64,
         request: UpdateAddressRequest,
     ) -> Result<UpdateAddressResponse, Status>;
+
+    /// Asks the leader whether this node is still a member: its refusal fences the node. No caller is believed.
+    async fn check_membership(
+        &self,
+        peer: u64,
+        request: CheckMembershipRequest,
+    ) -> Result<CheckMembershipResponse, Status>;
 }

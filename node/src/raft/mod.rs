@@ -17,6 +17,7 @@ pub mod clock;
 pub mod dial;
 pub mod fence;
 pub mod handler;
+mod handshakes;
 pub mod lease;
 pub mod membership;
 pub mod network;

@@ -10,10 +10,11 @@ use conclave_proto::log;
 use conclave_proto::peer::cluster_server::Cluster;
 use conclave_proto::peer::raft_server::Raft as RaftRpc;
 use conclave_proto::peer::{
-    AppendRequest, AppendResponse, ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse,
-    ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse, SnapshotPart,
-    SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
-    UnsealRequest, UnsealResponse, UpdateAddressRequest, UpdateAddressResponse, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, CheckMembershipRequest, CheckMembershipResponse, ForwardRequest,
+    ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    RenewCertificateRequest, RenewCertificateResponse, SnapshotPart, SnapshotResponse, StatusRequest,
+    StatusResponse, TransferLeaderRequest, TransferLeaderResponse, UnsealRequest, UnsealResponse,
+    UpdateAddressRequest, UpdateAddressResponse, VoteRequest, VoteResponse,
 };
 use conclave_storage::SnapshotInbox;
 use conclave_storage::convert::{stored_membership_from_proto, stored_membership_to_proto, vote_to_proto};
@@ -233,5 +234,13 @@ impl Cluster for PeerService {
     ) -> Result<Response<UpdateAddressResponse>, Status> {
         let peer = self.member(&request)?;
         Ok(Response::new(self.handler.update_address(peer, request.into_inner()).await?))
+    }
+
+    async fn check_membership(
+        &self,
+        request: Request<CheckMembershipRequest>,
+    ) -> Result<Response<CheckMembershipResponse>, Status> {
+        let peer = self.member(&request)?;
+        Ok(Response::new(self.handler.check_membership(peer, request.into_inner()).await?))
     }
 }

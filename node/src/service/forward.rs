@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::answer::{Answer, Body};
+use super::body::Body as CallBody;
 use super::call::{Call, CallHeaders};
 use super::failure::Failure;
 use super::route;
 use super::write::{Attempt, overtaken};
 use crate::cluster::Cluster;
-use crate::http::{canonical_path, parse_query};
+use crate::http::{canonical_path, method, parse_query};
 use crate::raft::peers::PeerError;
 
 /// Retry-After as it travels in a forwarded answer, in seconds.
@@ -74,7 +75,7 @@ impl Service {
         let (raw_path, raw_query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
         let path = canonical_path(raw_path)?;
         let query = parse_query(raw_query)?;
-        let operation = operation(&request.method)?;
+        let operation = method::operation(&request.method)?;
         let route = route::find(operation, &path)?;
         let mut headers = CallHeaders::default();
         for Header { name, value } in &request.headers {
@@ -92,7 +93,7 @@ impl Service {
             path,
             query,
             headers,
-            body: request.body,
+            body: CallBody::received(request.body, &self.body_budget)?,
             upload: Default::default(),
             client: request.client_addr.parse().ok(),
             request_id: request.request_id,
@@ -127,39 +128,14 @@ fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
         push(MERGE_PATCH, "");
     }
     ForwardRequest {
-        method: method(call).to_owned(),
+        method: method::method(call.operation).to_owned(),
         uri: call.uri.clone(),
         headers,
-        body: call.body.clone(),
+        body: call.body.bytes().clone(),
         client_addr: call.client.map(|addr| addr.to_string()).unwrap_or_default(),
         request_id: call.request_id.clone(),
         attempt_id: attempt.clone(),
     }
-}
-
-fn method(call: &Call) -> &'static str {
-    use conclave_core::plan::Operation;
-    match call.operation {
-        Operation::Read => "GET",
-        Operation::Write => "POST",
-        Operation::Patch => "PATCH",
-        Operation::Delete => "DELETE",
-        Operation::List => "LIST",
-        Operation::Scan => "SCAN",
-    }
-}
-
-fn operation(method: &str) -> Result<conclave_core::plan::Operation, Failure> {
-    use conclave_core::plan::Operation;
-    Ok(match method {
-        "GET" => Operation::Read,
-        "POST" => Operation::Write,
-        "PATCH" => Operation::Patch,
-        "DELETE" => Operation::Delete,
-        "LIST" => Operation::List,
-        "SCAN" => Operation::Scan,
-        _ => return Err(Failure::Unsupported),
-    })
 }
 
 fn answer_to_wire(answer: Answer) -> ForwardResponse {

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use conclave_core::plan::Context;
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
+    UpdateAddressResponse,
 };
 use conclave_storage::types::Node as Member;
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ use super::sys::status::seal_config;
 use crate::cluster::Cluster;
 use crate::raft::{ClusterHandler, ProposeError};
 
-/// How long proving the membership may take before a peer is given the root key.
+/// How long proving a membership may take: before a peer is given the root key, and of this node itself.
 const MEMBERSHIP_PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers members for one node.
@@ -124,6 +125,16 @@ impl ClusterHandler for PeerService {
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(UpdateAddressResponse {})
+    }
+
+    async fn check_membership(
+        &self,
+        _peer: u64,
+        _request: CheckMembershipRequest,
+    ) -> Result<CheckMembershipResponse, Status> {
+        // Its effect on the fence is the point. The leader may have to be found first.
+        let _unproven = self.cluster()?.barrier.read_point(Instant::now() + MEMBERSHIP_PROOF_TIMEOUT).await;
+        Ok(CheckMembershipResponse {})
     }
 }
 

@@ -19,7 +19,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::forward::Forwarded;
-use super::route::{Action, Place, Route};
+use super::route::{Place, Route};
 use super::{Service, plan, sys};
 use crate::cluster::Cluster;
 use crate::raft::barrier::BarrierError;
@@ -123,13 +123,13 @@ impl Service {
                 }
                 Forwarded::Answered(answer) => return Ok(answer),
                 Forwarded::NotTaken => {}
-                // The attempt has a name, so the next leader can tell whether it was made.
-                Forwarded::Unknown if is_repeatable(route) => {
+                // The attempt has a name, so the next leader can tell whether it was made; what is done to the cluster
+                // itself is the same when it is done again.
+                Forwarded::Unknown => {
                     // Should this node lead next, it must know the repeat by the same name.
                     let _already_named = call.attempt.set(attempt.clone());
                     fate_unknown = true;
                 }
-                Forwarded::Unknown => return Err(Failure::Unknown),
             }
             if Instant::now() + RETRY_PAUSE >= deadline {
                 return Err(if fate_unknown { Failure::Unknown } else { Failure::NoLeader { waited } });
@@ -228,10 +228,4 @@ pub(super) fn overtaken() -> Failure {
 fn honest(failure: Failure, fate_unknown: bool) -> Failure {
     let is_decision = matches!(failure, Failure::Rule(_) | Failure::Denied | Failure::NoRoute { .. });
     if fate_unknown && !is_decision { Failure::Unknown } else { failure }
-}
-
-/// Whether the leader would know a repeat by its name. Acts on the cluster itself are idempotent by their nature,
-/// but for the single-use join token.
-fn is_repeatable(route: &Route) -> bool {
-    route.action != Action::AdmitNode
 }

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
+    UpdateAddressResponse,
 };
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node;
@@ -328,5 +329,14 @@ impl ClusterHandler for TestHandler {
         _request: UpdateAddressRequest,
     ) -> Result<UpdateAddressResponse, Status> {
         Err(Status::failed_precondition("this node does not lead"))
+    }
+
+    async fn check_membership(
+        &self,
+        _peer: u64,
+        _request: CheckMembershipRequest,
+    ) -> Result<CheckMembershipResponse, Status> {
+        let _unproven = self.barrier.read_point(Instant::now() + PATIENCE).await;
+        Ok(CheckMembershipResponse {})
     }
 }

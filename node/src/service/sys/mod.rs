@@ -1,5 +1,6 @@
 //! The `sys` paths, by subject. Answers have the shape that OpenBao 2.7 gives them.
 
+pub mod admission;
 pub mod host;
 pub mod init;
 pub mod join;
@@ -35,7 +36,7 @@ pub async fn act(
         plan::authorize(cluster, call)?;
     }
     match route.action {
-        Action::AdmitNode => membership::admit(cluster, call).await,
+        Action::AdmitNode => admission::admit(cluster, call).await,
         Action::RemovePeer => membership::remove_peer(cluster, call).await,
         Action::StepDown => membership::step_down(cluster).await,
         Action::AutopilotState => Ok(membership::autopilot_state(cluster, call).await),
