@@ -68,7 +68,7 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let mut keys = seal::initialize(&parameters, *cluster_id.as_bytes(), wall_clock_ms(), &mut rand::rng())?;
     keys.config.peer_unseal = peer_unseal;
     let (root_token, txn) = first_records(node, &cluster, &keys, &ca)?;
-    match cluster.propose(txn).await {
+    match cluster.propose_patiently(txn).await {
         Ok(Outcome::Applied { .. }) => {}
         Ok(Outcome::Conflict { .. }) => return Err(Failure::AlreadyInitialized),
         Err(error) => {
