@@ -140,25 +140,17 @@ impl Cluster {
     }
 
     /// Runs `read` on one consistent view of this node's state.
-    pub fn view<T, E: From<ViewError>>(&self, read: impl FnOnce(&dyn View) -> Result<T, E>) -> Result<T, E> {
-        self.reader.view(|view| read(&Replica(view))).map_err(|error| E::from(view_error(error)))?
+    pub fn view<T>(&self, read: impl FnOnce(&dyn View) -> T) -> T {
+        self.reader.view(|view| read(&Replica(view)))
     }
 
     /// As [`Cluster::view`], with the cluster's time as a leader counts it, Unix milliseconds.
-    pub fn view_now<T, E: From<ViewError>>(
-        &self,
-        read: impl FnOnce(&dyn View, u64) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let read = |view: &StateView<'_>| read(&Replica(view), self.raft.now_ms(view.time_ms()));
-        self.reader.view(read).map_err(|error| E::from(view_error(error)))?
+    pub fn view_now<T>(&self, read: impl FnOnce(&dyn View, u64) -> T) -> T {
+        self.reader.view(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
     }
 
     /// Plans on the current view, at the cluster's time.
-    pub fn plan<T, E: From<ViewError>>(
-        &self,
-        unsealed: &Unsealed,
-        plan: impl FnOnce(&mut Context<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn plan<T>(&self, unsealed: &Unsealed, plan: impl FnOnce(&mut Context<'_>) -> T) -> T {
         self.view_now(|view, now_ms| {
             let mut rng = rand::rng();
             plan(&mut Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng })

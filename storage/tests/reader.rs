@@ -52,7 +52,7 @@ async fn a_view_stays_as_it_is_while_entries_are_applied() {
             wait_applied.recv().unwrap();
             assert_eq!(view.get(b"a").unwrap().unwrap().sealed, b"old");
             assert!(view.seek(b"b").unwrap().is_none());
-            assert_eq!((view.applied_index(), view.time_ms()), (1, 5));
+            assert_eq!((view.progress().unwrap().index(), view.time_ms()), (1, 5));
         })
     });
     wait_entered.recv().unwrap();

@@ -82,7 +82,7 @@ pub fn export(reader: &StateReader) -> Vec<(Vec<u8>, StoredRecord)> {
             Ok(())
         })
     });
-    assert_eq!(count.unwrap().unwrap(), records.len() as u64);
+    assert_eq!(count.unwrap(), records.len() as u64);
     records
 }
 
