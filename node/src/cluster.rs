@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::plan::Context;
-use conclave_core::view::{Cursor, Record, View, ViewError};
+use conclave_core::view::{Cursor, Record, Stamp, View, ViewError};
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{ProposeRequest, StatusResponse};
 use conclave_proto::txn::Outcome;
@@ -260,6 +260,11 @@ impl View for Replica<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError> {
         let found = self.0.get(key).map_err(view_error)?;
         Ok(found.map(record))
+    }
+
+    fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, ViewError> {
+        let found = self.0.stamp(key).map_err(view_error)?;
+        Ok(found.map(|found| Stamp { revision: found.revision, expires_at_ms: found.expires_at_ms }))
     }
 
     fn cursor(&self) -> Box<dyn Cursor + '_> {

@@ -283,10 +283,7 @@ fn check(reader: &StateReader, generator: &Generator) -> Result<(), TestCaseErro
         Ok::<_, StorageError>((view.progress()?.index(), view.time_ms(), view.state_hash()?.hash))
     });
     let time_ms = generator.model.time_ms();
-    prop_assert_eq!(
-        view.unwrap(),
-        (generator.index, time_ms, generator.model.hash().digest(time_ms))
-    );
+    prop_assert_eq!(view.unwrap(), (generator.index, time_ms, generator.model.hash().digest(time_ms)));
     prop_assert!(exported == generator.live());
     prop_assert!(scanned == exported);
     prop_assert_eq!(reader.applied_index(), generator.index);

@@ -12,7 +12,7 @@ use crate::awaited::Awaited;
 use crate::error::StorageError;
 use crate::expiry::parse_index_key;
 use crate::hash::{HASH_BYTES, StateHash};
-use crate::record::StoredRecord;
+use crate::record::{Stamp, StoredRecord, is_live};
 use crate::rocks;
 use crate::state::{HASH_KEY_PREFIX, Progress, SharedState, StateDb};
 use crate::types::StoredMembership;
@@ -184,6 +184,16 @@ impl<'a> StateView<'a> {
         let Some(stored) = self.snapshot.get_pinned_cf(self.state.records(), key)? else { return Ok(None) };
         let record = StoredRecord::decode(&stored)?;
         Ok(Some(record).filter(|record| record.is_live_at(self.time_ms())))
+    }
+
+    /// As [`StateView::get`], without the content.
+    ///
+    /// # Errors
+    /// When the disk fails or a checksum does not match.
+    pub fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, StorageError> {
+        let Some(stored) = self.snapshot.get_pinned_cf(self.state.records(), key)? else { return Ok(None) };
+        let stamp = Stamp::decode(&stored)?;
+        Ok(Some(stamp).filter(|stamp| is_live(stamp.expires_at_ms, self.time_ms())))
     }
 
     /// A cursor over the records in key order; use one for a whole scan.

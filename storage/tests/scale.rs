@@ -51,15 +51,12 @@ async fn a_million_records_fit_into_a_gibibyte_and_open_in_two_seconds() {
     }
     println!("a view with one read: {:?}", started.elapsed() / u32::try_from(reads).unwrap());
     let started = Instant::now();
-    opened
-        .reader
-        .view(|view| {
-            let mut cursor = view.cursor();
-            for number in 0..reads {
-                assert!(cursor.seek(&key(number * 7 % RECORDS)).unwrap().is_some());
-            }
-        })
-        .unwrap();
+    opened.reader.view(|view| {
+        let mut cursor = view.cursor();
+        for number in 0..reads {
+            assert!(cursor.seek(&key(number * 7 % RECORDS)).unwrap().is_some());
+        }
+    });
     println!("a seek: {:?}", started.elapsed() / u32::try_from(reads).unwrap());
 
     let started = Instant::now();
