@@ -28,8 +28,6 @@ use super::peers::{PeerError, Peers};
 const READERS_MAX: usize = 65_536;
 /// How long one proof may take before it is begun anew.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a proof may wait for more readers; the timer's own grain.
-const GATHER_WAIT: Duration = Duration::from_millis(1);
 /// Pause before the next try when there is no leader.
 const NO_LEADER_PAUSE: Duration = Duration::from_millis(10);
 
@@ -176,28 +174,12 @@ async fn prove_for_all(
     mut readers: mpsc::Receiver<oneshot::Sender<Result<Proof, BarrierError>>>,
 ) {
     let mut asking = Vec::new();
-    let mut expected = 0;
     while readers.recv_many(&mut asking, READERS_MAX).await > 0 {
-        gather(&mut asking, expected, &mut readers).await;
-        // Some of those who asked together will do so again: a little less than all, so that a straggler costs nothing.
-        expected = asking.len() * 3 / 4;
         let begun = Instant::now();
         let proof = inner.prove(begun).await.map(|point| Proof { point, begun });
         for reader in asking.drain(..) {
             // A reader that ran out of time has gone.
             let _gone = reader.send(proof);
-        }
-    }
-}
-
-/// Waits a moment for about as many readers as shared the last proof. A proof costs a round over the network whoever
-/// shares it, so under load this halves the work; a lone reader never waits.
-async fn gather<T>(asking: &mut Vec<T>, expected: usize, readers: &mut mpsc::Receiver<T>) {
-    let until = Instant::now() + GATHER_WAIT;
-    while asking.len() < expected {
-        match timeout_at(until, readers.recv_many(asking, READERS_MAX)).await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return,
         }
     }
 }
