@@ -20,7 +20,7 @@ mod install;
 pub mod keyspace;
 mod log_io;
 pub mod log_store;
-mod manifest;
+pub mod manifest;
 pub mod model;
 #[cfg(test)]
 mod model_tests;

@@ -68,7 +68,7 @@ pub fn is_live(expires_at_ms: u64, time_ms: u64) -> bool {
 impl StoredRecord {
     /// # Errors
     /// [`StorageError::Damaged`] when there are fewer bytes than a header has.
-    pub(crate) fn decode(stored: &[u8]) -> Result<Self, StorageError> {
+    pub fn decode(stored: &[u8]) -> Result<Self, StorageError> {
         let Some(sealed) = stored.get(HEADER_BYTES..) else {
             return Err(StorageError::damaged("a record is shorter than its header"));
         };
