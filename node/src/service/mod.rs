@@ -21,7 +21,7 @@ mod order;
 pub mod peer;
 mod plan;
 mod read;
-mod route;
+pub mod route;
 pub mod sys;
 mod write;
 
@@ -31,8 +31,9 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 pub use answer::{Answer, Body as AnswerBody};
-pub use call::{Call, CallHeaders, Consistency};
+pub use call::{Call, CallHeaders, Consistency, parse_object};
 pub use failure::{Failure, STATUS_REMOVED};
+pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, ROUTES, Route};
 
 use crate::metrics;

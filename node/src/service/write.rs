@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
-use super::forward::Forwarded;
+use super::forward::{ATTEMPT_ID_BYTES, Forwarded};
 use super::route::{Action, Place, Route};
 use super::{Service, plan, sys};
 use crate::cluster::Cluster;
@@ -58,7 +58,7 @@ impl Service {
     ) -> Result<Answer, Failure> {
         let waited = self.node.config.request_wait;
         let deadline = Instant::now() + waited;
-        let attempt = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
+        let attempt = Bytes::copy_from_slice(&rand::random::<[u8; ATTEMPT_ID_BYTES]>());
         let mut fate_unknown = false;
         loop {
             if cluster.fence.is_fenced() {
