@@ -1,5 +1,7 @@
 //! What a client sends before anything is known of it: the head of a request, its path, its body, and durations.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use conclave_core::crypto::{Kind, key_len_of};
 use conclave_core::engine::duration;
@@ -118,29 +120,48 @@ pub fn json_body(input: &[u8]) {
     let text = serde_json::to_vec(&object).expect("names are text");
     let again = parse_object(&text).unwrap_or_else(|failure| panic!("it does not read its own: {failure}"));
     assert_eq!(again, object);
-    assert!(values_in(&Value::Object(object)) <= separators_in(&body) + 1, "values come from nowhere");
+    let (separators, names) = outline(&body);
+    let (values_taken, names_taken) = count(&Value::Object(object));
+    // Every value but the first stands behind a separator.
+    assert!(values_taken <= separators + 1, "values come from nowhere");
+    let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    if distinct && !names.iter().any(|name| name.contains('\\')) {
+        assert_eq!(names_taken, names.len(), "what was taken is not what was sent");
+    }
 }
 
-/// Brackets, commas and colons outside texts: every value but the first stands behind one.
-fn separators_in(body: &str) -> usize {
-    let (mut count, mut in_text, mut bytes) = (0, false, body.bytes());
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => in_text = !in_text,
-            b'\\' if in_text => drop(bytes.next()),
-            b'[' | b'{' | b',' | b':' if !in_text => count += 1,
+/// The number of brackets, commas and colons outside texts, and the names before the colons.
+fn outline(body: &str) -> (usize, Vec<&str>) {
+    let (mut separators, mut names) = (0, Vec::new());
+    let (mut text_begins, mut text, mut bytes) = (None, "", body.bytes().enumerate());
+    while let Some((at, byte)) = bytes.next() {
+        match (byte, text_begins) {
+            (b'\\', Some(_)) => drop(bytes.next()),
+            (b'"', Some(begin)) => {
+                text = &body[begin..at];
+                text_begins = None;
+            }
+            (b'"', None) => text_begins = Some(at + 1),
+            (b'[' | b'{' | b',' | b':', None) => {
+                separators += 1;
+                if byte == b':' {
+                    names.push(text);
+                }
+            }
             _ => {}
         }
     }
-    count
+    (separators, names)
 }
 
-fn values_in(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(values_in).sum::<usize>(),
-        Value::Object(fields) => 1 + fields.values().map(values_in).sum::<usize>(),
-        _ => 1,
-    }
+/// Values and names in a value.
+fn count(value: &Value) -> (usize, usize) {
+    let below: Vec<(usize, usize)> = match value {
+        Value::Array(items) => items.iter().map(count).collect(),
+        Value::Object(fields) => fields.values().map(count).map(|(v, n)| (v, n + 1)).collect(),
+        _ => Vec::new(),
+    };
+    below.iter().fold((1, 0), |(values, names), below| (values + below.0, names + below.1))
 }
 
 /// A duration, as text and as JSON.
