@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use conclave_node::service::sys::snapshot::format::{self, FormatError, Meta, read_record, write_record};
 use conclave_proto::peer::snapshot_part::Part;
@@ -75,16 +75,12 @@ fn good(state: &[u8]) {
     assert!(state.starts_with(&again), "records change on their way");
 }
 
-/// Where snapshots arrive: in memory if the machine has a file system there, since each is synced.
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
+/// Where a snapshot arrives: in memory if the machine has a file system there, since each file is synced.
+fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     folder.expect("a temporary folder can be made")
-});
-static INBOX: LazyLock<SnapshotInbox> = LazyLock::new(|| {
-    let store = SnapshotStore::open(FOLDER.path().join("kept"), FOLDER.path().join("incoming"));
-    SnapshotInbox::new(Arc::new(store.expect("the folder is empty")))
-});
+}
 
 /// Messages of a transfer, length-delimited, one after the other.
 pub fn parts(mut input: &[u8]) {
@@ -92,20 +88,27 @@ pub fn parts(mut input: &[u8]) {
     let Some(Part::Header(header)) = next() else { return };
     let chunks = std::iter::from_fn(next).take(PARTS_MAX);
     let chunks = chunks.filter_map(|part| if let Part::Chunk(chunk) = part { Some(chunk) } else { None });
-    match receive(header, chunks) {
+    let folder = folder();
+    let store = SnapshotStore::open(folder.path().join("kept"), folder.path().join("incoming"));
+    let inbox = SnapshotInbox::new(Arc::new(store.expect("the folder is empty")));
+    match receive(&inbox, header, chunks) {
         Ok(()) => {}
         Err(StorageError::Snapshot(_) | StorageError::Convert(_)) => {}
         Err(error) => panic!("the sender is to blame: {error}"),
     }
-    let left = FOLDER.path().join("incoming").read_dir().expect("it is there").count();
+    let left = folder.path().join("incoming").read_dir().expect("it is there").count();
     assert_eq!(left, 0, "something of a snapshot that was not installed stays behind");
-    let outside = FOLDER.path().read_dir().expect("it is there").count();
+    let outside = folder.path().read_dir().expect("it is there").count();
     assert!(outside <= 2, "a file was written outside the folder");
 }
 
-fn receive(header: SnapshotHeader, chunks: impl Iterator<Item = FileChunk>) -> Result<(), StorageError> {
+fn receive(
+    inbox: &SnapshotInbox,
+    header: SnapshotHeader,
+    chunks: impl Iterator<Item = FileChunk>,
+) -> Result<(), StorageError> {
     let announced = header.files.clone();
-    let mut writer = INBOX.begin(header.meta.unwrap_or_default(), header.files)?;
+    let mut writer = inbox.begin(header.meta.unwrap_or_default(), header.files)?;
     let mut content: Vec<Vec<u8>> = vec![Vec::new(); announced.len()];
     for chunk in chunks {
         writer.write(chunk.file, chunk.offset, &chunk.data)?;
