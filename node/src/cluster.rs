@@ -62,6 +62,8 @@ pub struct Cluster {
     pub membership: Membership,
     pub fence: Arc<Fence>,
     pub seal: SealState,
+    /// Held while this node, as leader, adds an admitted node to the membership or removes one.
+    pub admitting: tokio::sync::Mutex<()>,
     proposer: Proposer,
     raft: RaftNode,
     tls: Arc<LiveTls>,
@@ -82,6 +84,7 @@ impl Cluster {
                 .election_timeout_max_ms
                 .unwrap_or(defaults.election_timeout_max_ms),
             snapshot_after_entries: config.snapshot_after_entries.unwrap_or(defaults.snapshot_after_entries),
+            read_proof: config.read_proof,
             ..defaults
         };
         let raft_config = RaftNodeConfig {
@@ -101,6 +104,7 @@ impl Cluster {
             membership: raft.membership.clone(),
             fence: Arc::clone(&raft.fence),
             seal: SealState::new(&config.data_dir),
+            admitting: tokio::sync::Mutex::default(),
             proposer: raft.proposer.clone(),
             raft,
             tls,
@@ -161,31 +165,36 @@ impl Cluster {
         })
     }
 
-    /// Commits at this node, which must lead.
+    /// Has a transaction committed by whoever leads now.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; what is not known by the node's bound on waiting stays unknown.
     pub async fn propose(&self, txn: Txn) -> Result<Outcome, ProposeError> {
-        self.proposer.propose(txn).await
+        self.propose_until(txn, Instant::now() + self.request_wait).await
     }
 
-    /// Commits a transaction that may safely be applied more than once, wherever the leader is.
-    pub async fn propose_anywhere(&self, txn: Txn) -> Result<Outcome, Failure> {
+    /// As [`Cluster::propose`], with the caller's own bound.
+    pub async fn propose_until(&self, txn: Txn, deadline: Instant) -> Result<Outcome, ProposeError> {
+        self.proposer.propose(txn, deadline).await
+    }
+
+    /// Takes in what another node proposes to this one, the leader.
+    ///
+    /// # Errors
+    /// [`ProposeError`]: nothing of it was or will be appended.
+    pub fn accept(&self, request: ProposeRequest) -> Result<(), ProposeError> {
+        self.proposer.accept(request)
+    }
+
+    /// As [`Cluster::propose`], waiting for a leader.
+    pub async fn propose_patiently(&self, txn: Txn) -> Result<Outcome, Failure> {
         let deadline = Instant::now() + self.request_wait;
         while Instant::now() < deadline {
-            match self.leader() {
-                Some(leader) if leader == self.node_id => {
-                    if let Ok(outcome) = self.propose(txn.clone()).await {
-                        return Ok(outcome);
-                    }
-                }
-                Some(leader) => {
-                    let request = ProposeRequest { txn: Some(txn.clone()) };
-                    if let Ok(response) = self.peers.propose(leader, request, deadline).await {
-                        return Ok(match response.conflict {
-                            Some(at) => Outcome::Conflict { precondition: usize::try_from(at).unwrap_or(0) },
-                            None => Outcome::Applied { revision: response.revision },
-                        });
-                    }
-                }
-                None => {}
+            match self.proposer.propose(txn.clone(), deadline).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(ProposeError::Unknown) => return Err(Failure::Unknown),
+                Err(error @ ProposeError::TooLarge) => return Err(Failure::TooLarge(error.to_string())),
+                Err(ProposeError::NotTaken | ProposeError::Overloaded) => {}
             }
             self.leader_change(PROPOSE_PAUSE).await;
         }

@@ -11,6 +11,10 @@ use std::time::Duration;
 use conclave_proto::secret::Secret;
 use serde::Deserialize;
 
+use crate::raft::ReadProof;
+
+/// Longest name of a node, in bytes.
+const NODE_NAME_BYTES_MAX: usize = 64;
 /// How long a request waits for a leader, by default.
 const REQUEST_WAIT_MS: u64 = 5_000;
 /// Share of memory given to RocksDB's block cache, by default.
@@ -37,6 +41,7 @@ pub struct Config {
     pub seal: SealSetting,
     pub peer_unseal: bool,
     pub request_wait: Duration,
+    pub read_proof: ReadProof,
     pub heartbeat_ms: Option<u64>,
     pub election_timeout_min_ms: Option<u64>,
     pub election_timeout_max_ms: Option<u64>,
@@ -139,6 +144,9 @@ struct Settings {
     /// How long a request waits for a leader, in milliseconds [default: 5000].
     #[arg(long, env = "CONCLAVE_REQUEST_WAIT_MS")]
     request_wait_ms: Option<u64>,
+    /// How a leader proves before a read that it still leads: by its lease, or by asking a quorum [default: lease].
+    #[arg(long, env = "CONCLAVE_READ_PROOF", value_enum)]
+    read_proof: Option<ReadProof>,
     /// Raft heartbeat interval, in milliseconds.
     #[arg(long, env = "CONCLAVE_HEARTBEAT_MS")]
     heartbeat_ms: Option<u64>,
@@ -186,6 +194,7 @@ impl Settings {
             seal_key_file,
             peer_unseal,
             request_wait_ms,
+            read_proof,
             heartbeat_ms,
             election_timeout_min_ms,
             election_timeout_max_ms,
@@ -246,6 +255,7 @@ impl Config {
             },
             peer_unseal: settings.peer_unseal.unwrap_or(true),
             request_wait: Duration::from_millis(settings.request_wait_ms.unwrap_or(REQUEST_WAIT_MS)),
+            read_proof: settings.read_proof.unwrap_or_default(),
             heartbeat_ms: settings.heartbeat_ms,
             election_timeout_min_ms: settings.election_timeout_min_ms,
             election_timeout_max_ms: settings.election_timeout_max_ms,
@@ -260,10 +270,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let name_is_good = !self.node_name.is_empty()
-            && self.node_name.len() <= 64
-            && self.node_name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if !name_is_good {
+        if !is_node_name(&self.node_name) {
             return Err(fault("node_name must be 1 to 64 letters, digits, '-', '_' or '.'"));
         }
         if !self.api_addr.starts_with("http://") && !self.api_addr.starts_with("https://") {
@@ -307,6 +314,12 @@ fn host_name() -> String {
 /// A listening address as others can dial it: an unspecified one becomes the host's name.
 fn reachable(listen: SocketAddr, host: &str) -> String {
     if listen.ip().is_unspecified() { format!("{host}:{}", listen.port()) } else { listen.to_string() }
+}
+
+/// Whether `name` can be that of a node: it stands in logs, addresses and tables.
+pub fn is_node_name(name: &str) -> bool {
+    (1..=NODE_NAME_BYTES_MAX).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ impl Txn {
         self.writes.push(Write { key: key.into(), value: None, expires_at_ms: 0 });
     }
 
+    /// How many of the writes carry a value.
+    pub fn values(&self) -> usize {
+        self.writes.iter().filter(|write| write.value.is_some()).count()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }

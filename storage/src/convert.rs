@@ -162,8 +162,14 @@ mod tests {
                 expires_at_ms,
             },
         );
-        let txn = (vec(precondition, 0..3), vec(write, 0..3))
-            .prop_map(|(preconditions, writes)| log::Txn { preconditions, writes });
+        let txn = (vec(precondition, 0..3), vec(write, 0..3), any::<(u64, u64)>()).prop_map(
+            |(preconditions, writes, (proposer, number))| log::Txn {
+                preconditions,
+                writes,
+                proposer,
+                number,
+            },
+        );
         (any::<u64>(), vec(txn, 0..4)).prop_map(|(time_ms, txns)| Batch(log::Batch { time_ms, txns }))
     }
 

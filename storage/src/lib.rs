@@ -4,12 +4,14 @@
 //! - [`keyspace`], [`apply`], [`record`], [`expiry`], [`hash`]: the pure rules, without clock, randomness or IO;
 //! - [`store`]: opening a data directory;
 //! - [`log_store`], [`state_machine`], [`snapshot`]: Raft's storage on RocksDB;
+//! - [`Awaited`]: what became of the transactions that this node proposed;
 //! - [`reader`]: consistent views for everybody else.
 //!
 //! Keys and values that come here are already tokens and ciphertext (design invariant I1): this crate never sees
 //! a path or a secret, holds no key, and prints neither keys nor values.
 
 pub mod apply;
+mod awaited;
 mod chunk;
 pub mod convert;
 pub mod error;
@@ -34,6 +36,7 @@ pub mod state_machine;
 pub mod store;
 pub mod types;
 
+pub use awaited::{Awaited, Fate, Ticket, TxnName};
 pub use chunk::{STATE_HASH_INTERVAL_ENTRIES, STATE_HASHES_KEPT};
 pub use error::StorageError;
 pub use log_store::{LogReader, LogStore};

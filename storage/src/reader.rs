@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, Snapshot};
 use tokio::sync::watch;
 
+use crate::awaited::Awaited;
 use crate::error::StorageError;
 use crate::expiry::parse_index_key;
 use crate::hash::{HASH_BYTES, StateHash};
@@ -55,6 +56,16 @@ impl StateReader {
     /// The index up to which entries are applied. As cheap as reading a number.
     pub fn applied_index(&self) -> u64 {
         self.shared.applied_index()
+    }
+
+    /// The cluster's time as the last applied entry gives it, Unix milliseconds. As cheap as reading a number.
+    pub fn applied_time_ms(&self) -> u64 {
+        self.shared.applied_time_ms()
+    }
+
+    /// The transactions that this node proposed and waits for.
+    pub fn awaited(&self) -> &Awaited {
+        &self.shared.awaited
     }
 
     /// Follows the applied index: wait on it until it has reached what a read needs, then take a view.

@@ -13,6 +13,7 @@ use prost::Message as _;
 use rocksdb::{Cache, ColumnFamily, DB, Snapshot};
 use tokio::sync::watch;
 
+use crate::awaited::Awaited;
 use crate::convert::{
     log_id_from_proto, log_id_to_proto, stored_membership_from_proto, stored_membership_to_proto,
 };
@@ -22,7 +23,7 @@ use crate::hash::{HASH_BYTES, StateHash};
 use crate::keyspace::Summary;
 use crate::record::EncodedRecord;
 use crate::rocks;
-use crate::types::{LogId, StoredMembership};
+use crate::types::{LeaderId, LogId, StoredMembership};
 
 pub const PROGRESS_KEY: &[u8] = b"progress";
 pub const MEMBERSHIP_KEY: &[u8] = b"membership";
@@ -50,6 +51,11 @@ impl Progress {
     /// The index of the last applied entry; 0 when there is none, and for the first entry, which holds no records.
     pub fn index(&self) -> u64 {
         self.last_applied.as_ref().map_or(0, LogId::index)
+    }
+
+    /// Who led when the last applied entry was appended.
+    pub fn leader(&self) -> Option<LeaderId> {
+        self.last_applied.as_ref().map(|last| *last.committed_leader_id())
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -154,8 +160,10 @@ pub fn hash_key(index: u64) -> Vec<u8> {
 pub struct SharedState {
     state: ArcSwap<StateDb>,
     applied_index: AtomicU64,
+    applied_time_ms: AtomicU64,
     applied: watch::Sender<u64>,
     membership: ArcSwap<StoredMembership>,
+    pub awaited: Awaited,
     /// For its properties only.
     pub log: Arc<DB>,
     // Last: the directory may be opened by somebody else only when both instances are closed.
@@ -173,8 +181,10 @@ impl SharedState {
         Self {
             state: ArcSwap::from_pointee(state),
             applied_index: AtomicU64::new(progress.index()),
+            applied_time_ms: AtomicU64::new(progress.summary.time_ms),
             applied: watch::Sender::new(progress.index()),
             membership: ArcSwap::from_pointee(membership),
+            awaited: Awaited::new(progress.leader()),
             log,
             _lock: lock,
         }
@@ -188,6 +198,10 @@ impl SharedState {
         self.applied_index.load(Ordering::Acquire)
     }
 
+    pub fn applied_time_ms(&self) -> u64 {
+        self.applied_time_ms.load(Ordering::Acquire)
+    }
+
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
     }
@@ -196,8 +210,10 @@ impl SharedState {
         self.membership.load_full()
     }
 
-    /// Tells readers that entries up to `index` are in the state; call only after they are.
-    pub fn publish_applied(&self, index: u64) {
+    /// Tells readers how far entries are in the state; call only after they are.
+    pub fn publish_applied(&self, progress: &Progress) {
+        let index = progress.index();
+        self.applied_time_ms.store(progress.summary.time_ms, Ordering::Release);
         self.applied_index.store(index, Ordering::Release);
         self.applied.send_replace(index);
     }

@@ -7,16 +7,18 @@
 use std::io;
 use std::sync::Arc;
 
+use conclave_proto::txn::Outcome;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use openraft::OptionalSend;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 
+use crate::awaited::Own;
 use crate::chunk::{Chunk, ExpiryFloor};
 use crate::error::StorageError;
 use crate::install::StateFolder;
 use crate::snapshot::{Draft, SnapshotData, SnapshotStore};
 use crate::state::{Progress, SharedState, StateDb};
-use crate::types::{LogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{LeaderId, LogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 pub struct StateMachine {
     shared: Arc<SharedState>,
@@ -51,9 +53,17 @@ impl StateMachine {
         let state = self.shared.state();
         let mut chunk = Chunk::new(&state, self.progress, self.floor, begins_stream);
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Response)> = Vec::new();
+        let mut told: Vec<(LeaderId, Own, Vec<Outcome>)> = Vec::new();
         let mut next = Some(first);
         while let Some((entry, responder)) = next.take() {
+            let own = self.shared.awaited.own(&entry);
+            let leader = *entry.log_id.committed_leader_id();
             let response = chunk.apply(entry)?;
+            if !own.is_empty()
+                || Some(leader) != told.last().map_or(self.progress.leader(), |last| Some(last.0))
+            {
+                told.push((leader, own, response.outcomes.clone()));
+            }
             answers.extend(responder.map(|responder| (responder, response)));
             if chunk.is_full() {
                 break;
@@ -66,7 +76,10 @@ impl StateMachine {
         if let Some(membership) = applied.membership {
             self.shared.publish_membership(membership);
         }
-        self.shared.publish_applied(self.progress.index());
+        self.shared.publish_applied(&self.progress);
+        for (leader, own, outcomes) in told {
+            self.shared.awaited.applied(leader, &own, &outcomes);
+        }
         for (responder, response) in answers {
             responder.send(response);
         }
@@ -144,7 +157,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.floor = ExpiryFloor::default();
         self.shared.replace(state);
         self.shared.publish_membership(membership);
-        self.shared.publish_applied(self.progress.index());
+        self.shared.publish_applied(&self.progress);
+        self.shared.awaited.skipped(self.progress.leader());
         Ok(())
     }
 

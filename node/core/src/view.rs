@@ -30,3 +30,6 @@ pub trait Cursor {
     /// The first record whose key is `from` or greater.
     fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, Record)>, ViewError>;
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,34 +1,24 @@
 //! Accepts connections, makes TLS, and serves HTTP/1.1 and HTTP/2 on them until the node stops.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use super::connection::{Bounds, Server, stopped};
 use super::{request, response};
 use crate::service::{Answer, Service};
 
 /// Most connections at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 16_384;
+const CONNECTIONS_MAX: u32 = 16_384;
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most bytes of a request's head.
-const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// Most concurrent requests on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 256;
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests under way may take to finish when the node stops.
@@ -55,9 +45,8 @@ impl Listener {
 
     /// Serves until `stop` turns true, then lets requests under way finish.
     pub async fn serve(self, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
-        let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let server = Arc::new(builder());
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+        let server = Arc::new(Server::new(Bounds::default()));
         loop {
             let place = tokio::select! {
                 () = stopped(&mut stop) => break,
@@ -78,7 +67,7 @@ impl Listener {
             let connection = Connection {
                 service: Arc::clone(&service),
                 server: Arc::clone(&server),
-                watcher: graceful.watcher(),
+                stop: stop.clone(),
                 client,
             };
             let tls = self.tls.clone();
@@ -88,7 +77,8 @@ impl Listener {
             });
         }
         drop(self.tcp);
-        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        // All places are free when the last connection has ended.
+        if tokio::time::timeout(DRAIN_TIMEOUT, places.acquire_many(CONNECTIONS_MAX)).await.is_err() {
             tracing::warn!(
                 timeout_s = DRAIN_TIMEOUT.as_secs(),
                 "requests were still under way when the node stopped"
@@ -97,31 +87,10 @@ impl Listener {
     }
 }
 
-/// Resolves when the node is told to stop. The guard of `wait_for` is not `Send`, so it must end here.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX);
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX as u32)
-        .keep_alive_interval(Some(Duration::from_secs(30)));
-    server
-}
-
 struct Connection {
     service: Arc<Service>,
-    server: Arc<auto::Builder<TokioExecutor>>,
-    watcher: hyper_util::server::graceful::Watcher,
+    server: Arc<Server>,
+    stop: watch::Receiver<bool>,
     client: SocketAddr,
 }
 
@@ -144,12 +113,11 @@ impl Connection {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let service = self.service;
         let client = self.client;
-        let handler = service_fn(move |request| {
+        let handler = move |request| {
             let service = Arc::clone(&service);
-            async move { Ok::<_, Infallible>(handle(&service, request, client).await) }
-        });
-        let connection = self.server.serve_connection(TokioIo::new(stream), handler).into_owned();
-        if let Err(error) = self.watcher.watch(connection).await {
+            async move { handle(&service, request, client).await }
+        };
+        if let Err(error) = self.server.serve(stream, self.stop, handler).await {
             tracing::debug!(%client, %error, "a connection ended early");
         }
     }

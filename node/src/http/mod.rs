@@ -1,11 +1,14 @@
 //! The HTTP edge: accepts, bounds and parses requests, and writes answers. It decides nothing.
 //!
 //! ```text
-//! listener (TCP, TLS) -> request (limits, canonical path, headers, body) -> service -> response
+//! listener (TCP, TLS) -> connection (HTTP) -> request (limits, canonical path, headers, body) -> service -> response
 //! ```
 
+mod connection;
 mod file_certificate;
 mod listener;
+pub mod method;
+mod opening;
 mod request;
 mod response;
 

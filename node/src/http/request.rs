@@ -10,31 +10,29 @@ use conclave_proto::path::{PathError, SecretPath, decode_percent};
 use conclave_proto::secret::Secret;
 use conclave_proto::wire;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request, Uri};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
-use crate::service::{Call, CallHeaders, Consistency, Failure};
+use super::method;
+use crate::service::{Body, BodyPlace, Budget, Call, CallHeaders, Consistency, Failure};
 
 /// Longest query string, in bytes.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
 /// How old a stale answer may be when the caller names no bound.
 const STALE_DEFAULT: Duration = Duration::from_secs(3600);
-/// Bodies up to this size do not count against the budget of bytes under way.
-const BODY_FREE_BYTES: usize = 64 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest request id taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// Parses one request. `budget` holds the KiB of large bodies that may be in memory at once.
+/// Parses one request; its body is counted in `budget` until it is answered.
 pub async fn parse(
     request: Request<Incoming>,
     client: SocketAddr,
     request_id: String,
-    budget: &Arc<Semaphore>,
+    budget: &Arc<Budget>,
 ) -> Result<Call, Failure> {
     let (head, body) = request.into_parts();
     let mut call = parse_head(&head.method, &head.uri, &head.headers, request_id)?;
@@ -68,7 +66,7 @@ pub fn parse_head(
         uri: uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string),
         query,
         headers: parse_headers(headers)?,
-        body: Bytes::new(),
+        body: Body::default(),
         upload: Mutex::default(),
         client: None,
         request_id,
@@ -128,21 +126,12 @@ fn bad_path(error: PathError) -> Failure {
     Failure::invalid(error.to_string())
 }
 
+/// What the method asks for; a GET may ask for a list by its query.
 fn operation(method: &Method, query: &Query) -> Result<Operation, Failure> {
-    match method.as_str() {
-        "GET" | "HEAD" => Ok(if flag(query, "list")? {
-            Operation::List
-        } else if flag(query, "scan")? {
-            Operation::Scan
-        } else {
-            Operation::Read
-        }),
-        "LIST" => Ok(Operation::List),
-        "SCAN" => Ok(Operation::Scan),
-        "POST" | "PUT" => Ok(Operation::Write),
-        "PATCH" => Ok(Operation::Patch),
-        "DELETE" => Ok(Operation::Delete),
-        _ => Err(Failure::Unsupported),
+    match method::operation(method.as_str())? {
+        Operation::Read if flag(query, "list")? => Ok(Operation::List),
+        Operation::Read if flag(query, "scan")? => Ok(Operation::Scan),
+        operation => Ok(operation),
     }
 }
 
@@ -227,41 +216,42 @@ fn consistency(mode: Option<&str>, bound: Option<&str>) -> Result<Consistency, F
 }
 
 /// Reads a body, refusing it at the first byte that is too much.
-async fn read_body(mut body: Incoming, budget: &Arc<Semaphore>) -> Result<Bytes, Failure> {
+async fn read_body<B>(mut body: B, budget: &Arc<Budget>) -> Result<Body, Failure>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
     let too_large = || {
         let max = wire::BODY_BYTES_MAX / (1024 * 1024);
         Failure::TooLarge(format!("the request's body is larger than {max} MiB"))
     };
+    if body.is_end_stream() {
+        return Ok(Body::default());
+    }
     let announced = body.size_hint().lower();
     if announced > wire::BODY_BYTES_MAX as u64 {
         return Err(too_large());
     }
     let mut whole = BytesMut::new();
-    let mut _places = Vec::new();
+    let mut place = BodyPlace::of(budget);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Failure::invalid("the request's body ended early"))?;
         let Ok(chunk) = frame.into_data() else { continue };
-        let size = whole.len() + chunk.len();
-        if size > wire::BODY_BYTES_MAX {
+        if whole.len() + chunk.len() > wire::BODY_BYTES_MAX {
             return Err(too_large());
         }
-        if size > BODY_FREE_BYTES {
-            let kib = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
-            let place = Arc::clone(budget).try_acquire_many_owned(kib).map_err(|_| {
-                Failure::Overloaded("too many large requests at once: try again in a moment".to_owned())
-            })?;
-            _places.push(place);
-        }
+        place.grow(chunk.len())?;
         if whole.is_empty() && body.is_end_stream() {
-            return Ok(chunk);
+            return Ok(Body::new(chunk, place));
         }
         whole.extend_from_slice(&chunk);
     }
-    Ok(whole.freeze())
+    Ok(Body::new(whole.freeze(), place))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -325,5 +315,22 @@ mod tests {
         assert!(headers("x-vault-wrap-ttl", "60s").is_err());
         assert!(headers("x-conclave-consistency", "eventual").is_err());
         assert!(headers("x-conclave-idempotency-key", &"k".repeat(257)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_in_many_parts_comes_whole_and_one_that_is_too_large_is_refused_on_the_way() {
+        let budget = Arc::<Budget>::default();
+        let parts = |count: usize| {
+            let part = Bytes::from(vec![b'x'; 1024 * 1024]);
+            let frames = (0..count).map(move |_| Ok::<_, Infallible>(hyper::body::Frame::data(part.clone())));
+            http_body_util::StreamBody::new(futures::stream::iter(frames))
+        };
+        assert_eq!(read_body(parts(3), &budget).await.unwrap().len(), 3 * 1024 * 1024);
+        assert_eq!(read_body(parts(33), &budget).await.map(|_| ()).unwrap_err().status(), 413);
+        let kept: Vec<_> = futures::future::join_all((0..6).map(|_| read_body(parts(32), &budget))).await;
+        assert!(kept.iter().all(Result::is_ok));
+        assert_eq!(read_body(parts(1), &budget).await.map(|_| ()).unwrap_err().status(), 503);
+        drop(kept);
+        assert!(read_body(parts(1), &budget).await.is_ok(), "what was answered is still counted");
     }
 }

@@ -149,11 +149,7 @@ impl ClusterCa {
         now: SystemTime,
         validity: Duration,
     ) -> Result<String, IdentityError> {
-        if csr_pem.len() > CSR_BYTES_MAX {
-            return Err(IdentityError::Request(format!("it is longer than {CSR_BYTES_MAX} bytes")));
-        }
-        let request = CertificateSigningRequestParams::from_pem(csr_pem)
-            .map_err(|error| IdentityError::Request(error.to_string()))?;
+        let request = parse_request(csr_pem)?;
         let peer = PeerIdentity { cluster_id: self.cluster_id, node_id };
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name(format!("Conclave node {node_id}"));
@@ -182,6 +178,23 @@ impl std::fmt::Debug for ClusterCa {
 /// [`IdentityError::Certificate`] if there is none.
 pub fn fingerprint_of_pem(pem: &str) -> Result<CaFingerprint, IdentityError> {
     Ok(CaFingerprint::of(&first_certificate(pem)?))
+}
+
+/// The public key (DER) of a certificate request.
+///
+/// # Errors
+/// [`IdentityError::Request`] as [`ClusterCa::issue`].
+pub fn public_key_of_request(csr_pem: &str) -> Result<Vec<u8>, IdentityError> {
+    Ok(parse_request(csr_pem)?.public_key.subject_public_key_info())
+}
+
+/// Refuses a request that does not prove possession of its key.
+fn parse_request(csr_pem: &str) -> Result<CertificateSigningRequestParams, IdentityError> {
+    if csr_pem.len() > CSR_BYTES_MAX {
+        return Err(IdentityError::Request(format!("it is longer than {CSR_BYTES_MAX} bytes")));
+    }
+    CertificateSigningRequestParams::from_pem(csr_pem)
+        .map_err(|error| IdentityError::Request(error.to_string()))
 }
 
 /// The first certificate in a PEM text.

@@ -13,7 +13,7 @@ pub mod peer;
 pub mod store;
 pub mod tls;
 
-pub use ca::{CaFingerprint, ClusterCa};
+pub use ca::{CaFingerprint, ClusterCa, public_key_of_request};
 pub use peer::{ClusterId, PeerIdentity};
 pub use store::{Identity, IdentityStore, NodeKey};
 pub use tls::{Link, LiveTls};

@@ -121,11 +121,11 @@ impl LiveTls {
     pub fn cluster_client(&self, node_id: u64, link: Link) -> Result<Arc<ClientConfig>, IdentityError> {
         let material = self.current.load();
         let own = material.identity.peer().ok_or(IdentityError::NotMember)?;
-        let verifier = NodeVerifier {
+        let expectation = ThisNode {
             expected: PeerIdentity { cluster_id: own.cluster_id, node_id },
             roots: material.roots.clone(),
-            algorithms: self.provider.signature_verification_algorithms,
         };
+        let verifier = Verifier { expectation, algorithms: self.provider.signature_verification_algorithms };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
@@ -167,7 +167,8 @@ impl fmt::Debug for LiveTls {
 /// [`IdentityError::Tls`] if the provider lacks a protocol version.
 pub fn pinned_client(pin: CaFingerprint) -> Result<ClientConfig, IdentityError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = PinnedVerifier { pin, algorithms: provider.signature_verification_algorithms };
+    let expectation = AnyNodeOf(pin);
+    let verifier = Verifier { expectation, algorithms: provider.signature_verification_algorithms };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -228,15 +229,25 @@ impl ResolvesServerCert for CurrentCertificate {
     }
 }
 
-/// Accepts one node of one cluster.
+/// Whom a caller takes for the right server, once signatures are checked.
+trait Expectation: fmt::Debug + Send + Sync {
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), rustls::Error>;
+}
+
+/// Checks a server's signatures, and that it is the expected one.
 #[derive(Debug)]
-struct NodeVerifier {
-    expected: PeerIdentity,
-    roots: Arc<RootCertStore>,
+struct Verifier<E> {
+    expectation: E,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for NodeVerifier {
+impl<E: Expectation> ServerCertVerifier for Verifier<E> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -245,7 +256,49 @@ impl ServerCertVerifier for NodeVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        verify_chain(end_entity, intermediates, &self.roots, now, &self.algorithms)?;
+        self.expectation.check(end_entity, intermediates, now, &self.algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// One node of one cluster.
+#[derive(Debug)]
+struct ThisNode {
+    expected: PeerIdentity,
+    roots: Arc<RootCertStore>,
+}
+
+impl Expectation for ThisNode {
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), rustls::Error> {
+        verify_chain(end_entity, intermediates, &self.roots, now, algorithms)?;
         let found = PeerIdentity::from_certificate(end_entity).map_err(other)?;
         if found != self.expected {
             return Err(other(IdentityError::WrongHolder {
@@ -253,80 +306,32 @@ impl ServerCertVerifier for NodeVerifier {
                 found: found.to_string(),
             }));
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        Ok(())
     }
 }
 
-/// Accepts any node of the cluster whose authority has this fingerprint.
+/// Any node of the cluster whose authority has this fingerprint.
 #[derive(Debug)]
-struct PinnedVerifier {
-    pin: CaFingerprint,
-    algorithms: WebPkiSupportedAlgorithms,
-}
+struct AnyNodeOf(CaFingerprint);
 
-impl ServerCertVerifier for PinnedVerifier {
-    fn verify_server_cert(
+impl Expectation for AnyNodeOf {
+    fn check(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), rustls::Error> {
         let pinned = intermediates
             .iter()
-            .find(|certificate| CaFingerprint::of(certificate) == self.pin)
+            .find(|certificate| CaFingerprint::of(certificate) == self.0)
             .ok_or(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
         let mut roots = RootCertStore::empty();
         roots.add(pinned.clone().into_owned())?;
-        verify_chain(end_entity, intermediates, &roots, now, &self.algorithms)?;
+        verify_chain(end_entity, intermediates, &roots, now, algorithms)?;
         // The authority signs node certificates only; whoever answers must hold one of them.
         PeerIdentity::from_certificate(end_entity).map_err(other)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        Ok(())
     }
 }
 

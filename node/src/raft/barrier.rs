@@ -2,8 +2,8 @@
 //!
 //! Readers that arrive while a proof is under way wait for the next one and share it: an answer may only come from a
 //! proof that began after the question. So one proof at a time serves any number of readers. The leader proves
-//! itself by a round of heartbeats; a follower asks the leader. Then the reader waits until this node has applied
-//! that far. Nothing here trusts a belief about who leads.
+//! itself by its lease, and without one by a round of heartbeats; a follower asks the leader. Then the reader waits
+//! until this node has applied that far. Nothing here trusts a belief about who leads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tonic::Status;
 
 use super::clock::ClusterClock;
 use super::fence::Fence;
+use super::lease::Lease;
 use super::peers::{PeerError, Peers};
 
 /// Readers that may wait for a proof at one node.
@@ -61,12 +62,7 @@ pub struct ReadBarrier {
 }
 
 struct Inner {
-    node_id: u64,
-    raft: Raft,
-    reader: StateReader,
-    peers: Peers,
-    fence: Arc<Fence>,
-    clock: Arc<ClusterClock>,
+    grounds: Grounds,
     /// When the last proof began whose point this node has applied.
     confirmed: Mutex<Option<Instant>>,
 }
@@ -78,20 +74,22 @@ struct Proof {
     begun: Instant,
 }
 
+/// What proofs are made of.
+pub struct Grounds {
+    pub node_id: u64,
+    pub raft: Raft,
+    pub reader: StateReader,
+    pub peers: Peers,
+    pub fence: Arc<Fence>,
+    pub clock: Arc<ClusterClock>,
+    pub lease: Arc<Lease>,
+}
+
 impl ReadBarrier {
     /// Starts the barrier; its proofs run on `runtime`, which must be Raft's.
-    pub fn start(
-        runtime: &Handle,
-        node_id: u64,
-        raft: Raft,
-        reader: StateReader,
-        peers: Peers,
-        fence: Arc<Fence>,
-        clock: Arc<ClusterClock>,
-    ) -> Self {
+    pub fn start(runtime: &Handle, grounds: Grounds) -> Self {
         let (waiting, readers) = mpsc::channel(READERS_MAX);
-        let confirmed = Mutex::new(None);
-        let inner = Arc::new(Inner { node_id, raft, reader, peers, fence, clock, confirmed });
+        let inner = Arc::new(Inner { grounds, confirmed: Mutex::new(None) });
         runtime.spawn(prove_for_all(inner.clone(), readers));
         Self { inner, waiting }
     }
@@ -103,9 +101,15 @@ impl ReadBarrier {
     /// # Errors
     /// [`BarrierError`]: what stood in the way at the deadline, or that this node must not answer at all.
     pub async fn read_point(&self, deadline: Instant) -> Result<ReadPoint, BarrierError> {
+        if let Some(proof) = self.inner.leased() {
+            if self.inner.grounds.reader.applied_index() >= proof.point.index {
+                return Ok(proof.point);
+            }
+            return self.apply(proof, deadline).await;
+        }
         let mut reason = BarrierError::Timeout;
         loop {
-            if self.inner.fence.is_fenced() {
+            if self.inner.grounds.fence.is_fenced() {
                 return Err(BarrierError::Fenced);
             }
             match timeout_at(deadline, self.share_proof()).await {
@@ -124,6 +128,9 @@ impl ReadBarrier {
     /// How old this node's state may be at most: the time since a question whose answer it has applied.
     /// `None`: nothing has been proven since the node started.
     pub fn age(&self) -> Option<Duration> {
+        if let Some(proof) = self.inner.leased() {
+            self.inner.confirm(proof.begun);
+        }
         self.inner.confirmed.lock().map(|begun| begun.elapsed())
     }
 
@@ -132,7 +139,11 @@ impl ReadBarrier {
     /// # Errors
     /// `Unavailable` if this node does not lead or has no quorum.
     pub async fn answer_read_index(&self) -> Result<ReadIndexResponse, Status> {
-        match self.inner.prove_leadership().await {
+        let proven = match self.inner.leased() {
+            Some(proof) => Ok(proof.point),
+            None => self.inner.prove_leadership().await,
+        };
+        match proven {
             Ok(point) => Ok(ReadIndexResponse { index: point.index, time_ms: point.time_ms }),
             Err(error) => Err(Status::unavailable(error.to_string())),
         }
@@ -146,16 +157,15 @@ impl ReadBarrier {
     }
 
     async fn apply(&self, proof: Proof, deadline: Instant) -> Result<ReadPoint, BarrierError> {
-        if self.inner.reader.applied_index() < proof.point.index {
-            let mut applied = self.inner.reader.applied();
+        if self.inner.grounds.reader.applied_index() < proof.point.index {
+            let mut applied = self.inner.grounds.reader.applied();
             let reached = applied.wait_for(|index| *index >= proof.point.index);
             match timeout_at(deadline, reached).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) | Err(_) => return Err(BarrierError::Timeout),
             }
         }
-        let mut confirmed = self.inner.confirmed.lock();
-        *confirmed = (*confirmed).max(Some(proof.begun));
+        self.inner.confirm(proof.begun);
         Ok(proof.point)
     }
 }
@@ -193,53 +203,65 @@ async fn gather<T>(asking: &mut Vec<T>, expected: usize, readers: &mut mpsc::Rec
 }
 
 impl Inner {
+    /// What the leader's lease proves.
+    fn leased(&self) -> Option<Proof> {
+        let Grounds { lease, fence, reader, clock, .. } = &self.grounds;
+        let age = lease.proven_for().filter(|_| !fence.is_fenced())?;
+        let index = lease.read_index(reader.applied_index());
+        let point = ReadPoint { index, time_ms: clock.lead_ms(reader.applied_time_ms()) };
+        Some(Proof { point, begun: Instant::now() - age })
+    }
+
+    fn confirm(&self, begun: Instant) {
+        let mut confirmed = self.confirmed.lock();
+        *confirmed = (*confirmed).max(Some(begun));
+    }
+
     async fn prove(&self, begun: Instant) -> Result<ReadPoint, BarrierError> {
-        if self.fence.is_fenced() {
+        if self.grounds.fence.is_fenced() {
             return Err(BarrierError::Fenced);
         }
         // Wrong beliefs cost a round: the node that is asked must prove itself.
-        let leader = self.raft.server_metrics().borrow_watched().current_leader;
+        let leader = self.grounds.raft.server_metrics().borrow_watched().current_leader;
         match leader {
-            Some(leader) if leader == self.node_id => self.prove_leadership().await,
+            Some(leader) if leader == self.grounds.node_id => self.prove_leadership().await,
             Some(leader) => self.ask(leader, begun + ROUND_TIMEOUT).await,
             None => Err(BarrierError::NoLeader),
         }
     }
 
     async fn prove_leadership(&self) -> Result<ReadPoint, BarrierError> {
-        let linearizer =
-            self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| match error {
+        let linearizer = self.grounds.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(
+            |error| match error {
                 RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => BarrierError::Timeout,
                 RaftError::APIError(LinearizableReadError::ForwardToLeader(_)) | RaftError::Fatal(_) => {
                     BarrierError::NoLeader
                 }
-            })?;
-        let state_ms = self.reader.view(|view| view.time_ms()).map_err(|error| {
-            tracing::error!(%error, "the state cannot be read");
-            BarrierError::Timeout
-        })?;
-        Ok(ReadPoint { index: linearizer.read_log_id().index(), time_ms: self.clock.lead_ms(state_ms) })
+            },
+        )?;
+        let time_ms = self.grounds.clock.lead_ms(self.grounds.reader.applied_time_ms());
+        Ok(ReadPoint { index: linearizer.read_log_id().index(), time_ms })
     }
 
     async fn ask(&self, leader: u64, deadline: Instant) -> Result<ReadPoint, BarrierError> {
         let answer = tokio::select! {
-            answer = self.peers.read_index(leader, deadline) => answer,
+            answer = self.grounds.peers.read_index(leader, deadline) => answer,
             // A leader that hangs would cost the whole round, though its successor is known.
             () = self.leader_changed(leader) => return Err(BarrierError::NoLeader),
         };
         match answer {
             Ok(answer) => {
-                self.clock.observe(answer.time_ms);
+                self.grounds.clock.observe(answer.time_ms);
                 Ok(ReadPoint { index: answer.index, time_ms: answer.time_ms })
             }
-            Err(_) if self.fence.is_fenced() => Err(BarrierError::Fenced),
+            Err(_) if self.grounds.fence.is_fenced() => Err(BarrierError::Fenced),
             Err(PeerError::Unknown(_)) => Err(BarrierError::Timeout),
             Err(PeerError::NotSent(_) | PeerError::Refused(_)) => Err(BarrierError::NoLeader),
         }
     }
 
     async fn leader_changed(&self, from: u64) {
-        let mut metrics = self.raft.server_metrics();
+        let mut metrics = self.grounds.raft.server_metrics();
         while metrics.borrow_and_update().current_leader == Some(from) {
             if metrics.changed().await.is_err() {
                 return;

@@ -42,6 +42,8 @@ pub enum Purpose {
     Snapshot,
     /// The read barrier.
     ReadIndex,
+    /// What this node proposes to the leader.
+    Proposals,
     /// Forwarded requests and the other calls between nodes.
     Calls,
 }
@@ -49,7 +51,9 @@ pub enum Purpose {
 impl Purpose {
     fn link(self) -> Link {
         match self {
-            Self::Replication | Self::Heartbeat | Self::Snapshot | Self::ReadIndex => Link::Raft,
+            Self::Replication | Self::Heartbeat | Self::Snapshot | Self::ReadIndex | Self::Proposals => {
+                Link::Raft
+            }
             Self::Calls => Link::Calls,
         }
     }

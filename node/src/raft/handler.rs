@@ -1,16 +1,17 @@
 //! What the node answers to other nodes besides Raft itself: implemented by the node, called by the cluster port.
 
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
+    UpdateAddressResponse,
 };
 use tonic::Status;
 
 /// Answers the calls of members. `peer` is the caller's Raft node id, proven by its certificate; the server has
 /// checked that it is a member at this moment.
 ///
-/// `read_index` runs on Raft's runtime and must not block or compute; the others run on the API's.
+/// `read_index` and `propose` run on Raft's runtime and must not block or compute; the others run on the API's.
 ///
 /// The status of an error decides what the caller may do. `Unavailable`, `FailedPrecondition`, `InvalidArgument`,
 /// `PermissionDenied` and `ResourceExhausted` mean that nothing was done, so that the caller may try again
@@ -39,4 +40,11 @@ pub trait ClusterHandler: Send + Sync + 'static {
         peer: u64,
         request: UpdateAddressRequest,
     ) -> Result<UpdateAddressResponse, Status>;
+
+    /// Asks the leader whether this node is still a member: its refusal fences the node. No caller is believed.
+    async fn check_membership(
+        &self,
+        peer: u64,
+        request: CheckMembershipRequest,
+    ) -> Result<CheckMembershipResponse, Status>;
 }

@@ -14,6 +14,8 @@ use openraft::errors::ChangeMembershipError;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use super::lease::Lease;
+
 /// A learner that is at most this many entries behind can become a voter.
 const PROMOTION_LAG_ENTRIES_MAX: u64 = 1_000;
 /// How long a change may wait for a quorum.
@@ -73,11 +75,12 @@ pub struct Membership {
     raft: Raft,
     /// Held during a change: the next one begins when it is committed.
     changing: Arc<Mutex<()>>,
+    lease: Arc<Lease>,
 }
 
 impl Membership {
-    pub fn new(node_id: u64, raft: Raft) -> Self {
-        Self { node_id, raft, changing: Arc::new(Mutex::new(())) }
+    pub fn new(node_id: u64, raft: Raft, lease: Arc<Lease>) -> Self {
+        Self { node_id, raft, lease, changing: Arc::new(Mutex::new(())) }
     }
 
     /// All members, by node id.
@@ -242,7 +245,7 @@ impl Membership {
             _ => return Err(MembershipError::NotMember(node_id)),
         }
         let _one_at_a_time = self.changing.lock().await;
-        self.raft.trigger().transfer_leader(node_id).await.map_err(|error| refused(&error))?;
+        self.trigger_transfer(node_id).await?;
         let deadline = Instant::now() + TRANSFER_TIMEOUT;
         let mut metrics = self.raft.server_metrics();
         loop {
@@ -255,6 +258,16 @@ impl Membership {
                 Ok(Err(_)) | Err(_) => return Err(MembershipError::NoSuccessor),
             }
         }
+    }
+
+    /// The successor is elected while the lease of this term runs: it must be given up before anybody hears of it.
+    pub(super) async fn trigger_transfer(&self, node_id: u64) -> Result<(), MembershipError> {
+        self.lease.give_up();
+        self.raft.trigger().transfer_leader(node_id).await.map_err(|error| refused(&error))?;
+        // Raft works through its queue in order: this answer comes after the transfer, from its term or a later one.
+        let term = self.raft.with_raft_state(|state| state.vote_ref().leader_id.term).await;
+        self.lease.resume_after(term.map_err(|error| refused(&error))?);
+        Ok(())
     }
 
     fn lead(&self) -> Result<(), MembershipError> {

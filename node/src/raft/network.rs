@@ -13,7 +13,7 @@ use std::time::Duration;
 use conclave_proto::peer::raft_client::RaftClient;
 use conclave_storage::SnapshotData;
 use conclave_storage::types::{
-    AppendEntriesRequest, NetworkError, Node, ReplicationClosed, RpcError, Snapshot, SnapshotResponse,
+    AppendEntriesRequest, LogId, NetworkError, Node, ReplicationClosed, RpcError, Snapshot, SnapshotResponse,
     StreamAppendResult, StreamingError, TransferLeaderRequest, TransferLeaderResponse, TypeConfig,
     Unreachable, Vote, VoteRequest, VoteResponse,
 };
@@ -29,6 +29,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::dial::{DialError, Dialer, Purpose};
 use super::fence::Fence;
+use super::lease::CommitTold;
 use super::{refusal, transfer, wire};
 
 /// Largest append message, in bytes. The log reader and the proposer keep messages far below it.
@@ -44,11 +45,12 @@ pub struct Network {
     node_id: u64,
     dialer: Dialer,
     fence: Arc<Fence>,
+    told: CommitTold,
 }
 
 impl Network {
-    pub fn new(node_id: u64, dialer: Dialer, fence: Arc<Fence>) -> Self {
-        Self { node_id, dialer, fence }
+    pub fn new(node_id: u64, dialer: Dialer, fence: Arc<Fence>, told: CommitTold) -> Self {
+        Self { node_id, dialer, fence, told }
     }
 
     fn client(&self, target: u64, node: &Node, purpose: Purpose) -> PeerClient {
@@ -200,8 +202,10 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
         let sent = Arc::new(AtomicU64::new(0));
         let mut counted = {
             let sent = sent.clone();
+            let told = self.network.told.clone();
             input.map(move |request| {
                 sent.fetch_add(1, Ordering::Relaxed);
+                told.note(request.leader_commit.as_ref().map_or(0, LogId::index));
                 wire::append_to_proto(request)
             })
         };

@@ -15,11 +15,12 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::barrier::ReadBarrier;
+use super::barrier::{Grounds, ReadBarrier};
 use super::clock::{ClusterClock, WallClock};
 use super::dial::Dialer;
 use super::fence::{Fence, FenceError};
 use super::handler::ClusterHandler;
+use super::lease::{CommitTold, Lease, Promise};
 use super::membership::Membership;
 use super::network::Network;
 use super::options::{RaftOptions, RaftOptionsError};
@@ -83,11 +84,13 @@ pub struct RaftNode {
     roster: Arc<Roster>,
     dialer: Dialer,
     clock: Arc<ClusterClock>,
+    promise: Promise,
     pub barrier: ReadBarrier,
     pub proposer: Proposer,
     pub peers: Peers,
     pub membership: Membership,
     pub fence: Arc<Fence>,
+    pub lease: Arc<Lease>,
     tls: Arc<LiveTls>,
     calls: Handle,
     stop: CancellationToken,
@@ -104,12 +107,14 @@ impl RaftNode {
         let RaftNodeConfig { data_dir, options, tls, clock, calls } = config;
         let peer = tls.peer()?;
         let node_id = peer.node_id;
+        let started = Instant::now();
         let raft_config = options.config(peer.cluster_id.to_string())?;
         let fence = Arc::new(Fence::open(&data_dir, node_id)?);
         let runtime = RaftRuntime::start(options.threads)?;
         let roster = Roster::new();
         let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
-        let network = Network::new(node_id, dialer.clone(), fence.clone());
+        let told = CommitTold::default();
+        let network = Network::new(node_id, dialer.clone(), fence.clone(), told.clone());
         let Opened { log, state_machine, reader, inbox } = storage;
         let raft = runtime
             .spawn(async move { Raft::new(node_id, raft_config, network, log, state_machine).await })
@@ -128,31 +133,43 @@ impl RaftNode {
             runtime.stop(STOP_TIMEOUT).await;
             return Err(StartError::LogLost);
         }
+        let others_vote = at_start.0.membership().voter_ids().any(|voter| voter != node_id);
+        let promise = Promise::since(started, others_vote.then(|| options.lease_promise()));
         roster.follow(raft.server_metrics(), at_start);
-        if fence.is_fenced() {
-            raft.runtime_config().elect(false);
-        }
+        let lease = Arc::new(Lease::new(raft.metrics(), options.read_lease(), told));
         let clock = Arc::new(ClusterClock::new(clock));
         let peers = Peers::new(dialer.clone(), fence.clone());
         let barrier = ReadBarrier::start(
+            runtime.handle(),
+            Grounds {
+                node_id,
+                raft: raft.clone(),
+                reader: reader.clone(),
+                peers: peers.clone(),
+                fence: fence.clone(),
+                clock: clock.clone(),
+                lease: lease.clone(),
+            },
+        );
+        let proposer = Proposer::start(
             runtime.handle(),
             node_id,
             raft.clone(),
             reader.clone(),
             peers.clone(),
-            fence.clone(),
             clock.clone(),
         );
-        let proposer = Proposer::start(runtime.handle(), raft.clone(), reader.clone(), clock.clone());
         let node = Self {
             node_id,
-            membership: Membership::new(node_id, raft.clone()),
+            membership: Membership::new(node_id, raft.clone(), lease.clone()),
+            lease,
             raft,
             reader,
             inbox,
             roster,
             dialer,
             clock,
+            promise,
             barrier,
             proposer,
             peers,
@@ -163,6 +180,7 @@ impl RaftNode {
             runtime: Mutex::new(Some(runtime)),
         };
         node.spawn(node.stop.clone().run_until_cancelled_owned(follow_membership(node.watched())));
+        node.spawn(node.stop.clone().run_until_cancelled_owned(stand(node.watched(), promise)));
         node.spawn(node.stop.clone().run_until_cancelled_owned(pulse(node.barrier.clone())));
         node.spawn(node.stop.clone().run_until_cancelled_owned(inquire(node.watched())));
         Ok(node)
@@ -182,6 +200,7 @@ impl RaftNode {
             raft: self.raft.clone(),
             roster: self.roster.clone(),
             inbox: self.inbox.clone(),
+            promise: self.promise,
             handler,
         };
         let (tls, calls, stop) = (self.tls.clone(), self.calls.clone(), self.stop.clone());
@@ -309,6 +328,16 @@ async fn follow_membership(watched: Watched) {
             // The sender lives in the fence, which this task holds.
             _ = fenced.changed(), if !watched.fence.is_fenced() => {}
         }
+    }
+}
+
+/// Lets the node stand for election once it is free to.
+async fn stand(watched: Watched, promise: Promise) {
+    promise.over().await;
+    watched.raft.runtime_config().elect(true);
+    if watched.fence.is_fenced() {
+        // Removed while it waited: see `follow_membership`.
+        watched.raft.runtime_config().elect(false);
     }
 }
 

@@ -5,6 +5,7 @@
 //! timeout. Shorter timeouts mean a shorter gap in writes and more false elections on a busy machine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,20 @@ pub struct RaftOptions {
     pub snapshot_after_entries: u64,
     /// Entries kept behind a snapshot, so that a node that was away for a moment needs no snapshot.
     pub entries_kept: u64,
+    pub read_proof: ReadProof,
     /// Threads of Raft's own runtime.
     pub threads: usize,
+}
+
+/// How a leader proves, before it reads, that it still leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadProof {
+    /// By its lease, and by a quorum only when that is over.
+    #[default]
+    Lease,
+    /// By asking a quorum each time: right also when a hypervisor stops a guest together with its clocks.
+    Quorum,
 }
 
 impl Default for RaftOptions {
@@ -43,6 +56,7 @@ impl Default for RaftOptions {
             election_timeout_max_ms: 300,
             snapshot_after_entries: 100_000,
             entries_kept: 20_000,
+            read_proof: ReadProof::default(),
             threads: default_threads(),
         }
     }
@@ -59,6 +73,17 @@ fn default_threads() -> usize {
 pub struct RaftOptionsError(String);
 
 impl RaftOptions {
+    /// How long a leader may read after a quorum answered it; see [`super::lease`].
+    pub fn read_lease(&self) -> Option<Duration> {
+        let lease = Duration::from_millis(self.election_timeout_min_ms);
+        (self.read_proof == ReadProof::Lease).then_some(lease)
+    }
+
+    /// How long whoever answers a leader neither votes for another node nor stands itself.
+    pub fn lease_promise(&self) -> Duration {
+        Duration::from_millis(self.election_timeout_max_ms)
+    }
+
     /// openraft's settings for a cluster of this name.
     ///
     /// # Errors
@@ -83,6 +108,8 @@ impl RaftOptions {
             replication_lag_threshold: self.snapshot_after_entries.saturating_add(self.entries_kept),
             purge_batch_size: self.entries_kept.clamp(1, PURGE_ENTRIES_MIN),
             backoff: RETRY_SERIES.to_owned(),
+            // A node stands for election only once it is free to: `lease.rs` says when.
+            enable_elect: false,
             // Without it, a node that comes back from a partition deposes a healthy leader.
             enable_pre_vote: Some(true),
             // The state machine is not fsynced: a restarted leader must be elected before it serves.

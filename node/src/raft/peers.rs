@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use conclave_proto::peer::cluster_client::ClusterClient;
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
+    UpdateAddressResponse,
 };
+use conclave_storage::types::Node;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
@@ -69,14 +71,14 @@ impl Peers {
         Ok(self.answer(node_id, deadline, client.forward(request)).await?.into_inner())
     }
 
-    /// Has the leader commit a transaction that this node planned.
+    /// Takes transactions to the leader that they are for.
     pub async fn propose(
         &self,
         node_id: u64,
         request: ProposeRequest,
         deadline: Instant,
     ) -> Result<ProposeResponse, PeerError> {
-        let mut client = self.client(node_id, Purpose::Calls);
+        let mut client = self.client(node_id, Purpose::Proposals);
         Ok(self.answer(node_id, deadline, client.propose(request)).await?.into_inner())
     }
 
@@ -113,6 +115,20 @@ impl Peers {
     ) -> Result<UpdateAddressResponse, PeerError> {
         let mut client = self.client(node_id, Purpose::Calls);
         Ok(self.answer(node_id, deadline, client.update_address(request)).await?.into_inner())
+    }
+
+    /// Has a node make sure that it is still a member, wherever `address` says that it was.
+    pub async fn check_membership(
+        &self,
+        node_id: u64,
+        address: &Node,
+        deadline: Instant,
+    ) -> Result<CheckMembershipResponse, PeerError> {
+        // It may stand in no membership any more.
+        self.dialer.roster().hint(node_id, address);
+        let mut client = self.client(node_id, Purpose::Calls);
+        let call = client.check_membership(CheckMembershipRequest {});
+        Ok(self.answer(node_id, deadline, call).await?.into_inner())
     }
 
     fn client(&self, node_id: u64, purpose: Purpose) -> ClusterClient<Channel> {

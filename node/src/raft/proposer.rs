@@ -1,19 +1,32 @@
-//! Commits transactions: those that wait together become one log entry, several entries are under way at a time.
+//! Commits transactions, whichever node planned them: those that wait together go to the leader together, and become
+//! one log entry; several are under way at a time.
 //!
-//! The answer to each transaction is what applying it gave, or how certain it is that it did not happen. A
-//! transaction whose entry was under way when leadership was lost is *unknown* (I5), never failed.
+//! ```text
+//! propose -> [leads] -> append                  -> Raft ... applied here -> fate
+//!         -> [else]  -> carry -> leader: accept -> append
+//! ```
+//!
+//! What became of a transaction is told by this node's own state machine ([`Awaited`]), so that no answer can be lost with
+//! a leader: it is unknown (I5) only to who does not wait until there is another. For that a transaction names the
+//! leader it is for, and only that one, in that term, appends it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use conclave_proto::log::{self, Txn};
+use conclave_proto::peer::ProposeRequest;
 use conclave_proto::txn::Outcome;
-use conclave_storage::StateReader;
-use conclave_storage::types::{Batch, ClientWriteError, ClientWriteResponse, Raft};
+use conclave_storage::types::{Batch, ClientWriteError, LeaderId, Raft};
+use conclave_storage::{Awaited, Fate, StateReader, TxnName};
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::impls::ProgressResponder;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
 use super::clock::ClusterClock;
+use super::lease::{MetricsWatch, leader_of};
+use super::peers::{PeerError, Peers};
 
 /// Transactions that may wait at one node.
 const QUEUE_MAX: usize = 16_384;
@@ -25,18 +38,17 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const TXN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Entries under way at a time. More would only make entries smaller: what waits meanwhile is proposed together.
 const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+/// How long the leader may take to take in what another node proposes.
+const CARRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A transaction was not applied, or it is not known whether it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Not applied and never will be: this node does not lead.
-    #[error("this node is not the leader")]
-    NotLeader {
-        /// Who does, as far as this node knows.
-        leader: Option<u64>,
-    },
-    /// Leadership was lost, or Raft stopped, while the transaction was under way.
-    #[error("leadership was lost on the way: whether the change was made is not known")]
+    /// Not applied and never will be: there was no leader, or it was replaced before it had committed.
+    #[error("no leader took the change")]
+    NotTaken,
+    /// Not known at the deadline.
+    #[error("whether the change was made is not known")]
     Unknown,
     /// Not proposed: too many wait already.
     #[error("too many changes are waiting")]
@@ -46,81 +58,105 @@ pub enum ProposeError {
     TooLarge,
 }
 
-/// Takes transactions to Raft. Cheap to clone.
+/// Takes transactions to the log. Cheap to clone.
 #[derive(Clone)]
 pub struct Proposer {
-    queue: mpsc::Sender<Pending>,
+    node_id: u64,
+    metrics: MetricsWatch,
+    reader: StateReader,
+    /// To be appended by this node.
+    append: mpsc::Sender<Pending>,
+    /// To be taken to another.
+    carry: mpsc::Sender<Pending>,
 }
 
 struct Pending {
     txn: Txn,
     bytes: usize,
-    answer: oneshot::Sender<Result<Outcome, ProposeError>>,
+    /// Who alone may append it.
+    leader: LeaderId,
 }
 
 impl Proposer {
     /// Starts the proposer on `runtime`, which must be Raft's.
-    pub fn start(runtime: &Handle, raft: Raft, reader: StateReader, clock: Arc<ClusterClock>) -> Self {
-        let (queue, pending) = mpsc::channel(QUEUE_MAX);
-        runtime.spawn(propose_all(raft, reader, clock, pending));
-        Self { queue }
+    pub fn start(
+        runtime: &Handle,
+        node_id: u64,
+        raft: Raft,
+        reader: StateReader,
+        peers: Peers,
+        clock: Arc<ClusterClock>,
+    ) -> Self {
+        let (append, to_append) = mpsc::channel(QUEUE_MAX);
+        let (carry, to_carry) = mpsc::channel(QUEUE_MAX);
+        let metrics = raft.metrics();
+        let appender = Appender { node_id, raft, reader: reader.clone(), clock };
+        runtime.spawn(append_all(appender, to_append));
+        runtime.spawn(carry_all(peers, reader.clone(), to_carry));
+        Self { node_id, metrics, reader, append, carry }
     }
 
-    /// Proposes one transaction and waits until this node has applied it, or knows that it will not.
+    /// Has a transaction committed by whoever leads, and waits until this node has applied it, or knows that it never
+    /// will.
     ///
     /// Dropping the future takes the transaction back only if it has not been proposed yet.
     ///
     /// # Errors
     /// [`ProposeError`].
-    pub async fn propose(&self, txn: Txn) -> Result<Outcome, ProposeError> {
+    pub async fn propose(&self, mut txn: Txn, deadline: Instant) -> Result<Outcome, ProposeError> {
+        let leader = self.leader().ok_or(ProposeError::NotTaken)?;
+        let ticket = self.reader.awaited().register(&mut txn, leader).ok_or(ProposeError::NotTaken)?;
         let bytes = txn.size_bytes();
         if bytes > TXN_BYTES_MAX {
             return Err(ProposeError::TooLarge);
         }
-        let (sender, answer) = oneshot::channel();
-        self.queue.try_send(Pending { txn, bytes, answer: sender }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => ProposeError::NotLeader { leader: None },
-        })?;
-        // The proposer ends only with Raft; what it had in hand then may have been proposed.
-        answer.await.unwrap_or(Err(ProposeError::Unknown))
-    }
-}
-
-async fn propose_all(
-    raft: Raft,
-    reader: StateReader,
-    clock: Arc<ClusterClock>,
-    mut queue: mpsc::Receiver<Pending>,
-) {
-    let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX));
-    let mut carried = None;
-    loop {
-        let Some(first) = (match carried.take() {
-            Some(pending) => Some(pending),
-            None => queue.recv().await,
-        }) else {
-            return;
-        };
-        // First the slot, then the batch: what arrives while all slots are taken goes along.
-        let slot = in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let (mut batch, left_over) = gather(first, &mut queue);
-        carried = left_over;
-        // Without a quorum transactions pile up here; whoever gave up no longer wants to be proposed.
-        batch.retain(|pending| !pending.answer.is_closed());
-        if !batch.is_empty() {
-            propose(&raft, &reader, &clock, batch, slot).await;
+        let queue = if leader.node_id == self.node_id { &self.append } else { &self.carry };
+        queue.try_send(Pending { txn, bytes, leader }).map_err(refused)?;
+        match tokio::time::timeout_at(deadline, ticket.fate()).await {
+            Ok(Fate::Applied(outcome)) => Ok(outcome),
+            Ok(Fate::Discarded) => Err(ProposeError::NotTaken),
+            Ok(Fate::Unknown) | Err(_) => Err(ProposeError::Unknown),
         }
     }
+
+    /// Takes in what another node proposes for this one, as the leader of `term`.
+    ///
+    /// # Errors
+    /// Nothing of it was or will be appended.
+    pub fn accept(&self, request: ProposeRequest) -> Result<(), ProposeError> {
+        let leader = self
+            .leader()
+            .filter(|leader| leader.node_id == self.node_id && leader.term == request.term)
+            .ok_or(ProposeError::NotTaken)?;
+        let places = self.append.try_reserve_many(request.txns.len());
+        let places = places.map_err(|_| ProposeError::Overloaded)?;
+        for (place, txn) in places.zip(request.txns) {
+            let bytes = txn.size_bytes();
+            place.send(Pending { txn, bytes, leader });
+        }
+        Ok(())
+    }
+
+    /// If that belief is wrong, nobody appends what is sent to it.
+    fn leader(&self) -> Option<LeaderId> {
+        leader_of(&self.metrics.borrow_watched())
+    }
 }
 
-/// All that wait, up to a batch; the one that did not fit any more begins the next.
+fn refused<T>(error: mpsc::error::TrySendError<T>) -> ProposeError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+        mpsc::error::TrySendError::Closed(_) => ProposeError::NotTaken,
+    }
+}
+
+/// All that wait for the same leader, up to a batch; the one that did not fit any more begins the next.
 fn gather(first: Pending, queue: &mut mpsc::Receiver<Pending>) -> (Vec<Pending>, Option<Pending>) {
-    let mut bytes = first.bytes;
+    let (mut bytes, leader) = (first.bytes, first.leader);
     let mut batch = vec![first];
     while batch.len() < BATCH_TXNS_MAX {
         let Ok(next) = queue.try_recv() else { break };
-        if bytes + next.bytes > BATCH_BYTES_MAX {
+        if bytes + next.bytes > BATCH_BYTES_MAX || next.leader != leader {
             return (batch, Some(next));
         }
         bytes += next.bytes;
@@ -129,67 +165,111 @@ fn gather(first: Pending, queue: &mut mpsc::Receiver<Pending>) -> (Vec<Pending>,
     (batch, None)
 }
 
-async fn propose(
-    raft: &Raft,
-    reader: &StateReader,
-    clock: &ClusterClock,
-    batch: Vec<Pending>,
-    slot: OwnedSemaphorePermit,
-) {
-    let (txns, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|pending| (pending.txn, pending.answer)).unzip();
-    let state_ms = match reader.view(|view| view.time_ms()) {
-        Ok(state_ms) => state_ms,
-        Err(error) => {
-            // Nothing was proposed. A node that cannot read its state cannot lead.
-            tracing::error!(%error, "the state cannot be read");
-            return answer_all(answers, ProposeError::NotLeader { leader: None });
-        }
-    };
-    metrics::histogram!("conclave_proposed_txns_per_entry").record(answers.len() as f64);
-    // Only a leader's entry is ever applied, so only then does its time count.
-    let time_ms = if raft.is_leader() { clock.lead_ms(state_ms) } else { clock.now_ms(state_ms) };
-    let (responder, applied) = ProgressResponder::complete_only();
-    let proposed = raft.client_write_ff(Batch(log::Batch { time_ms, txns }), Some(responder)).await;
-    if proposed.is_err() {
-        return answer_all(answers, ProposeError::Unknown);
+/// Takes batch after batch from `queue`, each together with a place among those under way.
+struct Batches {
+    queue: mpsc::Receiver<Pending>,
+    carried: Option<Pending>,
+    in_flight: Arc<Semaphore>,
+}
+
+impl Batches {
+    fn of(queue: mpsc::Receiver<Pending>) -> Self {
+        Self { queue, carried: None, in_flight: Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX)) }
     }
-    tokio::spawn(async move {
-        let result = applied.await;
-        drop(slot);
-        match result {
-            Ok(Ok(response)) => distribute(answers, response),
-            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
-                answer_all(answers, ProposeError::NotLeader { leader: forward.leader_id });
+
+    async fn next(&mut self, awaited: &Awaited) -> Option<(LeaderId, Vec<Txn>, OwnedSemaphorePermit)> {
+        loop {
+            let first = match self.carried.take() {
+                Some(pending) => pending,
+                None => self.queue.recv().await?,
+            };
+            // First the place, then the batch: what arrives while all places are taken goes along.
+            let place = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let (batch, left_over) = gather(first, &mut self.queue);
+            self.carried = left_over;
+            let leader = batch[0].leader;
+            // Without a quorum transactions pile up here; whoever gave up no longer wants to be proposed.
+            let txns: Vec<Txn> =
+                batch.into_iter().map(|pending| pending.txn).filter(|txn| awaited.is_wanted(txn)).collect();
+            if !txns.is_empty() {
+                return Some((leader, txns, place));
             }
-            // Discarded by another leader, or Raft has stopped.
-            Ok(Err(_)) | Err(_) => answer_all(answers, ProposeError::Unknown),
         }
-    });
-}
-
-fn distribute(answers: Vec<oneshot::Sender<Result<Outcome, ProposeError>>>, response: ClientWriteResponse) {
-    let mut outcomes = response.data.outcomes.into_iter();
-    for answer in answers {
-        // One outcome a transaction is what applying gives; without it nothing is known.
-        let outcome = outcomes.next().ok_or(ProposeError::Unknown);
-        let _gone = answer.send(outcome);
     }
 }
 
-fn answer_all(answers: Vec<oneshot::Sender<Result<Outcome, ProposeError>>>, error: ProposeError) {
-    for answer in answers {
-        let _gone = answer.send(Err(error));
+/// Appends to this node's log, while it leads.
+struct Appender {
+    node_id: u64,
+    raft: Raft,
+    reader: StateReader,
+    clock: Arc<ClusterClock>,
+}
+
+async fn append_all(appender: Appender, queue: mpsc::Receiver<Pending>) {
+    let mut batches = Batches::of(queue);
+    while let Some((leader, txns, place)) = batches.next(appender.reader.awaited()).await {
+        appender.append(leader, txns, place).await;
+    }
+}
+
+impl Appender {
+    async fn append(&self, leader: LeaderId, txns: Vec<Txn>, place: OwnedSemaphorePermit) {
+        let names: Vec<TxnName> = txns.iter().map(TxnName::from).collect();
+        metrics::histogram!("conclave_proposed_txns_per_entry").record(names.len() as f64);
+        let state_ms = self.reader.applied_time_ms();
+        // Only a leader's entry is ever applied, so only then does its time count.
+        let leads = leader.node_id == self.node_id && self.raft.is_leader();
+        let time_ms = if leads { self.clock.lead_ms(state_ms) } else { self.clock.now_ms(state_ms) };
+        let (responder, applied) = ProgressResponder::complete_only();
+        let written = self.raft.write(Batch(log::Batch { time_ms, txns })).with_leader(leader);
+        if written.responder(responder).await.is_err() {
+            // Raft has stopped; whether it had appended is not known, and those who wait run out of time.
+            return;
+        }
+        let reader = self.reader.clone();
+        tokio::spawn(async move {
+            // Only a refusal is certain here. All else is told by what is applied, also if it was another leader's doing.
+            if let Ok(Err(ClientWriteError::ForwardToLeader(_))) = applied.await {
+                refuse_all(reader.awaited(), &names);
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Takes what this node proposed to the leader it was planned for.
+async fn carry_all(peers: Peers, reader: StateReader, queue: mpsc::Receiver<Pending>) {
+    let mut batches = Batches::of(queue);
+    while let Some((leader, txns, place)) = batches.next(reader.awaited()).await {
+        let (peers, reader) = (peers.clone(), reader.clone());
+        tokio::spawn(async move {
+            let names: Vec<TxnName> = txns.iter().map(TxnName::from).collect();
+            let request = ProposeRequest { term: leader.term, txns };
+            match peers.propose(leader.node_id, request, Instant::now() + CARRY_TIMEOUT).await {
+                Err(PeerError::NotSent(_) | PeerError::Refused(_)) => refuse_all(reader.awaited(), &names),
+                // If it was taken, or may have been, what is applied will tell.
+                Ok(_) | Err(PeerError::Unknown(_)) => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+fn refuse_all(awaited: &Awaited, names: &[TxnName]) {
+    for name in names {
+        awaited.refuse(name);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use openraft::vote::RaftLeaderId as _;
+
     use super::*;
 
     fn pending(bytes: usize) -> Pending {
-        let (answer, _) = oneshot::channel();
-        Pending { txn: Txn::default(), bytes, answer }
+        Pending { txn: Txn::default(), bytes, leader: LeaderId::new(1, 1) }
     }
 
     #[test]
@@ -222,5 +302,15 @@ mod tests {
         sender.try_send(pending(1)).unwrap();
         let (batch, left_over) = gather(pending(BATCH_BYTES_MAX * 2), &mut queue);
         assert_eq!((batch.len(), left_over.is_some()), (1, true));
+    }
+
+    #[test]
+    fn a_batch_is_for_one_leader() {
+        let (sender, mut queue) = mpsc::channel(QUEUE_MAX);
+        sender.try_send(pending(1)).unwrap();
+        sender.try_send(Pending { leader: LeaderId::new(2, 2), ..pending(1) }).unwrap();
+        let (batch, left_over) = gather(pending(1), &mut queue);
+        assert_eq!(batch.len(), 2);
+        assert_eq!(left_over.map(|pending| pending.leader), Some(LeaderId::new(2, 2)));
     }
 }

@@ -1,7 +1,7 @@
 //! The cluster port: accepts connections of this cluster's nodes and nobody else's.
 //!
-//! Mutual TLS 1.3 comes before anything is read; the number of connections, the time of a handshake and the size of
-//! a message are bounded. A connection for Raft is served on Raft's runtime, one for other calls on the API's, as
+//! Mutual TLS 1.3 comes before anything is read; the number of connections, the number and the time of handshakes and
+//! the size of a message are bounded. A connection for Raft is served on Raft's runtime, one for other calls on the API's, as
 //! its caller agreed in the handshake. A failing `accept` (out of file descriptors, say) slows the port down and
 //! never ends it.
 
@@ -26,11 +26,12 @@ use tonic::body::Body;
 use tower::Service as _;
 
 use super::dial::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use super::handshakes::{Handshake, Handshakes};
 use super::network::APPEND_MESSAGE_BYTES_MAX;
 use super::service::PeerService;
 use crate::identity::{Link, LiveTls, PeerIdentity};
 
-/// Open connections at most, handshakes included. A member uses five.
+/// Open connections of nodes of this cluster at most. A member uses five.
 const CONNECTIONS_MAX: usize = 512;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -65,6 +66,7 @@ pub async fn serve(
     let services = Services::new(service);
     let raft = Handle::current();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let handshakes = Handshakes::default();
     let mut pause = ACCEPT_PAUSE_MIN;
     loop {
         let accepted = tokio::select! {
@@ -81,32 +83,52 @@ pub async fn serve(
             }
         };
         pause = ACCEPT_PAUSE_MIN;
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            tracing::warn!(%address, "the cluster port has too many connections");
-            continue;
-        };
+        let handshake = handshakes.begin(address);
         let (tls, services, stop) = (tls.clone(), services.clone(), stop.clone());
-        let (raft, calls) = (raft.clone(), calls.clone());
+        let (raft, calls, slots) = (raft.clone(), calls.clone(), slots.clone());
         tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&tls, stream, address)).await {
-                Ok(Ok((stream, caller, link))) => {
-                    let runtime = match link {
-                        Link::Raft => raft,
-                        Link::Calls => calls,
-                    };
-                    runtime.spawn(stop.run_until_cancelled_owned(async move {
-                        serve_connection(stream, caller, services).await;
-                        drop(slot);
-                    }));
-                }
-                Ok(Err(reason)) => {
-                    tracing::info!(%address, reason, "a connection to the cluster port was refused")
-                }
-                Err(_) => {
-                    tracing::info!(%address, "a connection to the cluster port did not shake hands in time")
-                }
-            }
+            let Some((stream, caller, link)) = admit(&tls, stream, address, handshake).await else { return };
+            // Only now: strangers take no slots of members.
+            let Ok(slot) = slots.try_acquire_owned() else {
+                tracing::warn!(%address, "the cluster port has too many connections");
+                return;
+            };
+            let runtime = match link {
+                Link::Raft => raft,
+                Link::Calls => calls,
+            };
+            runtime.spawn(stop.run_until_cancelled_owned(async move {
+                serve_connection(stream, caller, services).await;
+                drop(slot);
+            }));
         });
+    }
+}
+
+/// Shakes hands, within a bound of time and as long as there is room for strangers.
+async fn admit(
+    tls: &LiveTls,
+    stream: TcpStream,
+    address: SocketAddr,
+    waiting: Handshake,
+) -> Option<(TlsStream<TcpStream>, Caller, Link)> {
+    let done = tokio::select! {
+        done = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(tls, stream, address)) => done,
+        () = waiting.pushed_out() => {
+            tracing::debug!(%address, "a connection to the cluster port made room for newer ones");
+            return None;
+        }
+    };
+    match done {
+        Ok(Ok(admitted)) => Some(admitted),
+        Ok(Err(reason)) => {
+            tracing::info!(%address, reason, "a connection to the cluster port was refused");
+            None
+        }
+        Err(_) => {
+            tracing::info!(%address, "a connection to the cluster port did not shake hands in time");
+            None
+        }
     }
 }
 

@@ -10,10 +10,11 @@ use conclave_proto::log;
 use conclave_proto::peer::cluster_server::Cluster;
 use conclave_proto::peer::raft_server::Raft as RaftRpc;
 use conclave_proto::peer::{
-    AppendRequest, AppendResponse, ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse,
-    ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse, SnapshotPart,
-    SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
-    UnsealRequest, UnsealResponse, UpdateAddressRequest, UpdateAddressResponse, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, CheckMembershipRequest, CheckMembershipResponse, ForwardRequest,
+    ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    RenewCertificateRequest, RenewCertificateResponse, SnapshotPart, SnapshotResponse, StatusRequest,
+    StatusResponse, TransferLeaderRequest, TransferLeaderResponse, UnsealRequest, UnsealResponse,
+    UpdateAddressRequest, UpdateAddressResponse, VoteRequest, VoteResponse,
 };
 use conclave_storage::SnapshotInbox;
 use conclave_storage::convert::{stored_membership_from_proto, stored_membership_to_proto, vote_to_proto};
@@ -26,6 +27,7 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::handler::ClusterHandler;
+use super::lease::Promise;
 use super::roster::{Access, Roster};
 use super::server::Caller;
 use super::{refusal, transfer, wire};
@@ -39,6 +41,7 @@ pub struct PeerService {
     pub raft: Raft,
     pub roster: Arc<Roster>,
     pub inbox: SnapshotInbox,
+    pub promise: Promise,
     pub handler: Arc<dyn ClusterHandler>,
 }
 
@@ -54,6 +57,13 @@ impl PeerService {
         let node_id = caller(request)?;
         admit(&self.roster, node_id)?;
         Ok(node_id)
+    }
+
+    fn free_to_vote(&self, handed_over: bool) -> Result<(), Status> {
+        if self.promise.binds() && !handed_over {
+            return Err(Status::unavailable("this node has just started and may have promised its vote"));
+        }
+        Ok(())
     }
 
     /// The caller's node id, if it may ask this node for anything else.
@@ -138,6 +148,8 @@ impl RaftRpc for PeerService {
         let caller = self.raft_caller(&request)?;
         own_vote(request.get_ref().vote.as_ref(), caller)?;
         let message = wire::vote_request_from_proto(request.get_ref()).map_err(malformed)?;
+        // A leader that hands over has given up its lease itself.
+        self.free_to_vote(message.leadership_transfer)?;
         let answer = self.raft.vote(message).await.map_err(stopped)?;
         Ok(Response::new(wire::vote_response_to_proto(&answer)))
     }
@@ -146,6 +158,7 @@ impl RaftRpc for PeerService {
         let caller = self.raft_caller(&request)?;
         own_vote(request.get_ref().vote.as_ref(), caller)?;
         let message = wire::vote_request_from_proto(request.get_ref()).map_err(malformed)?;
+        self.free_to_vote(false)?;
         let answer = self.raft.pre_vote(message).await.map_err(stopped)?;
         Ok(Response::new(wire::vote_response_to_proto(&answer)))
     }
@@ -221,5 +234,13 @@ impl Cluster for PeerService {
     ) -> Result<Response<UpdateAddressResponse>, Status> {
         let peer = self.member(&request)?;
         Ok(Response::new(self.handler.update_address(peer, request.into_inner()).await?))
+    }
+
+    async fn check_membership(
+        &self,
+        request: Request<CheckMembershipRequest>,
+    ) -> Result<Response<CheckMembershipResponse>, Status> {
+        let peer = self.member(&request)?;
+        Ok(Response::new(self.handler.check_membership(peer, request.into_inner()).await?))
     }
 }

@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::answer::{Answer, Body};
+use super::body::{Body as CallBody, Budget};
 use super::call::{Call, CallHeaders};
 use super::failure::Failure;
 use super::route;
-use super::write::Attempt;
+use super::write::{Attempt, overtaken};
 use crate::cluster::Cluster;
-use crate::http::{canonical_path, check_target, idempotency_key, is_request_id, parse_query};
+use crate::http::{canonical_path, check_target, idempotency_key, is_request_id, method, parse_query};
 use crate::raft::peers::PeerError;
 
 /// Retry-After as it travels in a forwarded answer, in seconds.
@@ -58,11 +59,12 @@ impl Service {
         if cluster.leader() != Some(cluster.node_id) || cluster.fence.is_fenced() {
             return Err(Unanswered::NotTaken);
         }
-        let answer = match forwarded_call(request) {
+        let answer = match forwarded_call(request, &self.body_budget) {
             Err(failure) => Answer::failure(&failure),
             Ok((route, call)) => match self.attempt(&cluster, route, &call).await {
                 Ok(answer) => answer,
                 Err(Attempt::Failed(failure)) => Answer::failure(&failure),
+                Err(Attempt::Overtaken) => Answer::failure(&overtaken()),
                 Err(Attempt::NotHere) => return Err(Unanswered::NotTaken),
                 Err(Attempt::Unknown) => return Err(Unanswered::Unknown),
             },
@@ -72,11 +74,14 @@ impl Service {
 }
 
 /// The other node checked the request; this one checks it again, since it is the one that acts on it.
-pub fn forwarded_call(request: ForwardRequest) -> Result<(&'static route::Route, Call), Failure> {
+pub fn forwarded_call(
+    request: ForwardRequest,
+    budget: &Arc<Budget>,
+) -> Result<(&'static route::Route, Call), Failure> {
     let (raw_path, raw_query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
     let path = canonical_path(raw_path)?;
     let query = parse_query(raw_query)?;
-    let operation = operation(&request.method)?;
+    let operation = method::operation(&request.method)?;
     check_target(operation, &path)?;
     let route = route::find(operation, &path)?;
     if !is_request_id(&request.request_id) || request.attempt_id.len() != ATTEMPT_ID_BYTES {
@@ -101,7 +106,7 @@ pub fn forwarded_call(request: ForwardRequest) -> Result<(&'static route::Route,
         path,
         query,
         headers,
-        body: request.body,
+        body: CallBody::received(request.body, budget)?,
         upload: Default::default(),
         client: request.client_addr.parse().ok(),
         request_id: request.request_id,
@@ -136,39 +141,14 @@ pub fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
         push(MERGE_PATCH, "");
     }
     ForwardRequest {
-        method: method(call).to_owned(),
+        method: method::method(call.operation).to_owned(),
         uri: call.uri.clone(),
         headers,
-        body: call.body.clone(),
+        body: call.body.bytes().clone(),
         client_addr: call.client.map(|addr| addr.to_string()).unwrap_or_default(),
         request_id: call.request_id.clone(),
         attempt_id: attempt.clone(),
     }
-}
-
-fn method(call: &Call) -> &'static str {
-    use conclave_core::plan::Operation;
-    match call.operation {
-        Operation::Read => "GET",
-        Operation::Write => "POST",
-        Operation::Patch => "PATCH",
-        Operation::Delete => "DELETE",
-        Operation::List => "LIST",
-        Operation::Scan => "SCAN",
-    }
-}
-
-fn operation(method: &str) -> Result<conclave_core::plan::Operation, Failure> {
-    use conclave_core::plan::Operation;
-    Ok(match method {
-        "GET" => Operation::Read,
-        "POST" => Operation::Write,
-        "PATCH" => Operation::Patch,
-        "DELETE" => Operation::Delete,
-        "LIST" => Operation::List,
-        "SCAN" => Operation::Scan,
-        _ => return Err(Failure::Unsupported),
-    })
 }
 
 fn answer_to_wire(answer: Answer) -> ForwardResponse {
@@ -219,9 +199,13 @@ mod tests {
         }
     }
 
+    fn read(request: ForwardRequest) -> Result<(&'static route::Route, Call), Failure> {
+        forwarded_call(request, &Arc::default())
+    }
+
     #[test]
     fn a_forwarded_request_is_read_as_it_was_sent() {
-        let (route, call) = forwarded_call(request()).unwrap();
+        let (route, call) = read(request()).unwrap();
         assert_eq!((route.action, call.path.as_str()), (route::Action::Secret, "secret/data/a b"));
         assert_eq!(call.headers.idempotency_key.as_deref(), Some("k"));
         assert!(to_wire(&call, &request().attempt_id) == request());
@@ -244,7 +228,7 @@ mod tests {
             ForwardRequest { headers: vec![key(&long)], ..request() },
             ForwardRequest { headers: vec![key(b"\xff")], ..request() },
         ] {
-            let refusal = forwarded_call(bad).map(|_| ()).unwrap_err();
+            let refusal = read(bad).map(|_| ()).unwrap_err();
             assert!((400..=405).contains(&refusal.status()), "{refusal}");
         }
     }

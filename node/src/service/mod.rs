@@ -12,6 +12,7 @@
 //! commits what it planned.
 
 mod answer;
+mod body;
 mod call;
 mod failure;
 mod forward;
@@ -28,10 +29,9 @@ mod write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
-
 pub use answer::{Answer, Body as AnswerBody};
-pub use call::{Call, CallHeaders, Consistency, parse_object};
+pub use body::{Body, Budget, Place as BodyPlace, parse_object};
+pub use call::{Call, CallHeaders, Consistency};
 pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, ROUTES, Route};
@@ -39,15 +39,12 @@ pub use route::{Action, Place, ROUTES, Route};
 use crate::metrics;
 use crate::node::Node;
 
-/// Memory for large request bodies that are being received, in KiB.
-const BODY_BUDGET_KIB: usize = 256 * 1024;
-
 /// Answers requests for one node.
 pub struct Service {
     node: Arc<Node>,
     /// Keeps writes to one secret in order at the leader, so that they do not conflict.
     order: order::Order,
-    body_budget: Arc<Semaphore>,
+    body_budget: Arc<Budget>,
     caches: plan::Caches,
 }
 
@@ -56,7 +53,7 @@ impl Service {
         Self {
             node,
             order: order::Order::default(),
-            body_budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+            body_budget: Arc::default(),
             caches: plan::Caches::default(),
         }
     }
@@ -69,7 +66,8 @@ impl Service {
         &self.node.config.node_name
     }
 
-    pub fn body_budget(&self) -> &Arc<Semaphore> {
+    /// The memory for bodies.
+    pub fn body_budget(&self) -> &Arc<Budget> {
         &self.body_budget
     }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use conclave_core::plan::Context;
+use conclave_proto::log::Txn;
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
+    UpdateAddressResponse,
 };
-use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node as Member;
 use tokio::time::Instant;
 use tonic::Status;
@@ -24,7 +25,7 @@ use super::sys::status::seal_config;
 use crate::cluster::Cluster;
 use crate::raft::{ClusterHandler, ProposeError};
 
-/// How long proving the membership may take before a peer is given the root key.
+/// How long proving a membership may take: before a peer is given the root key, and of this node itself.
 const MEMBERSHIP_PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers members for one node.
@@ -59,20 +60,17 @@ impl ClusterHandler for PeerService {
     }
 
     async fn propose(&self, _peer: u64, request: ProposeRequest) -> Result<ProposeResponse, Status> {
-        let txn = request.txn.ok_or_else(|| Status::invalid_argument("there is no transaction"))?;
-        match self.leading()?.propose(txn).await {
-            Ok(Outcome::Applied { revision }) => Ok(ProposeResponse { revision, conflict: None }),
-            Ok(Outcome::Conflict { precondition }) => {
-                let conflict = Some(u64::try_from(precondition).unwrap_or(u64::MAX));
-                Ok(ProposeResponse { revision: 0, conflict })
-            }
-            Err(ProposeError::NotLeader { .. }) => {
-                Err(Status::failed_precondition("this node does not lead"))
-            }
-            Err(ProposeError::Overloaded) => Err(Status::resource_exhausted("too many changes are waiting")),
-            Err(ProposeError::TooLarge) => Err(Status::invalid_argument("the transaction is too large")),
-            Err(ProposeError::Unknown) => Err(Status::unknown("leadership was lost on the way")),
+        let cluster = self.leading()?;
+        let values: usize = request.txns.iter().map(Txn::values).sum();
+        cluster.accept(request).map_err(|error| match error {
+            ProposeError::Overloaded => Status::resource_exhausted(error.to_string()),
+            _ => Status::failed_precondition(error.to_string()),
+        })?;
+        // The leader counts how often the keys were used in the whole cluster.
+        if let Some(unsealed) = cluster.seal.unsealed() {
+            unsealed.barrier.count_more(values as u64);
         }
+        Ok(ProposeResponse {})
     }
 
     async fn status(&self, _peer: u64, _request: StatusRequest) -> Result<StatusResponse, Status> {
@@ -127,6 +125,16 @@ impl ClusterHandler for PeerService {
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(UpdateAddressResponse {})
+    }
+
+    async fn check_membership(
+        &self,
+        _peer: u64,
+        _request: CheckMembershipRequest,
+    ) -> Result<CheckMembershipResponse, Status> {
+        // Its effect on the fence is the point. The leader may have to be found first.
+        let _unproven = self.cluster()?.barrier.read_point(Instant::now() + MEMBERSHIP_PROOF_TIMEOUT).await;
+        Ok(CheckMembershipResponse {})
     }
 }
 

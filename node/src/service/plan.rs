@@ -84,14 +84,12 @@ pub async fn decide(
 ) -> Result<Decided, Failure> {
     // Reading RocksDB never yields by itself: without this, busy readers starve the runtime's timers.
     tokio::task::consume_budget().await;
-    let body = if call.changes() { call.json()? } else { Map::new() };
     with_fresh_keys(cluster, |unsealed| {
         cluster.view_now(|view, leader_ms| {
             let mut rng = rand::rng();
             let now_ms = read_at_ms.unwrap_or(leader_ms);
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
-            let decision = Decision { service, cluster, unsealed, route, call, body: &body };
-            decision.make(&mut ctx)
+            Decision { service, cluster, unsealed, route, call }.make(&mut ctx)
         })
     })
 }
@@ -136,7 +134,6 @@ struct Decision<'a> {
     unsealed: &'a Unsealed,
     route: &'static Route,
     call: &'a Call,
-    body: &'a Map<String, Value>,
 }
 
 impl Decision<'_> {
@@ -151,13 +148,15 @@ impl Decision<'_> {
         }
         let permit = policy::authorize(&identified.identity, self.call.operation)?;
         if !self.call.changes() {
-            return self.decide(ctx, &permit, &identified);
+            return self.decide(ctx, &permit, &identified, &Map::new());
         }
+        // Only now: a stranger's body is not worth reading.
+        let body = self.call.json()?;
         let name = Name::of(ctx, self.call);
         if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
             return Ok(Decided { plan: reply.into(), shape: self.shape() });
         }
-        let mut decided = self.decide(ctx, &permit, &identified)?;
+        let mut decided = self.decide(ctx, &permit, &identified, body)?;
         if !decided.plan.txn.is_empty() {
             // A token that was revoked in between must not have its way (I7).
             decided.plan.txn.preconditions.push(identified.precondition);
@@ -186,11 +185,12 @@ impl Decision<'_> {
         ctx: &mut Context<'_>,
         permit: &Permit,
         caller: &Identified,
+        body: &Map<String, Value>,
     ) -> Result<Decided, Failure> {
         let captured = self.route.capture(&self.call.path).unwrap_or_default();
         let table = || self.service.caches.mounts(ctx);
         let plan = match self.route.action {
-            Action::Secret => self.secret(ctx, permit)?,
+            Action::Secret => self.secret(ctx, permit, body)?,
             Action::LookupSelf => {
                 Reply::json(&lookup_data(&caller.entry, self.call.token()?, ctx.now_ms)).into()
             }
@@ -202,7 +202,7 @@ impl Decision<'_> {
             Action::VisibleMount => sys::mounts::serving(&*table()?, captured)?.into(),
             Action::EnableMount => {
                 let table = table()?;
-                mount::enable(ctx, permit, &table, captured, self.body)?
+                mount::enable(ctx, permit, &table, captured, body)?
             }
             Action::DisableMount => {
                 let table = table()?;
@@ -210,14 +210,14 @@ impl Decision<'_> {
             }
             Action::TuneMount => {
                 let table = table()?;
-                mount::tune(ctx, permit, &table, captured, self.body)?
+                mount::tune(ctx, permit, &table, captured, body)?
             }
             Action::Remount => {
                 let table = table()?;
-                mount::remount(ctx, permit, &table, self.body)?
+                mount::remount(ctx, permit, &table, body)?
             }
             Action::JoinToken => {
-                let (txn, data) = sys::membership::plan_join_token(self.cluster, ctx, self.body)?;
+                let (txn, data) = sys::membership::plan_join_token(self.cluster, ctx, body)?;
                 Plan { txn, reply: Reply::json(&data) }
             }
             Action::Members => Reply::json(&sys::membership::members(self.cluster)).into(),
@@ -233,7 +233,7 @@ impl Decision<'_> {
             Action::ReadRotateConfig => {
                 Reply::json(&sys::keys::config(&sys::keys::Rotation::load(ctx)?.0)).into()
             }
-            Action::WriteRotateConfig => change(sys::keys::plan_config(ctx, self.body)?),
+            Action::WriteRotateConfig => change(sys::keys::plan_config(ctx, body)?),
             Action::RotateKeyring => change(sys::keys::plan_rotation(self.cluster, self.unsealed, ctx)?),
             Action::OpenApi => Reply::json(&sys::openapi::document()).into(),
             _ => return Err(Failure::Unsupported),
@@ -241,7 +241,12 @@ impl Decision<'_> {
         Ok(Decided { plan, shape: self.shape() })
     }
 
-    fn secret(&self, ctx: &mut Context<'_>, permit: &Permit) -> Result<Plan, Failure> {
+    fn secret(
+        &self,
+        ctx: &mut Context<'_>,
+        permit: &Permit,
+        body: &Map<String, Value>,
+    ) -> Result<Plan, Failure> {
         let table = self.service.caches.mounts(ctx)?;
         let (mount, rest) = table
             .resolve(&self.call.path)
@@ -251,8 +256,7 @@ impl Decision<'_> {
                 "PATCH requires Content-Type of application/merge-patch+json".to_owned(),
             ));
         }
-        let request =
-            Request { operation: self.call.operation, path: rest, query: &self.call.query, body: self.body };
+        let request = Request { operation: self.call.operation, path: rest, query: &self.call.query, body };
         Ok(engine::handle(ctx, permit, mount, &request)?)
     }
 }

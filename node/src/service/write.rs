@@ -1,8 +1,12 @@
-//! Writes: found their way to the leader, planned there, committed through Raft, answered when applied.
+//! Writes: planned at the node that was asked, committed by the leader through Raft, answered when this node has applied
+//! them.
 //!
-//! A request that arrives while there is no leader waits for one. A plan is made without asking the other nodes first:
-//! what it commits names the revisions it was made from, so a stale plan cannot be applied. A decision that commits
-//! nothing (an error, a repeat) has no such proof and is made again behind a read barrier.
+//! A plan is made without asking the other nodes first: what it commits names the revisions it was made from, so a stale
+//! plan cannot be applied. A decision that commits nothing (an error, a repeat) has no such proof and is made again
+//! behind a read barrier. A request that arrives while there is no leader waits for one.
+//!
+//! Two kinds go to the leader whole, once, and are decided there: acts on the cluster itself, and changes whose plans keep
+//! being overtaken by those of other nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +19,16 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::forward::{ATTEMPT_ID_BYTES, Forwarded};
-use super::route::{Action, Place, Route};
+use super::route::{Place, Route};
 use super::{Service, plan, sys};
 use crate::cluster::Cluster;
 use crate::raft::barrier::BarrierError;
 use crate::raft::proposer::ProposeError;
 
-/// How often a plan is made anew when another change came in between.
+/// How often a plan is made anew when another change came in between: at the leader, where it has the shortest way.
 const PLANS_MAX: usize = 32;
+/// At another node, before the leader is left to decide.
+const PLANS_ELSEWHERE_MAX: usize = 3;
 /// Pause before the leader is asked again that said it is none, or that could not be reached.
 const RETRY_PAUSE: Duration = Duration::from_millis(15);
 
@@ -34,6 +40,8 @@ pub enum Attempt {
     NotHere,
     /// It may have been done.
     Unknown,
+    /// Nothing was done: each time another change came in between.
+    Overtaken,
 }
 
 impl From<Failure> for Attempt {
@@ -49,7 +57,6 @@ impl From<conclave_core::Error> for Attempt {
 }
 
 impl Service {
-    /// Takes a write to the leader, wherever that is now, and brings back its answer.
     pub(super) async fn write(
         &self,
         cluster: &Arc<Cluster>,
@@ -58,6 +65,36 @@ impl Service {
     ) -> Result<Answer, Failure> {
         let waited = self.node.config.request_wait;
         let deadline = Instant::now() + waited;
+        while route.place == Place::State {
+            let leads = cluster.leader() == Some(cluster.node_id);
+            let plans_max = if leads { PLANS_MAX } else { PLANS_ELSEWHERE_MAX };
+            match self.plan_and_commit(cluster, route, call, plans_max, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(Attempt::Failed(failure)) => return Err(failure),
+                Err(Attempt::Unknown) => return Err(Failure::Unknown),
+                Err(Attempt::Overtaken) => break,
+                Err(Attempt::NotHere) => {}
+            }
+            if cluster.fence.is_fenced() {
+                return Err(Failure::Fenced);
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(Failure::NoLeader { waited });
+            }
+            cluster.leader_change(RETRY_PAUSE).await;
+        }
+        self.decide_at_leader(cluster, route, call, deadline).await
+    }
+
+    /// Takes a request to the leader, wherever that is now, and brings back its answer.
+    async fn decide_at_leader(
+        &self,
+        cluster: &Arc<Cluster>,
+        route: &'static Route,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let waited = self.node.config.request_wait;
         let attempt = Bytes::copy_from_slice(&rand::random::<[u8; ATTEMPT_ID_BYTES]>());
         let mut fate_unknown = false;
         loop {
@@ -69,6 +106,7 @@ impl Service {
                     Ok(answer) => return Ok(answer),
                     Err(Attempt::Failed(failure)) => return Err(honest(failure, fate_unknown)),
                     Err(Attempt::NotHere) => Forwarded::NotTaken,
+                    Err(Attempt::Overtaken) => return Err(honest(overtaken(), fate_unknown)),
                     // Without a name that the new leader would know it by, repeating could do it twice.
                     Err(Attempt::Unknown) if call.headers.idempotency_key.is_none() => {
                         return Err(Failure::Unknown);
@@ -85,13 +123,13 @@ impl Service {
                 }
                 Forwarded::Answered(answer) => return Ok(answer),
                 Forwarded::NotTaken => {}
-                // The attempt has a name, so the next leader can tell whether it was made.
-                Forwarded::Unknown if is_repeatable(route) => {
+                // The attempt has a name, so the next leader can tell whether it was made; what is done to the cluster
+                // itself is the same when it is done again.
+                Forwarded::Unknown => {
                     // Should this node lead next, it must know the repeat by the same name.
                     let _already_named = call.attempt.set(attempt.clone());
                     fate_unknown = true;
                 }
-                Forwarded::Unknown => return Err(Failure::Unknown),
             }
             if Instant::now() + RETRY_PAUSE >= deadline {
                 return Err(if fate_unknown { Failure::Unknown } else { Failure::NoLeader { waited } });
@@ -113,28 +151,34 @@ impl Service {
         if route.place == Place::Leader {
             return sys::act(self, cluster, route, call).await;
         }
+        let deadline = Instant::now() + self.node.config.request_wait;
+        self.plan_and_commit(cluster, route, call, PLANS_MAX, deadline).await
+    }
+
+    /// Plans on this node's state, as often as that changes meanwhile, and has the plan committed by whoever leads.
+    async fn plan_and_commit(
+        &self,
+        cluster: &Cluster,
+        route: &'static Route,
+        call: &Call,
+        plans_max: usize,
+        deadline: Instant,
+    ) -> Result<Answer, Attempt> {
         let _turn = self.order.turn(&call.path).await;
         let mut proven = false;
-        for _ in 0..PLANS_MAX {
-            let decided = plan::decide(self, cluster, route, call, None).await;
-            match decided {
+        let mut plans = 0;
+        while plans < plans_max {
+            match plan::decide(self, cluster, route, call, None).await {
                 Ok(decided) if !decided.plan.txn.is_empty() => {
-                    match cluster.propose(decided.plan.txn.clone()).await {
+                    plans += 1;
+                    match cluster.propose_until(decided.plan.txn.clone(), deadline).await {
                         Ok(Outcome::Applied { revision }) => {
                             let mut answer = decided.into_answer(&call.request_id, None);
                             answer.index = Some(revision);
                             return Ok(answer);
                         }
                         Ok(Outcome::Conflict { .. }) => {}
-                        Err(ProposeError::NotLeader { .. }) => return Err(Attempt::NotHere),
-                        Err(ProposeError::Unknown) => return Err(Attempt::Unknown),
-                        Err(ProposeError::Overloaded) => {
-                            let sentence = "too many writes are waiting: try again in a moment";
-                            return Err(Failure::Overloaded(sentence.to_owned()).into());
-                        }
-                        Err(error @ ProposeError::TooLarge) => {
-                            return Err(Failure::TooLarge(error.to_string()).into());
-                        }
+                        Err(error) => return Err(error.into()),
                     }
                 }
                 Ok(decided) if proven => {
@@ -144,33 +188,44 @@ impl Service {
                 }
                 Err(failure) if proven => return Err(failure.into()),
                 Ok(_) | Err(_) => {
-                    self.prove(cluster).await?;
+                    prove(cluster, deadline).await?;
                     proven = true;
                 }
             }
         }
-        Err(Failure::Overloaded("other changes kept coming in between: try again in a moment".to_owned())
-            .into())
+        Err(Attempt::Overtaken)
     }
+}
 
-    /// Makes sure that this node's state is current, as leader.
-    pub(super) async fn prove(&self, cluster: &Cluster) -> Result<(), Attempt> {
-        match cluster.barrier.read_point(Instant::now() + self.node.config.request_wait).await {
-            Ok(_) => Ok(()),
-            Err(BarrierError::Fenced) => Err(Failure::Fenced.into()),
-            Err(BarrierError::NoLeader | BarrierError::Timeout) => Err(Attempt::NotHere),
+/// Makes sure that this node's state is as new as the cluster's.
+pub(super) async fn prove(cluster: &Cluster, deadline: Instant) -> Result<(), Attempt> {
+    match cluster.barrier.read_point(deadline).await {
+        Ok(_) => Ok(()),
+        Err(BarrierError::Fenced) => Err(Failure::Fenced.into()),
+        Err(BarrierError::NoLeader | BarrierError::Timeout) => Err(Attempt::NotHere),
+    }
+}
+
+impl From<ProposeError> for Attempt {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotTaken => Self::NotHere,
+            ProposeError::Unknown => Self::Unknown,
+            ProposeError::Overloaded => {
+                let sentence = "too many writes are waiting: try again in a moment";
+                Failure::Overloaded(sentence.to_owned()).into()
+            }
+            ProposeError::TooLarge => Failure::TooLarge(error.to_string()).into(),
         }
     }
+}
+
+pub(super) fn overtaken() -> Failure {
+    Failure::Overloaded("other changes kept coming in between: try again in a moment".to_owned())
 }
 
 /// What to say once an earlier try may have been made: only a decision on the proven state is certain.
 fn honest(failure: Failure, fate_unknown: bool) -> Failure {
     let is_decision = matches!(failure, Failure::Rule(_) | Failure::Denied | Failure::NoRoute { .. });
     if fate_unknown && !is_decision { Failure::Unknown } else { failure }
-}
-
-/// Whether the leader would know a repeat by its name. Acts on the cluster itself are idempotent by their nature,
-/// but for the single-use join token.
-fn is_repeatable(route: &Route) -> bool {
-    route.action != Action::AdmitNode
 }

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
-use super::harness::{CONCLAVE, Cluster, free_port};
+use super::harness::{CONCLAVE, Cluster, PATIENCE, free_port};
 
 #[tokio::test]
 async fn bad_requests_get_a_status_and_a_sentence() {
@@ -77,6 +78,17 @@ async fn bad_paths_are_refused_as_they_come() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_nothing_is_left_before_and_after_the_handshake() {
+    let cluster = Cluster::start(1);
+    let mut tcp = cluster.open_tcp(0).await;
+    let mut tls = cluster.open_tls(0).await;
+    let (mut from_tcp, mut from_tls) = (Vec::new(), Vec::new());
+    let closed = async { tokio::join!(tcp.read_to_end(&mut from_tcp), tls.read_to_end(&mut from_tls)) };
+    let _either_way = tokio::time::timeout(PATIENCE, closed).await.expect("the node closes both");
+    assert!(from_tcp.is_empty() && from_tls.is_empty());
+}
+
+#[tokio::test]
 async fn strangers_are_refused_before_they_learn_what_exists() {
     let cluster = Cluster::start(1);
     for path in ["secret/data/x", "nomount/x", "sys/mounts", "sys/nothing", "sys/metrics", "sys/host-info"] {
@@ -85,6 +97,12 @@ async fn strangers_are_refused_before_they_learn_what_exists() {
             let answer = cluster.try_call(0, "GET", path, Value::Null, &headers).await.unwrap().expect(403);
             assert_eq!(answer.errors(), "permission denied", "{path}");
         }
+    }
+    // Nor is their body read: what is wrong with it would be told before who they are.
+    for path in ["/v1/secret/data/x", "/v1/sys/mounts/x", "/v1/sys/cluster/join-token"] {
+        let wrong = [("X-Vault-Token", "s.wrong")];
+        let answer = cluster.raw(0, "POST", path, b"{bad".to_vec(), &wrong).await.unwrap();
+        assert_eq!((answer.status, answer.errors().as_str()), (403, "permission denied"), "{path}");
     }
 }
 

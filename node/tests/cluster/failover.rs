@@ -37,6 +37,48 @@ async fn a_killed_leader_loses_no_acknowledged_write_and_comes_back_unsealed_by_
 }
 
 #[tokio::test]
+async fn a_write_whose_forwarder_becomes_the_leader_is_made_once() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader().await;
+    let others: Vec<_> = (0..3).filter(|node| *node != leader).collect();
+    let (heir, patient) = (others[0], others[1]);
+    // The third node leaves the election to the one that forwards.
+    cluster.stop(patient).await;
+    cluster
+        .restart_with(patient, &["--election-timeout-min-ms", "1500", "--election-timeout-max-ms", "1600"]);
+    cluster.wait_for_health(patient, &[429]).await;
+
+    let cluster = Arc::new(cluster);
+    let stop = Arc::new(AtomicBool::new(false));
+    // So many that some are always committed and not answered yet.
+    let writers: Vec<_> = (0..48)
+        .map(|writer| {
+            let (cluster, stop) = (Arc::clone(&cluster), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut versions = Vec::new();
+                for round in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let answer = cluster.put(heir, &format!("once/{writer}/{round}"), "x").await.expect(200);
+                    versions.push(answer.json()["data"]["version"].clone());
+                }
+                versions
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    cluster.signal(leader, Signal::KILL);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    stop.store(true, Ordering::Relaxed);
+    let versions: Vec<_> =
+        futures::future::join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(cluster.leader().await, heir, "the heir does not lead: nothing was tried");
+    let twice = versions.iter().filter(|version| **version != 1).count();
+    assert_eq!(twice, 0, "of {} writes, each of a path of its own", versions.len());
+}
+
+#[tokio::test]
 async fn requests_that_arrive_without_a_leader_wait_for_one() {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader().await;

@@ -11,6 +11,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// The program under test.
 pub const CONCLAVE: &str = env!("CARGO_BIN_EXE_conclave");
@@ -147,26 +150,33 @@ impl Cluster {
 
     /// A GET whose path no client library has tidied up; returns everything that came back.
     pub async fn exact_get(&self, node: usize, path: &[u8]) -> String {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut roots = rustls::RootCertStore::empty();
-        let pem = std::fs::read(self.ca_cert()).expect("the authority's certificate");
-        roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("an authority");
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let authority = self.nodes[node].api_addr.split("://").last().expect("a URL");
-        let tcp = tokio::net::TcpStream::connect(authority).await.expect("the node is reachable");
-        let name = "localhost".try_into().expect("a name");
-        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-        let mut stream = connector.connect(name, tcp).await.expect("TLS");
         let head = format!(
             " HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {}\r\nConnection: close\r\n\r\n",
             self.root_token
         );
-        let request = [b"GET ", path, head.as_bytes()].concat();
-        stream.write_all(&request).await.expect("sent");
+        let mut stream = self.open_tls(node).await;
+        stream.write_all(&[b"GET ", path, head.as_bytes()].concat()).await.expect("sent");
         let mut answer = Vec::new();
         // A server may close without TLS's own goodbye once it has refused.
         let _cut_off = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A connection to the API port on which nothing has been said yet.
+    pub async fn open_tcp(&self, node: usize) -> TcpStream {
+        let authority = self.nodes[node].api_addr.split("://").last().expect("a URL");
+        TcpStream::connect(authority).await.expect("the node is reachable")
+    }
+
+    /// As [`Cluster::open_tcp`], after the TLS handshake.
+    pub async fn open_tls(&self, node: usize) -> TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        let pem = std::fs::read(self.ca_cert()).expect("the authority's certificate");
+        roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("an authority");
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = "localhost".try_into().expect("a name");
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        connector.connect(name, self.open_tcp(node).await).await.expect("TLS")
     }
 
     pub async fn put(&self, node: usize, path: &str, value: &str) -> Answer {

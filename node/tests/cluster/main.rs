@@ -1,5 +1,6 @@
 //! What Conclave promises, shown on clusters of real processes with real TLS and real disks.
 
+mod admission;
 mod bad_input;
 mod consistency;
 mod failover;

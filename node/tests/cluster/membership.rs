@@ -81,6 +81,27 @@ async fn a_removed_node_fences_itself_and_answers_no_read_any_more() {
 }
 
 #[tokio::test]
+async fn when_a_removal_or_a_departure_is_answered_the_node_answers_no_stale_read_any_more() {
+    let cluster = Cluster::start(4);
+    cluster.put(0, "x", "1").await.expect(200);
+    let stale = [("X-Conclave-Consistency", "stale")];
+    let read =
+        async |node| cluster.try_call(node, "GET", "secret/data/x", Value::Null, &stale).await.unwrap();
+    let removed = cluster.follower().await;
+    read(removed).await.expect(200);
+    let id = cluster.nodes[removed].id.clone();
+    let leader = cluster.leader().await;
+    let body = json!({ "server_id": id });
+    cluster.call(leader, "POST", "sys/storage/raft/remove-peer", body).await.expect(204);
+    read(removed).await.expect(530);
+
+    let leaver = (0..4).find(|node| ![leader, removed].contains(node)).unwrap();
+    read(leaver).await.expect(200);
+    cluster.call(leaver, "POST", "sys/cluster/leave", Value::Null).await.expect(204);
+    read(leaver).await.expect(530);
+}
+
+#[tokio::test]
 async fn a_node_that_was_down_while_it_was_removed_is_fenced_when_it_comes_back() {
     let mut cluster = Cluster::start(3);
     let removed = cluster.follower().await;

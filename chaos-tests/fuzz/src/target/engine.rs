@@ -10,14 +10,14 @@ use conclave_core::plan::{Context, Operation, Plan, Request};
 use conclave_core::policy::{Permit, authorize};
 use conclave_core::seal;
 use conclave_node::http::parse_head;
-use conclave_node::service::{Action, Call, Failure, parse_object, route};
+use conclave_node::service::{Action, Call, Failure, route};
 use conclave_proto::wire::RECORD_BYTES_MAX;
 use http::{HeaderMap, Method, Uri};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value};
 
-use super::check_refusal;
+use super::{check_refusal, object};
 use crate::canary;
 use crate::sealing::BARRIER;
 use crate::state::State;
@@ -87,7 +87,7 @@ impl Script {
         let (Some(method), Some(uri)) = (method, uri) else { return };
         let body = words.next().unwrap_or_default();
         let parsed = parse_head(&method, &uri, &HeaderMap::new(), String::new())
-            .and_then(|call| Ok((call, parse_object(body.as_bytes())?)));
+            .and_then(|call| Ok((call, object(body.as_bytes())?)));
         match parsed {
             Err(failure) => check_refusal(&failure),
             Ok((call, mut body)) => {

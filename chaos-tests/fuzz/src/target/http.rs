@@ -1,18 +1,19 @@
 //! What a client sends before anything is known of it: the head of a request, its path, its body, and durations.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use conclave_core::crypto::{Kind, key_len_of};
 use conclave_core::engine::duration;
 use conclave_node::http::{canonical_path, parse_head};
-use conclave_node::service::sys::membership::JoinRequest;
-use conclave_node::service::{Call, forwarded_call, parse_object, route, to_wire};
+use conclave_node::service::sys::admission::JoinRequest;
+use conclave_node::service::{Call, forwarded_call, route, to_wire};
 use conclave_proto::path::{PATH_BYTES_MAX, PATH_SEGMENTS_MAX, SecretPath, decode_percent};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::Value;
 
-use super::{check_refusal, first_line};
+use super::{check_refusal, first_line, object};
 use crate::canary::{self, planted};
 use crate::sealing::BARRIER;
 
@@ -57,7 +58,7 @@ fn check_call(call: &Call) {
     let Ok(route) = route::find(call.operation, &call.path) else { return };
     assert!(route.capture(&call.path).is_some(), "a route that does not match its path");
     // The leader must understand exactly what this node understood.
-    let (same_route, same) = forwarded_call(to_wire(call, &Bytes::from_static(ATTEMPT)))
+    let (same_route, same) = forwarded_call(to_wire(call, &Bytes::from_static(ATTEMPT)), &Arc::default())
         .unwrap_or_else(|failure| panic!("the leader refuses what a node took: {failure}"));
     assert_eq!(same_route.action, route.action);
     assert_eq!((same.operation, &same.path), (call.operation, &call.path));
@@ -112,16 +113,18 @@ fn check_path(text: &str) {
 pub fn json_body(input: &[u8]) {
     let body = String::from_utf8_lossy(input);
     let body = planted(&body);
-    let _ = serde_json::from_str::<JoinRequest>(&body);
-    let object = match parse_object(body.as_bytes()) {
-        Ok(object) => object,
+    if let Err(failure) = JoinRequest::parse(body.as_bytes()).and_then(|request| request.holder()) {
+        check_refusal(&failure);
+    }
+    let taken = match object(body.as_bytes()) {
+        Ok(taken) => taken,
         Err(failure) => return check_refusal(&failure),
     };
-    let text = serde_json::to_vec(&object).expect("names are text");
-    let again = parse_object(&text).unwrap_or_else(|failure| panic!("it does not read its own: {failure}"));
-    assert_eq!(again, object);
+    let text = serde_json::to_vec(&taken).expect("names are text");
+    let again = object(&text).unwrap_or_else(|failure| panic!("it does not read its own: {failure}"));
+    assert_eq!(again, taken);
     let (separators, names) = outline(&body);
-    let (values_taken, names_taken) = count(&Value::Object(object));
+    let (values_taken, names_taken) = count(&Value::Object(taken));
     // Every value but the first stands behind a separator.
     assert!(values_taken <= separators + 1, "values come from nowhere");
     let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use conclave_node::identity::ca::{CSR_BYTES_MAX, NAMES_MAX, fingerprint_of_pem};
-use conclave_node::identity::{ClusterCa, ClusterId, IdentityError, NodeKey, PeerIdentity};
+use conclave_node::identity::{
+    ClusterCa, ClusterId, IdentityError, NodeKey, PeerIdentity, public_key_of_request,
+};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -60,6 +62,7 @@ pub fn request(input: &[u8]) {
     match AUTHORITY.issue(&pem, NODE_ID, &names, now()) {
         Ok(certificate) => {
             assert!(names.len() <= NAMES_MAX && pem.len() <= CSR_BYTES_MAX);
+            assert!(public_key_of_request(&pem).is_ok(), "two readers of one request disagree");
             let der = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("it was just issued");
             let holder = PeerIdentity::from_certificate(&der).expect("it names a node");
             let given = PeerIdentity { cluster_id: AUTHORITY.cluster_id(), node_id: NODE_ID };

@@ -9,7 +9,8 @@ pub mod seal;
 pub mod snapshot;
 pub mod storage;
 
-use conclave_node::service::Failure;
+use conclave_node::service::{BodyPlace, Failure, parse_object};
+use serde_json::{Map, Value};
 
 use crate::canary;
 
@@ -26,6 +27,11 @@ fn check_refusal(failure: &Failure) {
     assert!(BLAME_CALLER.contains(&status), "status {status}: {failure}");
     failure.sentences().iter().for_each(|sentence| canary::assert_absent(sentence));
     canary::assert_absent(&failure.to_string());
+}
+
+/// A body of JSON. Its memory is counted by the target's own bound.
+fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    parse_object(body, &mut BodyPlace::default())
 }
 
 /// The first line, and what follows it.

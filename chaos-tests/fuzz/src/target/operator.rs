@@ -5,13 +5,12 @@ use std::sync::LazyLock;
 use conclave_core::plan::Context;
 use conclave_core::seal::shamir::check_split;
 use conclave_core::seal::{self, SealConfig, StaticKey};
-use conclave_node::service::parse_object;
 use conclave_node::service::sys::{init, keys};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value};
 
-use super::{check_refusal, first_line};
+use super::{check_refusal, first_line, object};
 use crate::canary;
 use crate::sealing::{BARRIER, CLUSTER};
 use crate::state::{START_MS, State};
@@ -22,7 +21,7 @@ static STATIC_KEY: LazyLock<StaticKey> =
 /// The endpoint in the first line (`init`, `init static` or `rotate`), then the body.
 pub fn bodies(input: &[u8]) {
     let (endpoint, body) = first_line(input);
-    let mut body = match parse_object(body) {
+    let mut body = match object(body) {
         Ok(body) => body,
         Err(failure) => return check_refusal(&failure),
     };

@@ -41,7 +41,7 @@ pub fn join_token(input: &[u8]) {
             let mut rng = StdRng::seed_from_u64(4);
             let state = State::default();
             let context = Context { view: &state, barrier: &BARRIER, now_ms: START_MS, rng: &mut rng };
-            let redeemed = seal::join_token::plan_redeem(&context, &token);
+            let redeemed = seal::join_token::redeem(&context, &token, [0; 32]);
             assert_eq!(redeemed.map(|_| ()), Err(Error::Denied), "nobody made this token");
         }
         Err(error) => check_invalid(&error),

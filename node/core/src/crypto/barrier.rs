@@ -90,6 +90,11 @@ impl Barrier {
         self.seals.fetch_max(seals, Ordering::Relaxed);
     }
 
+    /// Counts `seals` that another node has done under the active term.
+    pub fn count_more(&self, seals: u64) {
+        self.seals.fetch_add(seals, Ordering::Relaxed);
+    }
+
     pub fn cluster_id(&self) -> &ClusterId {
         &self.cluster_id
     }

@@ -29,8 +29,7 @@ pub enum Kind {
     Dedup = 0x12,
     /// A secret of a KV v1 mount.
     KvV1 = 0x20,
-    /// The settings of a KV v2 mount.
-    KvConfig = 0x21,
+    // 0x21 was the settings of a KV v2 mount, which lie in the table of mounts; nothing was ever stored under it.
     /// The metadata of a KV v2 secret.
     KvMeta = 0x22,
     /// One version of a KV v2 secret.
@@ -71,7 +70,6 @@ mod tests {
             (Kind::Token, 0x11),
             (Kind::Dedup, 0x12),
             (Kind::KvV1, 0x20),
-            (Kind::KvConfig, 0x21),
             (Kind::KvMeta, 0x22),
             (Kind::KvData, 0x23),
         ];

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::engine::testing::{Bench, CountedView};
+use crate::engine::testing::Bench;
+use crate::view::testing::CountedView;
 
 fn bench_with(paths: &BTreeSet<String>) -> Bench {
     let mut bench = Bench::with_mounts();

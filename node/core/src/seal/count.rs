@@ -72,10 +72,11 @@ fn sealed(barrier: &Barrier, key: &[u8], seals: u64, rng: &mut dyn CryptoRng) ->
 mod tests {
     use super::*;
     use crate::crypto::testing::seeded;
-    use crate::seal::testing::{NOW_MS, State, shamir};
+    use crate::seal::testing::{NOW_MS, shamir};
     use crate::seal::{open_barrier, plan_rotation};
+    use crate::view::testing::MemoryView;
 
-    fn reserve(state: &State, barrier: &Barrier) -> (Reservation, Txn) {
+    fn reserve(state: &MemoryView, barrier: &Barrier) -> (Reservation, Txn) {
         let mut rng = seeded(1);
         plan_reservation(&mut Context { view: state, barrier, now_ms: NOW_MS, rng: &mut rng }).unwrap()
     }
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn reservations_follow_on_each_other_and_start_anew_with_a_term() {
         let made = shamir(1, 1);
-        let mut state = State::default();
+        let mut state = MemoryView::default();
         state.apply(&made.txn()).unwrap();
         let barrier = open_barrier(&state, &made.config, &made.root_key).unwrap();
         for round in 0..3 {
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn of_two_leaders_that_reserve_at_once_only_one_applies() {
         let made = shamir(1, 1);
-        let mut state = State::default();
+        let mut state = MemoryView::default();
         state.apply(&made.txn()).unwrap();
         let barrier = open_barrier(&state, &made.config, &made.root_key).unwrap();
         for _ in 0..2 {
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn a_damaged_count_is_not_taken_for_none() {
         let made = shamir(1, 1);
-        let mut state = State::default();
+        let mut state = MemoryView::default();
         state.apply(&made.txn()).unwrap();
         let barrier = open_barrier(&state, &made.config, &made.root_key).unwrap();
         let txn = reserve(&state, &barrier).1;

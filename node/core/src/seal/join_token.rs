@@ -5,7 +5,12 @@
 //! ```
 //!
 //! The first part lets the node know the cluster before it says anything; the second lets the cluster know the node.
-//! Stored is only a keyed hash, until the token is used or its time is up.
+//! Stored is only a keyed hash, until the token's time is up. A token that was used lets in the same node again and no
+//! other, so that a node that lost the answer can repeat its question.
+//!
+//! ```text
+//! record: SHA-256 of the CA | once used: SHA-256 of who showed it | its node id, u64
+//! ```
 
 use std::fmt;
 
@@ -119,14 +124,33 @@ pub fn plan_create(
     Ok((token, txn))
 }
 
-/// Uses a join token up: the transaction deletes it, and of two that use the same one only the first applies.
-///
-/// Put what the token allows into the same transaction.
+/// Who shows a join token: a hash that no other node has.
+pub type Holder = [u8; 32];
+
+/// What a join token is good for.
+pub enum Redemption {
+    /// It was not used before.
+    First(Unused),
+    /// It let in this node, which shows it again.
+    Again { node_id: u64 },
+}
+
+/// A join token that was not used, as of one revision.
+pub struct Unused {
+    key: Vec<u8>,
+    hash: String,
+    ca_sha256: [u8; 32],
+    holder: Holder,
+    revision: u64,
+    expires_at_ms: u64,
+}
+
+/// Looks a join token up for `holder`.
 ///
 /// # Errors
-/// [`Error::Denied`]: the token is not known, was used, has expired, or is of another cluster. Not told apart.
-/// [`Error::Corrupt`], [`Error::View`]: its record cannot be read.
-pub fn plan_redeem(ctx: &Context<'_>, token: &JoinToken) -> Result<Txn, Error> {
+/// [`Error::Denied`]: the token is not known, was used by another, has expired, or is of another cluster. Not told
+/// apart. [`Error::Corrupt`], [`Error::View`]: its record cannot be read.
+pub fn redeem(ctx: &Context<'_>, token: &JoinToken, holder: Holder) -> Result<Redemption, Error> {
     let hash = token.hash(ctx.barrier);
     let key = ctx.barrier.key(Kind::JoinToken, [hash.as_str()]);
     let record = ctx.view.get(&key)?.ok_or(Error::Denied)?;
@@ -134,13 +158,40 @@ pub fn plan_redeem(ctx: &Context<'_>, token: &JoinToken) -> Result<Txn, Error> {
         return Err(Error::Denied);
     }
     let opened = ctx.barrier.open(&key, &record.sealed)?;
-    if !bool::from(opened.payload.as_slice().ct_eq(&token.ca_sha256)) {
+    let malformed = || Error::Corrupt("the record of a join token".to_owned());
+    let (ca_sha256, use_of_it) = opened.payload.split_first_chunk::<32>().ok_or_else(malformed)?;
+    if !bool::from(ca_sha256.ct_eq(&token.ca_sha256)) {
         return Err(Error::Denied);
     }
-    let mut txn = Txn::default();
-    txn.require(key.clone(), record.revision);
-    txn.delete(key);
-    Ok(txn)
+    if use_of_it.is_empty() {
+        let (ca_sha256, revision, expires_at_ms) = (*ca_sha256, record.revision, record.expires_at_ms);
+        return Ok(Redemption::First(Unused { key, hash, ca_sha256, holder, revision, expires_at_ms }));
+    }
+    let (used_by, node_id) = use_of_it.split_first_chunk::<32>().ok_or_else(malformed)?;
+    if *used_by != holder {
+        return Err(Error::Denied);
+    }
+    Ok(Redemption::Again { node_id: u64::from_be_bytes(node_id.try_into().map_err(|_| malformed())?) })
+}
+
+impl Unused {
+    /// The cluster's time at which the token ends, used or not.
+    pub fn expires_at_ms(&self) -> u64 {
+        self.expires_at_ms
+    }
+
+    /// Makes `txn`, which gives the node what the token allows, use it up for `node_id`: of two transactions for the
+    /// same token only the first applies.
+    ///
+    /// # Errors
+    /// As sealing a record.
+    pub fn use_up(&self, ctx: &mut Context<'_>, node_id: u64, txn: &mut Txn) -> Result<(), Error> {
+        let record = [&self.ca_sha256[..], &self.holder, &node_id.to_be_bytes()].concat();
+        let sealed = ctx.barrier.seal(&self.key, &self.hash, &record, ctx.rng)?;
+        txn.require(self.key.clone(), self.revision);
+        txn.put_until(self.key.clone(), sealed, self.expires_at_ms);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -163,3 +163,25 @@ async fn a_call_whose_answer_never_came_is_unknown() {
     let lost = asked.await.unwrap();
     assert!(matches!(lost, Err(PeerError::Unknown(_))), "{lost:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_that_hold_handshakes_open_keep_no_member_out() {
+    let cluster = Cluster::start(2).await;
+    let server = cluster.member(1);
+    let silent = async || tokio::net::TcpStream::connect(server.address).await.unwrap();
+    // As many as the port serves at all, opened without a pause while a member calls.
+    let mut strangers = Vec::new();
+    for round in 0..10 {
+        for _ in 0..100 {
+            strangers.push(silent().await);
+        }
+        let (_dialer, channel) = dial(cluster.identity(2), server, 1, Purpose::Calls);
+        let answer = ClusterClient::new(channel).status(StatusRequest {}).await;
+        assert!(answer.is_ok(), "round {round}: {answer:?}");
+    }
+    // The first had to go long before their time was up.
+    let mut byte = [0];
+    let oldest = tokio::io::AsyncReadExt::read(&mut strangers[0], &mut byte);
+    let ended = tokio::time::timeout(PATIENCE, oldest).await.expect("the connection is closed");
+    assert!(!matches!(ended, Ok(1..)));
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::raft::{BarrierError, RaftError};
+use crate::raft::{BarrierError, RaftError, ReadProof};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_write_is_read_at_every_node() {
@@ -28,7 +28,7 @@ async fn waiting_transactions_share_entries_and_each_gets_its_own_outcome() {
         // Half of them demand a key that does not stand at that revision.
         txn.require("absent", u64::from(number % 2));
         txn.put(format!("k{number}"), "v");
-        leader.proposer.propose(txn)
+        leader.proposer.propose(txn, Instant::now() + PATIENCE)
     });
     let outcomes = futures::future::join_all(writes).await;
     let mut revisions = BTreeSet::new();
@@ -71,6 +71,54 @@ async fn the_cluster_survives_its_leader_and_loses_no_acknowledged_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_follower_learns_the_fate_of_what_it_proposed_though_the_leader_dies() {
+    let mut cluster = Cluster::start(3).await;
+    let proposing = cluster.follower().await;
+    let (proposer_id, proposer) = (proposing.node_id(), proposing.proposer.clone());
+    let leader = cluster.leader().await.node_id();
+    let deadline = Instant::now() + PATIENCE;
+    let writers = (0..20_u32).map(|writer| {
+        let proposer = proposer.clone();
+        tokio::spawn(async move {
+            let mut fates = Vec::new();
+            for number in 0..100 {
+                let key = format!("{writer}-{number}");
+                let mut txn = Txn::default();
+                txn.require(key.clone(), 0);
+                txn.put(key.clone(), "v");
+                fates.push((key, proposer.propose(txn, deadline).await));
+            }
+            fates
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    cluster.kill(leader).await;
+    let node = cluster.node(proposer_id);
+    let (mut applied, mut not_taken) = (0, 0);
+    for writer in writers {
+        for (key, fate) in writer.await.unwrap() {
+            let stored = node.read(&key).await;
+            match fate {
+                Ok(Outcome::Applied { .. }) => {
+                    applied += 1;
+                    assert_eq!(stored.as_deref(), Some("v"), "{key} was acknowledged");
+                }
+                Err(ProposeError::NotTaken) => {
+                    not_taken += 1;
+                    assert_eq!(stored, None, "{key} was said not to be made");
+                }
+                other => panic!("{key}: {other:?}: the fate can always be known here"),
+            }
+        }
+    }
+    assert!(
+        applied > 0 && not_taken > 0,
+        "{applied} applied, {not_taken} not taken: the kill came too early or late"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_nothing_is_read_or_acknowledged() {
     let mut cluster = Cluster::start(3).await;
     cluster.put("key", "v").await;
@@ -81,9 +129,9 @@ async fn without_a_quorum_nothing_is_read_or_acknowledged() {
     let node = cluster.node(leader);
     let mut txn = Txn::default();
     txn.put("key", "unacknowledged");
-    let written = tokio::time::timeout(Duration::from_secs(2), node.proposer.propose(txn)).await;
+    let written = node.proposer.propose(txn, Instant::now() + Duration::from_secs(2)).await;
     assert!(
-        matches!(written, Err(_) | Ok(Err(ProposeError::Unknown | ProposeError::NotLeader { .. }))),
+        matches!(written, Err(ProposeError::Unknown | ProposeError::NotTaken)),
         "a write was acknowledged without a quorum"
     );
     let read = node.barrier.read_point(Instant::now() + Duration::from_secs(2)).await;
@@ -91,6 +139,76 @@ async fn without_a_quorum_nothing_is_read_or_acknowledged() {
     assert!(node.barrier.age().is_some_and(|age| age > Duration::from_secs(1)), "the age stands still");
     // Who asks for stale data still gets it.
     assert_eq!(node.read_stale("key").as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_reads_by_its_lease_as_long_as_a_quorum_answers() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await;
+    let leader_id = leader.node_id();
+    let lease = leader.lease.clone();
+    eventually("the leader has a lease", || lease.proven_for()).await;
+    for node in cluster.running().filter(|node| node.node_id() != leader_id) {
+        assert!(node.lease.proven_for().is_none(), "a follower has a lease");
+    }
+    for node_id in [1, 2, 3].into_iter().filter(|node_id| *node_id != leader_id) {
+        cluster.kill(node_id).await;
+    }
+    let length = Duration::from_millis(options().election_timeout_min_ms);
+    tokio::time::sleep(length).await;
+    assert!(lease.proven_for().is_none(), "the lease outlived the quorum");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_began_to_hand_over_has_no_lease_any_more_in_its_term() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await;
+    let (leader_id, term) = (leader.node_id(), leader.metrics().current_term);
+    eventually("the leader has a lease", || leader.lease.proven_for()).await;
+    // The successor is dead, so that this node goes on in its term for a while.
+    let successor = cluster.follower().await.node_id();
+    cluster.kill(successor).await;
+    let leader = cluster.node(leader_id);
+    leader.membership.trigger_transfer(successor).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until && leader.metrics().current_term == term {
+        assert!(leader.lease.proven_for().is_none(), "a lease after handing over");
+        tokio::time::sleep(PAUSE).await;
+    }
+    // Reads go on, by asking a quorum or whoever leads next.
+    assert_eq!(leader.read("key").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_leases_every_read_asks_a_quorum() {
+    let options = RaftOptions { read_proof: ReadProof::Quorum, ..options() };
+    let cluster = Cluster::start_with(3, options).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await;
+    assert!(leader.lease.proven_for().is_none());
+    assert_eq!(leader.read("key").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_just_started_keeps_the_promise_of_its_former_life() {
+    let options = RaftOptions { election_timeout_min_ms: 1_000, election_timeout_max_ms: 4_000, ..options() };
+    let mut cluster = Cluster::start_with(3, options.clone()).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await.node_id();
+    let followers: Vec<u64> = [1, 2, 3].into_iter().filter(|node_id| *node_id != leader).collect();
+    for node_id in [1, 2, 3] {
+        cluster.kill(node_id).await;
+    }
+    // Both have forgotten in memory what they promised, and would elect at once.
+    let started = Instant::now();
+    for node_id in &followers {
+        cluster.restart(*node_id).await;
+    }
+    let successor = cluster.leader().await;
+    assert!(followers.contains(&successor.node_id()));
+    assert!(started.elapsed() >= options.lease_promise(), "elected after {:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

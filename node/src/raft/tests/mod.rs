@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{
-    ForwardRequest, ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
+    UpdateAddressResponse,
 };
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
-    ClusterHandler, Membership, ProposeError, RaftNode, RaftNodeConfig, RaftOptions, ReadBarrier,
+    ClusterHandler, Membership, ProposeError, Proposer, RaftNode, RaftNodeConfig, RaftOptions, ReadBarrier,
     system_clock,
 };
 use crate::identity::{ClusterCa, ClusterId, Identity, LiveTls, NodeKey, PeerIdentity};
@@ -149,7 +150,7 @@ impl Cluster {
             })
             .await;
         let node = Arc::new(RaftNode::start(member.config(options), storage).await.unwrap());
-        let handler = TestHandler { node_id, barrier: node.barrier.clone() };
+        let handler = TestHandler { node_id, barrier: node.barrier.clone(), proposer: node.proposer.clone() };
         node.serve(listener, Arc::new(handler)).unwrap();
         member.running = Some(node);
     }
@@ -211,12 +212,12 @@ impl Cluster {
         loop {
             let mut txn = Txn::default();
             txn.put(key.to_owned(), value.to_owned());
-            match self.leader().await.proposer.propose(txn).await {
+            match self.leader().await.proposer.propose(txn, deadline).await {
                 Ok(Outcome::Applied { revision }) => return revision,
                 Ok(Outcome::Conflict { .. }) => {
                     panic!("a write without preconditions conflicts with nothing")
                 }
-                Err(ProposeError::NotLeader { .. } | ProposeError::Unknown) => {}
+                Err(ProposeError::NotTaken | ProposeError::Unknown) => {}
                 Err(error) => panic!("{error}"),
             }
             assert!(Instant::now() < deadline, "the write was not acknowledged");
@@ -285,6 +286,7 @@ async fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 struct TestHandler {
     node_id: u64,
     barrier: ReadBarrier,
+    proposer: Proposer,
 }
 
 #[tonic::async_trait]
@@ -300,8 +302,9 @@ impl ClusterHandler for TestHandler {
         Ok(ForwardResponse { status: 200, body: request.body, ..Default::default() })
     }
 
-    async fn propose(&self, _peer: u64, _request: ProposeRequest) -> Result<ProposeResponse, Status> {
-        Err(Status::failed_precondition("this node has no key"))
+    async fn propose(&self, _peer: u64, request: ProposeRequest) -> Result<ProposeResponse, Status> {
+        let accepted = self.proposer.accept(request);
+        accepted.map(|()| ProposeResponse {}).map_err(|error| Status::failed_precondition(error.to_string()))
     }
 
     async fn status(&self, _peer: u64, _request: StatusRequest) -> Result<StatusResponse, Status> {
@@ -326,5 +329,14 @@ impl ClusterHandler for TestHandler {
         _request: UpdateAddressRequest,
     ) -> Result<UpdateAddressResponse, Status> {
         Err(Status::failed_precondition("this node does not lead"))
+    }
+
+    async fn check_membership(
+        &self,
+        _peer: u64,
+        _request: CheckMembershipRequest,
+    ) -> Result<CheckMembershipResponse, Status> {
+        let _unproven = self.barrier.read_point(Instant::now() + PATIENCE).await;
+        Ok(CheckMembershipResponse {})
     }
 }

@@ -22,7 +22,7 @@ use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
-use crate::service::sys::membership::Registry;
+use crate::service::sys::admission::Registry;
 
 /// The founding node's id in the Raft group.
 const FIRST_NODE_ID: u64 = 1;
@@ -38,7 +38,7 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let body = call.json()?;
     let node = service.node();
     let static_key = crate::seal::static_key(&node.config.seal)?;
-    let parameters = parameters(&body, static_key)?;
+    let parameters = parameters(body, static_key)?;
     let peer_unseal = match body.get("peer_unseal") {
         None | Some(Value::Null) => true,
         Some(choice) => {
@@ -68,7 +68,7 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let mut keys = seal::initialize(&parameters, *cluster_id.as_bytes(), wall_clock_ms(), &mut rand::rng())?;
     keys.config.peer_unseal = peer_unseal;
     let (root_token, txn) = first_records(node, &cluster, &keys, &ca)?;
-    match cluster.propose(txn).await {
+    match cluster.propose_patiently(txn).await {
         Ok(Outcome::Applied { .. }) => {}
         Ok(Outcome::Conflict { .. }) => return Err(Failure::AlreadyInitialized),
         Err(error) => {
@@ -173,7 +173,7 @@ fn first_records(
         let payload = zeroize::Zeroizing::new(authority.to_string());
         let key = barrier.key(Kind::ClusterCa, []);
         txn.put(key.clone(), barrier.seal(&key, "", payload.as_bytes(), ctx.rng)?);
-        Registry { next_node_id: FIRST_NODE_ID + 1 }.put(&mut ctx, &mut txn)?;
+        Registry::new(FIRST_NODE_ID).put(&mut ctx, &mut txn)?;
         Ok((root_token, txn))
     })
 }

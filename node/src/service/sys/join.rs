@@ -9,9 +9,10 @@ use conclave_core::seal::join_token::JoinToken;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::membership::{JoinRequest, JoinResponse, certificate_der};
+use super::admission::{JoinRequest, JoinResponse};
+use super::membership::certificate_der;
 use crate::config::ApiTls;
-use crate::identity::{CaFingerprint, Identity, NodeKey, PeerIdentity, tls};
+use crate::identity::{CaFingerprint, Identity, PeerIdentity, tls};
 use crate::node::{Node, certificate_names};
 use crate::service::Service;
 use crate::service::answer::Answer;
@@ -45,7 +46,9 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
         return Ok(());
     }
     let parsed = JoinToken::parse(token)?;
-    let key = NodeKey::generate().map_err(Failure::internal)?;
+    // The key that it has kept since it was first started: should the answer be lost, even in a crash, the member
+    // knows by it that the same node asks again.
+    let key = node.tls.identity().key().clone();
     let request = JoinRequest {
         token: token.trim().to_owned(),
         csr: key.csr_pem().map_err(Failure::internal)?,
@@ -110,7 +113,7 @@ async fn ask(
         let errors = serde_json::from_slice::<Refusal>(&body).map(|refusal| refusal.errors.join("; "));
         let sentence = errors.unwrap_or_else(|_| status.to_string());
         return Err(Failure::invalid(format!(
-            "the member refused this node ({}): {sentence}. Join tokens work once and for a short time",
+            "the member refused this node ({}): {sentence}. A join token lets in one node, and for a short time",
             status.as_u16()
         )));
     }

@@ -1,64 +1,38 @@
-//! The cluster's nodes: admitting, listing and removing them, and moving leadership.
+//! The cluster's nodes: inviting, listing and removing them, and moving leadership.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use conclave_core::Error;
 use conclave_core::crypto::Kind;
 use conclave_core::plan::{Context, Reply};
-use conclave_core::seal::join_token::{self, JoinToken};
+use conclave_core::seal::join_token;
 use conclave_proto::log::Txn;
 use conclave_proto::peer::StatusResponse;
 use conclave_proto::secret::Secret;
-use conclave_proto::txn::Outcome;
-use conclave_storage::types::Node as Address;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::admission;
 use crate::cluster::Cluster;
 use crate::identity::ClusterCa;
 use crate::node::VERSION;
-use crate::raft::{Member, MembershipError, ProposeError, Role};
-use crate::seal::Unsealed;
+use crate::raft::{Member, MembershipError, Role};
 use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
 use crate::service::write::Attempt;
 
-/// Most names of one certificate.
-const NAMES_MAX: usize = 16;
 /// How long a member may take to answer when all are asked how they are.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a removed node may take to notice that it is none any more, before the removal is answered.
+const FENCE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a join token lives when the caller does not say.
 const JOIN_TOKEN_TTL_MS: u64 = 10 * 60 * 1000;
-
-/// Which ids were given out. None is ever given twice: a wiped node that joins again is another node to Raft, so that
-/// no vote of its former life counts.
-#[derive(Serialize, Deserialize)]
-pub struct Registry {
-    pub next_node_id: u64,
-}
-
-impl Registry {
-    pub fn put(&self, ctx: &mut Context<'_>, txn: &mut Txn) -> Result<(), Error> {
-        let key = ctx.barrier.key(Kind::NodeRegistry, []);
-        let payload = serde_json::to_vec(self).expect("a number serialises");
-        txn.put(key.clone(), ctx.barrier.seal(&key, "", &payload, ctx.rng)?);
-        Ok(())
-    }
-
-    fn load(ctx: &Context<'_>) -> Result<(Self, u64), Error> {
-        let key = ctx.barrier.key(Kind::NodeRegistry, []);
-        let missing = || Error::Corrupt("the register of nodes".to_owned());
-        let record = ctx.view.get(&key)?.ok_or_else(missing)?;
-        let opened = ctx.barrier.open(&key, &record.sealed)?;
-        Ok((serde_json::from_slice(&opened.payload).map_err(|_| missing())?, record.revision))
-    }
-}
 
 /// The cluster's authority, from the state.
 pub fn load_ca(cluster: &Cluster, ctx: &Context<'_>) -> Result<ClusterCa, Failure> {
@@ -101,93 +75,23 @@ pub fn plan_join_token(
     Ok((txn, data))
 }
 
-/// What a node sends that wants to join.
-#[derive(Serialize, Deserialize)]
-pub struct JoinRequest {
-    pub token: String,
-    pub csr: String,
-    pub name: String,
-    pub api_addr: String,
-    pub cluster_addr: String,
-    pub names: Vec<String>,
-}
-
-/// What it needs to be a member.
-#[derive(Serialize, Deserialize)]
-pub struct JoinResponse {
-    pub node_id: u64,
-    pub cluster_id: String,
-    pub certificate: String,
-    pub ca: String,
-}
-
-/// Admits a node that holds a join token: uses the token up, gives it an id and a certificate, and adds it as learner.
-pub async fn admit(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attempt> {
-    let request: JoinRequest = serde_json::from_slice(&call.body)
-        .map_err(|_| Failure::invalid("a join needs token, csr, name, api_addr, cluster_addr and names"))?;
-    if request.names.len() > NAMES_MAX {
-        return Err(Failure::invalid(format!("a certificate may have at most {NAMES_MAX} names")).into());
-    }
-    if cluster.members().iter().any(|member| member.node.name == request.name) {
-        return Err(Failure::invalid(
-            "a node of this name is a member already: remove it first ('conclave operator raft remove-peer'), or give \
-             the new node another name",
-        )
-        .into());
-    }
-    let token = JoinToken::parse(&request.token).map_err(|_| Failure::Denied)?;
-    let unsealed = cluster.seal.unsealed().ok_or(Attempt::NotHere)?;
-    let (txn, node_id, certificate, ca) = plan_admission(cluster, &unsealed, &token, &request)?;
-    match cluster.propose(txn).await {
-        Ok(Outcome::Applied { .. }) => {}
-        // Another node used the token, or took the id.
-        Ok(Outcome::Conflict { .. }) => return Err(Failure::Denied.into()),
-        Err(ProposeError::NotLeader { .. }) => return Err(Attempt::NotHere),
-        Err(ProposeError::Unknown) => return Err(Attempt::Unknown),
-        Err(error @ ProposeError::TooLarge) => return Err(Failure::Internal(error.to_string()).into()),
-        Err(ProposeError::Overloaded) => {
-            return Err(Failure::Overloaded("too many writes are waiting".into()).into());
-        }
-    }
-    let address =
-        Address { name: request.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
-    tracing::info!(node_id, name = %address.name, "admitted a node");
-    cluster.membership.add_learner(node_id, address).await.map_err(change_failed)?;
-    let response = JoinResponse { node_id, cluster_id: cluster.cluster_id.to_string(), certificate, ca };
-    Ok(Answer::bare(200, &json!({ "data": response })))
-}
-
-fn plan_admission(
-    cluster: &Cluster,
-    unsealed: &Unsealed,
-    token: &JoinToken,
-    request: &JoinRequest,
-) -> Result<(Txn, u64, String, String), Failure> {
-    cluster.plan(unsealed, |ctx| {
-        let mut txn = join_token::plan_redeem(ctx, token)?;
-        let (registry, revision) = Registry::load(ctx)?;
-        let node_id = registry.next_node_id;
-        txn.require(ctx.barrier.key(Kind::NodeRegistry, []), revision);
-        Registry { next_node_id: node_id + 1 }.put(ctx, &mut txn)?;
-        let ca = load_ca(cluster, ctx)?;
-        let certificate = ca
-            .issue(&request.csr, node_id, &request.names, SystemTime::now())
-            .map_err(|error| Failure::invalid(error.to_string()))?;
-        Ok((txn, node_id, certificate, ca.certificate_pem().to_owned()))
-    })
-}
-
 /// Removes a member for good: it is refused by the others from then on, and answers nobody.
 pub async fn remove_peer(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attempt> {
-    let body = call.json()?;
-    let name = body.get("server_id").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = call.json()?.get("server_id").and_then(Value::as_str).filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Failure::invalid("no server id provided"))?;
+    let _no_admission_meanwhile = cluster.admitting.lock().await;
+    admission::revoke(cluster, name).await?;
     // As with Vault, removing who is not there is done already.
     let Some(member) = cluster.find_member(name) else { return Ok(Answer::no_content()) };
     let node_id = member.node_id;
     // The leader hands over first, and the next leader removes it: no write waits for an election.
     cluster.membership.remove(node_id).await.map_err(change_failed)?;
     tracing::info!(node_id, "removed a node");
+    // It would notice by itself within a second, and answer stale reads until then. One that cannot be reached does.
+    let told = cluster.peers.check_membership(node_id, &member.node, Instant::now() + FENCE_TIMEOUT).await;
+    if let Err(error) = told {
+        tracing::info!(node_id, %error, "the removed node could not be told");
+    }
     Ok(Answer::no_content())
 }
 
@@ -220,6 +124,8 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
             "another node bears this node's name: remove one of them by hand".to_owned(),
         ));
     }
+    // At once: this node need not hear from others what it asked for.
+    cluster.fence.fence();
     crate::node::forget_cluster(node).map_err(Failure::internal)?;
     tracing::warn!("left the cluster: this node answers no request any more");
     Ok(answer)
@@ -234,7 +140,7 @@ pub async fn step_down(cluster: &Arc<Cluster>) -> Result<Answer, Attempt> {
     Ok(Answer::no_content())
 }
 
-fn change_failed(error: MembershipError) -> Attempt {
+pub fn change_failed(error: MembershipError) -> Attempt {
     match error {
         MembershipError::NotLeader => Attempt::NotHere,
         error => Attempt::Failed(Failure::Internal(format!("the membership could not be changed: {error}"))),

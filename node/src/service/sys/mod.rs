@@ -1,5 +1,6 @@
 //! The `sys` paths, by subject. Answers have the shape that OpenBao 2.7 gives them.
 
+pub mod admission;
 pub mod host;
 pub mod init;
 pub mod join;
@@ -13,11 +14,13 @@ pub mod unseal;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::route::{Action, Route};
-use super::write::Attempt;
+use super::write::{Attempt, prove};
 use super::{Service, plan};
 use crate::cluster::Cluster;
 
@@ -28,12 +31,12 @@ pub async fn act(
     route: &'static Route,
     call: &Call,
 ) -> Result<Answer, Attempt> {
-    service.prove(cluster).await?;
+    prove(cluster, Instant::now() + service.node().config.request_wait).await?;
     if !route.open {
         plan::authorize(cluster, call)?;
     }
     match route.action {
-        Action::AdmitNode => membership::admit(cluster, call).await,
+        Action::AdmitNode => admission::admit(cluster, call).await,
         Action::RemovePeer => membership::remove_peer(cluster, call).await,
         Action::StepDown => membership::step_down(cluster).await,
         Action::AutopilotState => Ok(membership::autopilot_state(cluster, call).await),

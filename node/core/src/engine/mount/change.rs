@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Builder;
 
 use super::record::{KvConfig, MountRecord, MoveRecord};
-use super::{DROPPED_MAX, MOVES_KEPT, Mount, MountTable, settings, with_slash};
+use super::{DROPPED_MAX, MOVES_KEPT, Mount, MountTable, settings, system, with_slash};
 use crate::engine::fields;
 use crate::engine::text::JsonText;
 use crate::error::Error;
@@ -16,6 +16,8 @@ use crate::policy::Permit;
 
 /// Paths that belong to the server itself.
 const RESERVED: [&str; 4] = ["auth/", "cubbyhole/", "identity/", "sys/"];
+/// Settings that a refusal names first.
+const TUNABLE: [&str; 3] = ["default_lease_ttl", "max_lease_ttl", "description"];
 const UPGRADE_WARNING: &str = "Upgrading mount from version 1 to version 2. This mount will be unavailable for a \
                                brief period and will resume service shortly.";
 const MOVE_WARNING: &str = "Mount move is complete: it changes a path and copies no data.";
@@ -122,6 +124,12 @@ pub fn tune(
 ) -> Result<Plan, Error> {
     expect_operation(permit, Operation::Write)?;
     let path = mount_path(path)?;
+    if path == system::PATH {
+        return Err(match TUNABLE.iter().find(|name| body.contains_key(**name)) {
+            Some(name) => Error::invalid(format!("cannot tune parameter {name} of {path}")),
+            None => Error::invalid(format!("cannot tune {path}")),
+        });
+    }
     let mut table = table.clone();
     let Some(mount) = table.mounts.get_mut(&path) else {
         return Err(Error::invalid(format!("tune of path \"{path}\" failed: no mount entry found")));

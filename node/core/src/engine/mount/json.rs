@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{LEASE_DEFAULT_S, Mount, MountTable};
+use super::{LEASE_DEFAULT_S, Mount, MountTable, system};
 use crate::engine::text::JsonText;
 use crate::error::Error;
 use crate::plan::Reply;
@@ -19,6 +19,7 @@ pub fn list(table: &MountTable) -> Reply {
 pub fn list_json(table: &MountTable, visible: impl Fn(&Mount) -> bool) -> Map<String, Value> {
     table
         .iter()
+        .chain([&table.system])
         .filter(|mount| visible(mount))
         .map(|mount| (mount.path().to_owned(), mount_json(mount)))
         .collect()
@@ -29,7 +30,7 @@ pub fn list_json(table: &MountTable, visible: impl Fn(&Mount) -> bool) -> Map<St
 /// # Errors
 /// [`Error::Invalid`]: there is no mount.
 pub fn read(table: &MountTable, path: &str) -> Result<Reply, Error> {
-    let Some(mount) = table.find(path) else {
+    let Some(mount) = table.find_shown(path) else {
         return Err(Error::invalid(format!("No secret engine mount at {}", super::with_slash(path))));
     };
     Ok(JsonText::of(&mount_json(mount)).reply(200))
@@ -40,7 +41,7 @@ pub fn read(table: &MountTable, path: &str) -> Result<Reply, Error> {
 /// # Errors
 /// [`Error::Invalid`]: there is no mount.
 pub fn read_tune(table: &MountTable, path: &str) -> Result<Reply, Error> {
-    let Some(mount) = table.find(path) else {
+    let Some(mount) = table.find_shown(path) else {
         return Err(Error::invalid(format!("cannot fetch sysview for path \"{}\"", super::with_slash(path))));
     };
     let mut tuned = config_json(mount);
@@ -61,7 +62,7 @@ pub fn read_tune(table: &MountTable, path: &str) -> Result<Reply, Error> {
 /// `GET sys/internal/ui/mounts/PATH`, where the path may go on below the mount. `None`: no mount leads there; the
 /// server answers as if the caller were not allowed, so that nothing can be learnt from it.
 pub fn ui_mount(table: &MountTable, path: &str) -> Option<Reply> {
-    let (mount, _) = table.resolve(path)?;
+    let mount = table.resolve_shown(path)?;
     let mut json = mount_json(mount);
     json["path"] = mount.path().into();
     Some(JsonText::of(&json).reply(200))
@@ -82,21 +83,26 @@ pub fn remount_status(table: &MountTable, id: &str) -> Result<Reply, Error> {
 
 fn mount_json(mount: &Mount) -> Value {
     let record = &mount.record;
-    json!({
+    let mut shown = json!({
         "accessor": record.accessor,
         "config": config_json(mount),
-        "deprecation_status": "supported",
         "description": record.description,
         "external_entropy_access": record.external_entropy_access,
         "local": record.local,
-        "options": record.options,
+        "options": null,
         "plugin_version": "",
         "running_plugin_version": RUNNING_VERSION,
         "running_sha256": "",
         "seal_wrap": record.seal_wrap,
         "type": record.engine_type,
         "uuid": record.uuid,
-    })
+    });
+    // Only engines have options, and can go out of use.
+    if record.engine_type != system::TYPE {
+        shown["deprecation_status"] = "supported".into();
+        shown["options"] = json!(record.options);
+    }
+    shown
 }
 
 /// What was set, with the two lease times and `force_no_cache` always.

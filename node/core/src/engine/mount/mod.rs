@@ -9,6 +9,7 @@ pub mod housekeeping;
 mod json;
 mod record;
 mod settings;
+mod system;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -45,6 +46,8 @@ pub struct MountTable {
     moves: Vec<MoveRecord>,
     /// 0: nothing was ever mounted.
     revision: u64,
+    /// Shown and never stored: what the server itself answers, under `sys/`.
+    system: Mount,
 }
 
 /// One mount, as of one revision of the table.
@@ -64,8 +67,10 @@ impl MountTable {
     /// [`Error::Corrupt`], [`Error::View`]: the stored table is damaged or cannot be read.
     pub fn load(view: &dyn View, barrier: &Barrier) -> Result<Self, Error> {
         let key = Self::record_key(barrier);
+        let system = system::mount(barrier);
         let Some(stored) = view.get(&key)? else {
-            return Ok(Self { mounts: BTreeMap::new(), dropped: Vec::new(), moves: Vec::new(), revision: 0 });
+            let (mounts, dropped, moves) = (BTreeMap::new(), Vec::new(), Vec::new());
+            return Ok(Self { mounts, dropped, moves, revision: 0, system });
         };
         let payload = barrier.open(&key, &stored.sealed)?.payload;
         let table = TableRecord::decode(payload.as_slice())
@@ -76,7 +81,7 @@ impl MountTable {
             .into_iter()
             .map(|record| (record.path.clone(), Mount { record, table_revision: revision }))
             .collect();
-        Ok(Self { mounts, dropped: table.dropped, moves: table.moves, revision })
+        Ok(Self { mounts, dropped: table.dropped, moves: table.moves, revision, system })
     }
 
     pub fn revision(&self) -> u64 {
@@ -90,7 +95,7 @@ impl MountTable {
         Some((mount, path.strip_prefix(mount.path()).unwrap_or("")))
     }
 
-    /// The mount at exactly this path, with or without its last slash.
+    /// The mount at exactly this path, with or without its last slash; not `sys/`, which has no engine.
     pub fn find(&self, path: &str) -> Option<&Mount> {
         self.mounts.get(&with_slash(path))
     }
@@ -165,7 +170,7 @@ impl Mount {
         &self.record.accessor
     }
 
-    /// `kv`, of either version.
+    /// `kv`, of either version; `system` for what is only shown.
     pub fn engine_type(&self) -> &str {
         &self.record.engine_type
     }

@@ -1,6 +1,5 @@
 //! The mount table as its clients see it; compared with OpenBao 2.7.2 line by line.
 
-use conclave_proto::txn::Outcome;
 use serde_json::{Value, json};
 
 use super::housekeeping::{BATCH_RECORDS_MAX, next_batch};
@@ -78,7 +77,7 @@ fn a_mount_is_shown_with_what_was_set() {
     let shown = bench.send("GET sys/mounts/b").data;
     let all = bench.send("GET sys/mounts").data;
     assert_eq!(all["b/"], shown);
-    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["a/", "b/"]);
+    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["a/", "b/", "sys/"]);
     let fields = shown.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
     assert_eq!(
         fields,
@@ -102,6 +101,46 @@ fn a_mount_is_shown_with_what_was_set() {
     let accessor = shown["accessor"].as_str().unwrap();
     assert!(accessor.starts_with("kv_") && accessor.len() == 11);
     assert!(shown["uuid"].as_str().unwrap().parse::<uuid::Uuid>().is_ok());
+}
+
+#[test]
+fn the_servers_own_paths_are_shown_and_cannot_be_changed() {
+    let mut bench = Bench::new();
+    let all = bench.send("GET sys/mounts").data;
+    let shown = &all["sys/"];
+    assert_eq!((&shown["type"], &shown["options"]), (&json!("system"), &Value::Null));
+    assert!(shown["uuid"].as_str().unwrap().parse::<uuid::Uuid>().is_ok());
+    assert!(shown["accessor"].as_str().unwrap().starts_with("system_"));
+    assert_eq!(shown.get("deprecation_status"), None);
+    assert_eq!(&bench.send("GET sys/mounts/sys").data, shown);
+    let mut served = bench.send("GET sys/internal/ui/mounts/sys/health").data;
+    assert_eq!(served.as_object_mut().unwrap().remove("path"), Some(json!("sys/")));
+    assert_eq!(&served, shown);
+    bench.check(
+        r#"
+        GET sys/mounts/sys/tune
+        -> 200 {"default_lease_ttl":2764800,"description":"system endpoints used for control, policy and debugging","force_no_cache":false,"max_lease_ttl":2764800,"passthrough_request_headers":["Accept"]}
+        POST sys/mounts/sys/tune {"description":"x"}
+        -> 400 cannot tune parameter description of sys/
+        POST sys/mounts/sys/tune {"default_lease_ttl":"1h","description":"x"}
+        -> 400 cannot tune parameter default_lease_ttl of sys/
+        POST sys/mounts/sys/tune {"options":{"version":"2"}}
+        -> 400 cannot tune sys/
+        DELETE sys/mounts/sys
+        -> 400 cannot unmount "sys/"
+        POST sys/mounts/sys {"type":"kv"}
+        -> 400 cannot mount "sys/"
+        POST sys/mounts/a {"type":"kv"}
+        -> 204
+        POST sys/remount {"from":"sys","to":"b"}
+        -> 400 cannot remount "sys/"
+        POST sys/remount {"from":"a","to":"sys"}
+        -> 400 cannot remount to destination sys/
+        "#,
+    );
+    // It is in no record: what is stored now shows it once, and unchanged.
+    assert_eq!(bench.send("GET sys/mounts").data["sys/"], *shown);
+    assert_eq!(bench.table().iter().map(|mount| mount.path().to_owned()).collect::<Vec<_>>(), ["a/"]);
 }
 
 #[test]
@@ -257,13 +296,13 @@ fn a_write_decided_before_a_mount_was_disabled_does_not_land() {
         let plan = bench.plan(line).unwrap();
         let mount = &line[5..7];
         assert_eq!(bench.send(&format!("DELETE sys/mounts/{mount}")).status, 204);
-        assert!(matches!(bench.view.apply(&plan.txn), Outcome::Conflict { .. }), "{line}");
+        assert!(bench.view.apply(&plan.txn).is_err(), "{line}");
     }
     // Two changes of the table decided from the same revision: the second must plan again.
     let first = bench.plan(r#"POST sys/mounts/a {"type":"kv"}"#).unwrap();
     let second = bench.plan(r#"POST sys/mounts/a/b {"type":"kv"}"#).unwrap();
-    assert!(matches!(bench.view.apply(&first.txn), Outcome::Applied { .. }));
-    assert!(matches!(bench.view.apply(&second.txn), Outcome::Conflict { .. }));
+    assert!(bench.view.apply(&first.txn).is_ok());
+    assert!(bench.view.apply(&second.txn).is_err());
 }
 
 #[test]
@@ -285,10 +324,7 @@ fn an_upgraded_mount_keeps_every_secret_as_its_first_version() {
         -> 400 cannot downgrade mount from version 2
         "#,
     );
-    assert!(
-        matches!(bench.view.apply(&late.txn), Outcome::Conflict { .. }),
-        "a late KV v1 write must not be lost"
-    );
+    assert!(bench.view.apply(&late.txn).is_err(), "a late KV v1 write must not be lost");
     assert!(bench.housekeep() >= 3);
     for number in [0, 1, secrets - 1] {
         let answer = bench.send(&format!("GET v1/data/dir/s{number}"));
@@ -313,7 +349,7 @@ fn housekeeping_from_an_old_view_conflicts() {
     let table = bench.table();
     let batch = next_batch(&mut bench.context(), &table).unwrap().unwrap();
     bench.send("DELETE sys/mounts/v1");
-    assert!(matches!(bench.view.apply(&batch), Outcome::Conflict { .. }));
+    assert!(bench.view.apply(&batch).is_err());
 }
 
 #[test]

@@ -1,12 +1,13 @@
 use super::*;
 use crate::crypto::testing::seeded;
-use crate::seal::testing::{CLUSTER, NOW_MS, State, shamir, static_key};
+use crate::seal::testing::{CLUSTER, NOW_MS, shamir, static_key};
 use crate::seal::{SealType, load_config, open_barrier};
+use crate::view::testing::MemoryView;
 
 #[test]
 fn a_new_cluster_stores_its_seal_and_keyring_once() {
     let made = shamir(5, 3);
-    let mut state = State::default();
+    let mut state = MemoryView::default();
     assert!(load_config(&state).unwrap().is_none());
     state.apply(&made.txn()).unwrap();
     assert_eq!(state.len(), 2);
@@ -18,7 +19,7 @@ fn a_new_cluster_stores_its_seal_and_keyring_once() {
 #[test]
 fn what_is_stored_holds_no_key() {
     let made = shamir(3, 2);
-    let mut state = State::default();
+    let mut state = MemoryView::default();
     state.apply(&made.txn()).unwrap();
     for secret in [made.root_key.expose().as_slice(), hex::encode(made.root_key.expose()).as_bytes()] {
         assert!(!state.contains(secret));
@@ -78,7 +79,7 @@ fn another_static_key_replaces_the_first() {
 fn of_two_replaced_seals_only_one_is_stored() {
     let made = shamir(3, 2);
     let rng = &mut seeded(4);
-    let mut state = State::default();
+    let mut state = MemoryView::default();
     state.apply(&made.txn()).unwrap();
     let (one, _) = replace_shares(&made.config, &made.root_key, 3, 2, NOW_MS, rng).unwrap();
     let (other, _) = replace_shares(&made.config, &made.root_key, 3, 2, NOW_MS, rng).unwrap();

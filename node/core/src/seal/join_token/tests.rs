@@ -2,13 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::testing::seeded;
-use crate::seal::testing::{NOW_MS, State, barrier};
+use crate::seal::testing::{NOW_MS, barrier};
+use crate::view::testing::MemoryView;
 
 const CA: &[u8] = b"a certificate";
 const TTL_MS: u64 = JOIN_TOKEN_TTL_MS_DEFAULT;
 
-fn created(ca: &[u8]) -> (State, Barrier, JoinToken) {
-    let (mut state, barrier) = (State::default(), barrier());
+fn created(ca: &[u8]) -> (MemoryView, Barrier, JoinToken) {
+    let (mut state, barrier) = (MemoryView::default(), barrier());
     let (token, txn) = {
         let mut rng = seeded(1);
         let mut ctx = Context { view: &state, barrier: &barrier, now_ms: NOW_MS, rng: &mut rng };
@@ -18,26 +19,55 @@ fn created(ca: &[u8]) -> (State, Barrier, JoinToken) {
     (state, barrier, token)
 }
 
-fn redeem(state: &State, barrier: &Barrier, token: &JoinToken, now_ms: u64) -> Result<Txn, Error> {
-    plan_redeem(&Context { view: state, barrier, now_ms, rng: &mut seeded(2) }, token)
+const NODE: Holder = [1; 32];
+const OTHER: Holder = [2; 32];
+
+/// What `holder` gets for the token: the transaction that uses it for node 7, or the id it was used for.
+fn show(
+    state: &MemoryView,
+    barrier: &Barrier,
+    token: &JoinToken,
+    holder: Holder,
+    now_ms: u64,
+) -> Result<Result<Txn, u64>, Error> {
+    let mut rng = seeded(2);
+    let mut ctx = Context { view: state, barrier, now_ms, rng: &mut rng };
+    match redeem(&ctx, token, holder)? {
+        Redemption::First(unused) => {
+            let mut txn = Txn::default();
+            unused.use_up(&mut ctx, 7, &mut txn)?;
+            Ok(Ok(txn))
+        }
+        Redemption::Again { node_id } => Ok(Err(node_id)),
+    }
 }
 
 #[test]
-fn a_join_token_works_once() {
+fn a_join_token_lets_one_node_in() {
     let (mut state, barrier, token) = created(CA);
-    let txn = redeem(&state, &barrier, &token, NOW_MS + 1).unwrap();
-    let raced = redeem(&state, &barrier, &token, NOW_MS + 1).unwrap();
+    let txn = show(&state, &barrier, &token, NODE, NOW_MS + 1).unwrap().unwrap();
+    let raced = show(&state, &barrier, &token, OTHER, NOW_MS + 1).unwrap().unwrap();
     state.apply(&txn).unwrap();
     assert_eq!(state.apply(&raced), Err(0), "of two nodes that show it at once, one gets in");
-    assert_eq!(redeem(&state, &barrier, &token, NOW_MS + 2).unwrap_err(), Error::Denied);
-    assert_eq!(state.len(), 0);
+    assert_eq!(show(&state, &barrier, &token, OTHER, NOW_MS + 2).unwrap_err(), Error::Denied);
+}
+
+#[test]
+fn the_node_that_used_it_gets_the_same_id_again_until_the_token_ends() {
+    let (mut state, barrier, token) = created(CA);
+    let txn = show(&state, &barrier, &token, NODE, NOW_MS + 1).unwrap().unwrap();
+    state.apply(&txn).unwrap();
+    for _ in 0..2 {
+        assert_eq!(show(&state, &barrier, &token, NODE, NOW_MS + TTL_MS - 1).unwrap(), Err(7));
+    }
+    assert_eq!(show(&state, &barrier, &token, NODE, NOW_MS + TTL_MS).unwrap_err(), Error::Denied);
 }
 
 #[test]
 fn a_join_token_ends_at_its_time() {
     let (state, barrier, token) = created(CA);
-    redeem(&state, &barrier, &token, NOW_MS + TTL_MS - 1).unwrap();
-    assert_eq!(redeem(&state, &barrier, &token, NOW_MS + TTL_MS).unwrap_err(), Error::Denied);
+    assert!(show(&state, &barrier, &token, NODE, NOW_MS + TTL_MS - 1).unwrap().is_ok());
+    assert_eq!(show(&state, &barrier, &token, NODE, NOW_MS + TTL_MS).unwrap_err(), Error::Denied);
 }
 
 #[test]
@@ -45,9 +75,9 @@ fn a_guessed_token_or_one_for_another_ca_is_denied() {
     let (state, barrier, token) = created(CA);
     let (_, _, elsewhere) = created(b"another certificate");
     assert_eq!(elsewhere.credential.expose(), token.credential.expose(), "only the pinned CA differs");
-    assert_eq!(redeem(&state, &barrier, &elsewhere, NOW_MS).unwrap_err(), Error::Denied);
+    assert_eq!(show(&state, &barrier, &elsewhere, NODE, NOW_MS).unwrap_err(), Error::Denied);
     let guessed = JoinToken { credential: Secret::new([0; CREDENTIAL_BYTES]), ..token };
-    assert_eq!(redeem(&state, &barrier, &guessed, NOW_MS).unwrap_err(), Error::Denied);
+    assert_eq!(show(&state, &barrier, &guessed, NODE, NOW_MS).unwrap_err(), Error::Denied);
 }
 
 #[test]
@@ -60,7 +90,7 @@ fn the_token_is_stored_nowhere() {
 
 #[test]
 fn the_lifetime_is_bounded() {
-    let (state, barrier) = (State::default(), barrier());
+    let (state, barrier) = (MemoryView::default(), barrier());
     let mut rng = seeded(3);
     let mut ctx = Context { view: &state, barrier: &barrier, now_ms: NOW_MS, rng: &mut rng };
     for (ttl_ms, good) in

@@ -1,12 +1,13 @@
 use super::*;
 use crate::crypto::testing::seeded;
-use crate::seal::testing::{NOW_MS, State, shamir};
+use crate::seal::testing::{NOW_MS, shamir};
+use crate::view::testing::MemoryView;
 
 #[test]
 fn a_rotation_seals_with_a_new_term_and_keeps_the_old_records() {
     let made = shamir(1, 1);
     let rng = &mut seeded(1);
-    let mut state = State::default();
+    let mut state = MemoryView::default();
     state.apply(&made.txn()).unwrap();
     let before = open_barrier(&state, &made.config, &made.root_key).unwrap();
     let key = before.key(Kind::KvV1, ["m", "a"]);
@@ -24,7 +25,7 @@ fn a_rotation_seals_with_a_new_term_and_keeps_the_old_records() {
 fn of_two_rotations_at_once_only_one_applies() {
     let made = shamir(1, 1);
     let rng = &mut seeded(2);
-    let mut state = State::default();
+    let mut state = MemoryView::default();
     state.apply(&made.txn()).unwrap();
     let one = plan_rotation(&state, &made.config, &made.root_key, NOW_MS, rng).unwrap();
     let other = plan_rotation(&state, &made.config, &made.root_key, NOW_MS, rng).unwrap();
@@ -36,7 +37,7 @@ fn of_two_rotations_at_once_only_one_applies() {
 fn a_wrong_root_key_or_a_damaged_keyring_opens_nothing() {
     let made = shamir(1, 1);
     let wrong = RootKey::generate(&mut seeded(3));
-    let mut state = State::default();
+    let mut state = MemoryView::default();
     let missing = open_barrier(&state, &made.config, &made.root_key).unwrap_err();
     assert!(matches!(missing, Error::Corrupt(_)));
     state.apply(&made.txn()).unwrap();

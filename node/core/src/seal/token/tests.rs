@@ -2,11 +2,12 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::crypto::testing::seeded;
-use crate::seal::testing::{NOW_MS, State, barrier};
+use crate::seal::testing::{NOW_MS, barrier};
+use crate::view::testing::MemoryView;
 
 /// A state with one root token.
-fn with_root_token(fixed: Option<&str>) -> (State, Barrier, Secret<String>) {
-    let (mut state, barrier) = (State::default(), barrier());
+fn with_root_token(fixed: Option<&str>) -> (MemoryView, Barrier, Secret<String>) {
+    let (mut state, barrier) = (MemoryView::default(), barrier());
     let (token, txn) = {
         let mut rng = seeded(1);
         let mut ctx = Context { view: &state, barrier: &barrier, now_ms: NOW_MS, rng: &mut rng };
@@ -17,8 +18,8 @@ fn with_root_token(fixed: Option<&str>) -> (State, Barrier, Secret<String>) {
 }
 
 /// Stores `entry` under `token` as another version or another rule would have.
-fn stored(entry: &TokenEntry, token: &str, expires_at_ms: u64) -> (State, Barrier) {
-    let (mut state, barrier) = (State::default(), barrier());
+fn stored(entry: &TokenEntry, token: &str, expires_at_ms: u64) -> (MemoryView, Barrier) {
+    let (mut state, barrier) = (MemoryView::default(), barrier());
     let hash = barrier.token_hash(token.as_bytes());
     let key = barrier.key(Kind::Token, [hash.as_str()]);
     let payload = serde_json::to_vec(entry).unwrap();

@@ -144,7 +144,7 @@ impl<'a> Restore<'a> {
             txn.require(key.clone(), table.revision);
             txn.put(key, table.sealed);
         }
-        let Outcome::Applied { revision } = cluster.propose_anywhere(txn).await? else {
+        let Outcome::Applied { revision } = cluster.propose_patiently(txn).await? else {
             return Err(Failure::Overloaded("the mounts were changed at this moment: try again".to_owned()));
         };
         let restore = Self { cluster, marked: revision };
@@ -182,7 +182,7 @@ impl<'a> Restore<'a> {
             return Ok(());
         }
         txn.require(plain_key(Kind::RestoreMarker), self.marked);
-        match self.cluster.propose_anywhere(txn).await? {
+        match self.cluster.propose_patiently(txn).await? {
             Outcome::Applied { revision } => self.wait_for(revision).await,
             Outcome::Conflict { .. } => Err(Failure::Overloaded(
                 "another restore began meanwhile: wait for it, or start again".to_owned(),
