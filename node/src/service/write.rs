@@ -65,14 +65,19 @@ impl Service {
     ) -> Result<Answer, Failure> {
         let waited = self.node.config.request_wait;
         let deadline = Instant::now() + waited;
-        while route.place == Place::State {
+        if route.place != Place::State {
+            return self.decide_at_leader(cluster, route, call, deadline).await;
+        }
+        loop {
             let leads = cluster.leader() == Some(cluster.node_id);
             let plans_max = if leads { PLANS_MAX } else { PLANS_ELSEWHERE_MAX };
             match self.plan_and_commit(cluster, route, call, plans_max, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Failed(failure)) => return Err(failure),
                 Err(Attempt::Unknown) => return Err(Failure::Unknown),
-                Err(Attempt::Overtaken) => break,
+                Err(Attempt::Overtaken) => {
+                    return self.decide_at_leader(cluster, route, call, deadline).await;
+                }
                 Err(Attempt::NotHere) => {}
             }
             if cluster.fence.is_fenced() {
@@ -83,7 +88,6 @@ impl Service {
             }
             cluster.leader_change(RETRY_PAUSE).await;
         }
-        self.decide_at_leader(cluster, route, call, deadline).await
     }
 
     /// Takes a request to the leader, wherever that is now, and brings back its answer.
