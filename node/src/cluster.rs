@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::plan::Context;
-use conclave_core::view::{Cursor, Record, View, ViewError};
+use conclave_core::view::{Cursor, Record, Stamp, View, ViewError};
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{ProposeRequest, StatusResponse};
 use conclave_proto::txn::Outcome;
@@ -140,25 +140,17 @@ impl Cluster {
     }
 
     /// Runs `read` on one consistent view of this node's state.
-    pub fn view<T, E: From<ViewError>>(&self, read: impl FnOnce(&dyn View) -> Result<T, E>) -> Result<T, E> {
-        self.reader.view(|view| read(&Replica(view))).map_err(|error| E::from(view_error(error)))?
+    pub fn view<T>(&self, read: impl FnOnce(&dyn View) -> T) -> T {
+        self.reader.view(|view| read(&Replica(view)))
     }
 
     /// As [`Cluster::view`], with the cluster's time as a leader counts it, Unix milliseconds.
-    pub fn view_now<T, E: From<ViewError>>(
-        &self,
-        read: impl FnOnce(&dyn View, u64) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let read = |view: &StateView<'_>| read(&Replica(view), self.raft.now_ms(view.time_ms()));
-        self.reader.view(read).map_err(|error| E::from(view_error(error)))?
+    pub fn view_now<T>(&self, read: impl FnOnce(&dyn View, u64) -> T) -> T {
+        self.reader.view(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
     }
 
     /// Plans on the current view, at the cluster's time.
-    pub fn plan<T, E: From<ViewError>>(
-        &self,
-        unsealed: &Unsealed,
-        plan: impl FnOnce(&mut Context<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn plan<T>(&self, unsealed: &Unsealed, plan: impl FnOnce(&mut Context<'_>) -> T) -> T {
         self.view_now(|view, now_ms| {
             let mut rng = rand::rng();
             plan(&mut Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng })
@@ -268,6 +260,11 @@ impl View for Replica<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError> {
         let found = self.0.get(key).map_err(view_error)?;
         Ok(found.map(record))
+    }
+
+    fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, ViewError> {
+        let found = self.0.stamp(key).map_err(view_error)?;
+        Ok(found.map(|found| Stamp { revision: found.revision, expires_at_ms: found.expires_at_ms }))
     }
 
     fn cursor(&self) -> Box<dyn Cursor + '_> {

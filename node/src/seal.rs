@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use conclave_core::Error;
 use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
-use conclave_core::seal::{self, Progress, SealConfig, StaticKey, UnsealProgress};
+use conclave_core::engine::mount::MountTable;
+use conclave_core::seal::{self, Progress, SealConfig, StaticKey, TokenCache, UnsealProgress};
 use conclave_core::view::View;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -29,6 +30,15 @@ pub struct Unsealed {
     pub root_key: Arc<RootKey>,
     /// Revision of the keyring's record, to notice a newer one.
     pub keyring_revision: u64,
+    /// What was opened with these keys, and goes with them.
+    pub caches: Caches,
+}
+
+/// What is opened and decoded once for each revision of its record.
+#[derive(Default)]
+pub struct Caches {
+    pub tokens: TokenCache,
+    pub mounts: ArcSwapOption<MountTable>,
 }
 
 /// The seal of one node.
@@ -156,7 +166,12 @@ impl SealState {
             Opener::Refresh(old) => self.unsealed().is_some_and(|current| Arc::ptr_eq(&current, old)),
         };
         if allowed {
-            self.unsealed.store(Some(Arc::new(Unsealed { barrier, root_key, keyring_revision })));
+            self.unsealed.store(Some(Arc::new(Unsealed {
+                barrier,
+                root_key,
+                keyring_revision,
+                caches: Caches::default(),
+            })));
             self.sealed.send_replace(false);
         }
         Ok(())

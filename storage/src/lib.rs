@@ -41,7 +41,7 @@ pub use chunk::{STATE_HASH_INTERVAL_ENTRIES, STATE_HASHES_KEPT};
 pub use error::StorageError;
 pub use log_store::{LogReader, LogStore};
 pub use reader::{Cursor, Scrubbed, StateHashAt, StateReader, StateView};
-pub use record::StoredRecord;
+pub use record::{Stamp, StoredRecord};
 pub use snapshot::{SnapshotChunk, SnapshotData};
 pub use snapshot_writer::{SnapshotInbox, SnapshotWriter};
 pub use state_machine::StateMachine;

@@ -12,7 +12,7 @@ use crate::awaited::Awaited;
 use crate::error::StorageError;
 use crate::expiry::parse_index_key;
 use crate::hash::{HASH_BYTES, StateHash};
-use crate::record::StoredRecord;
+use crate::record::{Stamp, StoredRecord, is_live};
 use crate::rocks;
 use crate::state::{HASH_KEY_PREFIX, Progress, SharedState, StateDb};
 use crate::types::StoredMembership;
@@ -43,14 +43,12 @@ impl StateReader {
         Self { shared }
     }
 
-    /// Runs `read` on one consistent view. The view is of the newest state that was applied when this was called.
-    ///
-    /// # Errors
-    /// When the state cannot be read; otherwise whatever `read` returns.
-    pub fn view<T>(&self, read: impl FnOnce(&StateView<'_>) -> T) -> Result<T, StorageError> {
+    /// Runs `read` on one consistent view, of the newest state that was applied when this was called or a newer one.
+    pub fn view<T>(&self, read: impl FnOnce(&StateView<'_>) -> T) -> T {
+        // Before the snapshot is taken, so that it is not ahead of it.
+        let time_ms = self.shared.applied_time_ms();
         let state = self.shared.state();
-        let view = StateView::new(&state)?;
-        Ok(read(&view))
+        read(&StateView::new(&state, time_ms))
     }
 
     /// The index up to which entries are applied. As cheap as reading a number.
@@ -92,7 +90,7 @@ impl StateReader {
     /// # Errors
     /// When the state cannot be read.
     pub fn state_hashes(&self) -> Result<Vec<StateHashAt>, StorageError> {
-        self.view(|view| view.state_hashes())?
+        self.view(|view| view.state_hashes())
     }
 
     /// Reads every record, recomputes the hash, and checks the expiry index against the records. Takes long; run it
@@ -101,7 +99,7 @@ impl StateReader {
     /// # Errors
     /// [`StorageError::Damaged`] when anything does not match.
     pub fn scrub(&self) -> Result<Scrubbed, StorageError> {
-        self.view(|view| view.scrub())?
+        self.view(|view| view.scrub())
     }
 
     /// Figures of RocksDB for metrics: names with their units, and values.
@@ -149,29 +147,35 @@ fn sum(db: &DB, families: &[&ColumnFamily], property: &str) -> u64 {
 pub struct StateView<'a> {
     state: &'a StateDb,
     snapshot: Snapshot<'a>,
-    progress: Progress,
+    time_ms: u64,
 }
 
 impl<'a> StateView<'a> {
-    fn new(state: &'a StateDb) -> Result<Self, StorageError> {
-        let snapshot = state.db().snapshot();
-        let progress = state.progress_at(&snapshot)?;
-        Ok(Self { state, snapshot, progress })
+    /// `time_ms`: the applied time as it was published before this call. The view may be an entry ahead of it.
+    fn new(state: &'a StateDb, time_ms: u64) -> Self {
+        Self { state, snapshot: state.db().snapshot(), time_ms }
     }
 
-    /// The cluster's time at this point of the log, Unix milliseconds.
+    /// The cluster's time at this point of the log, Unix milliseconds: never later than that of the last entry that this
+    /// view includes.
     pub fn time_ms(&self) -> u64 {
-        self.progress.summary.time_ms
+        self.time_ms
     }
 
-    /// The index of the last entry that this view includes.
-    pub fn applied_index(&self) -> u64 {
-        self.progress.index()
+    /// How far this view is, exactly.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn progress(&self) -> Result<Progress, StorageError> {
+        self.state.progress_at(&self.snapshot)
     }
 
-    pub fn state_hash(&self) -> StateHashAt {
-        let hash = self.progress.summary.hash.digest(self.time_ms());
-        StateHashAt { index: self.applied_index(), hash }
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn state_hash(&self) -> Result<StateHashAt, StorageError> {
+        let progress = self.progress()?;
+        let hash = progress.summary.hash.digest(progress.summary.time_ms);
+        Ok(StateHashAt { index: progress.index(), hash })
     }
 
     /// # Errors
@@ -180,6 +184,16 @@ impl<'a> StateView<'a> {
         let Some(stored) = self.snapshot.get_pinned_cf(self.state.records(), key)? else { return Ok(None) };
         let record = StoredRecord::decode(&stored)?;
         Ok(Some(record).filter(|record| record.is_live_at(self.time_ms())))
+    }
+
+    /// As [`StateView::get`], without the content.
+    ///
+    /// # Errors
+    /// When the disk fails or a checksum does not match.
+    pub fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, StorageError> {
+        let Some(stored) = self.snapshot.get_pinned_cf(self.state.records(), key)? else { return Ok(None) };
+        let stamp = Stamp::decode(&stored)?;
+        Ok(Some(stamp).filter(|stamp| is_live(stamp.expires_at_ms, self.time_ms())))
     }
 
     /// A cursor over the records in key order; use one for a whole scan.
@@ -234,14 +248,15 @@ impl<'a> StateView<'a> {
 
     fn scrub(&self) -> Result<Scrubbed, StorageError> {
         let mut hash = StateHash::default();
-        let mut scrubbed = Scrubbed { applied_index: self.applied_index(), records: 0, expiring: 0 };
+        let progress = self.progress()?;
+        let mut scrubbed = Scrubbed { applied_index: progress.index(), records: 0, expiring: 0 };
         for_each(self.scan(self.state.records()), |key, stored| {
             hash.add(key, stored);
             scrubbed.records += 1;
             scrubbed.expiring += u64::from(StoredRecord::decode(stored)?.expires_at_ms != 0);
             Ok::<(), StorageError>(())
         })?;
-        if hash != self.progress.summary.hash {
+        if hash != progress.summary.hash {
             return Err(StorageError::damaged("the records do not match the state's hash"));
         }
         let mut indexed = 0;

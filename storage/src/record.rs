@@ -19,6 +19,26 @@ pub struct StoredRecord {
     pub sealed: Vec<u8>,
 }
 
+/// What is known of a record without its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The log index that wrote it.
+    pub revision: u64,
+    /// Unix milliseconds of the cluster's time from which it is gone; 0: never.
+    pub expires_at_ms: u64,
+}
+
+impl Stamp {
+    /// # Errors
+    /// [`StorageError::Damaged`] when there are fewer bytes than a header has.
+    pub(crate) fn decode(stored: &[u8]) -> Result<Self, StorageError> {
+        if stored.len() < HEADER_BYTES {
+            return Err(StorageError::damaged("a record is shorter than its header"));
+        }
+        Ok(Self { revision: number_at(stored, 0), expires_at_ms: number_at(stored, 8) })
+    }
+}
+
 /// A record's stored bytes, known to be long enough.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedRecord(Bytes);
@@ -69,14 +89,8 @@ impl StoredRecord {
     /// # Errors
     /// [`StorageError::Damaged`] when there are fewer bytes than a header has.
     pub fn decode(stored: &[u8]) -> Result<Self, StorageError> {
-        let Some(sealed) = stored.get(HEADER_BYTES..) else {
-            return Err(StorageError::damaged("a record is shorter than its header"));
-        };
-        Ok(Self {
-            revision: number_at(stored, 0),
-            expires_at_ms: number_at(stored, 8),
-            sealed: sealed.to_vec(),
-        })
+        let Stamp { revision, expires_at_ms } = Stamp::decode(stored)?;
+        Ok(Self { revision, expires_at_ms, sealed: stored[HEADER_BYTES..].to_vec() })
     }
 
     pub fn is_live_at(&self, time_ms: u64) -> bool {

@@ -92,7 +92,7 @@ async fn a_view_outlives_the_state_it_was_taken_from() {
             entered.send(()).unwrap();
             wait_installed.recv().unwrap();
             assert!(view.get(b"old").unwrap().is_some());
-            assert_eq!(view.applied_index(), 1);
+            assert_eq!(view.progress().unwrap().index(), 1);
         })
     });
     wait_entered.recv().unwrap();

@@ -12,6 +12,15 @@ pub struct Record {
     pub sealed: Vec<u8>,
 }
 
+/// What is known of a record without its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The log index that wrote it.
+    pub revision: u64,
+    /// Unix milliseconds of the cluster's time from which it is gone; 0: never.
+    pub expires_at_ms: u64,
+}
+
 /// The state could not be read: the disk failed or a checksum did not match. Carries no content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored state cannot be read: {0}")]
@@ -20,6 +29,12 @@ pub struct ViewError(pub String);
 /// A consistent view of all records.
 pub trait View {
     fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError>;
+
+    /// As [`View::get`], for who has the content from before: a record of one revision never changes.
+    fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, ViewError> {
+        let record = self.get(key)?;
+        Ok(record.map(|Record { revision, expires_at_ms, .. }| Stamp { revision, expires_at_ms }))
+    }
 
     /// A cursor over the keys in byte order.
     fn cursor(&self) -> Box<dyn Cursor + '_>;

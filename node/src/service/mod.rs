@@ -45,17 +45,11 @@ pub struct Service {
     /// Keeps writes to one secret in order at the leader, so that they do not conflict.
     order: order::Order,
     body_budget: Arc<Budget>,
-    caches: plan::Caches,
 }
 
 impl Service {
     pub fn new(node: Arc<Node>) -> Self {
-        Self {
-            node,
-            order: order::Order::default(),
-            body_budget: Arc::default(),
-            caches: plan::Caches::default(),
-        }
+        Self { node, order: order::Order::default(), body_budget: Arc::default() }
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -78,7 +72,7 @@ impl Service {
             Ok(route) => route,
             Err(failure) => {
                 let failure = self.refuse_unknown(&call, failure).await;
-                metrics::request("none", failure.status(), began.elapsed());
+                metrics::request(metrics::UNKNOWN_OPERATION, failure.status(), began.elapsed());
                 return Answer::failure(&failure);
             }
         };

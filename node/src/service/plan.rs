@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
@@ -20,28 +19,29 @@ use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
 use super::route::{Action, Route};
-use super::{Service, sys};
+use super::sys;
 use crate::cluster::Cluster;
 use crate::seal::Unsealed;
 
-/// What is decoded once for each revision of its record.
-#[derive(Default)]
-pub struct Caches {
-    mounts: ArcSwapOption<MountTable>,
-}
-
-impl Caches {
-    /// The mount table as it stands in the view.
-    fn mounts(&self, ctx: &Context<'_>) -> Result<Arc<MountTable>, Error> {
-        let key = MountTable::record_key(ctx.barrier);
-        let revision = ctx.view.get(&key)?.map_or(0, |record| record.revision);
-        if let Some(table) = self.mounts.load_full().filter(|table| table.revision() == revision) {
-            return Ok(table);
-        }
-        let table = Arc::new(MountTable::load(ctx.view, ctx.barrier)?);
-        self.mounts.store(Some(Arc::clone(&table)));
-        Ok(table)
+/// The mount table as it stands in the view.
+///
+/// # Errors
+/// [`Failure::Restoring`]: it, and all secrets, are being replaced. The mark of that comes and goes together with a change
+/// of the table, so that a table from the cache vouches for its absence; where there is no table, the mark is looked up.
+fn mounts(ctx: &Context<'_>, unsealed: &Unsealed) -> Result<Arc<MountTable>, Failure> {
+    let stamp = ctx.view.stamp(&MountTable::record_key(ctx.barrier))?;
+    let cached = unsealed.caches.mounts.load();
+    if let (Some(table), Some(stamp)) = (cached.as_ref(), stamp)
+        && table.revision() == stamp.revision
+    {
+        return Ok(Arc::clone(table));
     }
+    if ctx.view.stamp(&plain_key(Kind::RestoreMarker))?.is_some() {
+        return Err(Failure::Restoring);
+    }
+    let table = Arc::new(MountTable::load(ctx.view, ctx.barrier)?);
+    unsealed.caches.mounts.store(Some(Arc::clone(&table)));
+    Ok(table)
 }
 
 /// A decision: what to commit, and how to answer once it is.
@@ -76,7 +76,6 @@ impl Decided {
 
 /// Decides `call` on the current view of this node, at the time of its read point, or at the leader's.
 pub async fn decide(
-    service: &Service,
     cluster: &Cluster,
     route: &'static Route,
     call: &Call,
@@ -89,7 +88,7 @@ pub async fn decide(
             let mut rng = rand::rng();
             let now_ms = read_at_ms.unwrap_or(leader_ms);
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
-            Decision { service, cluster, unsealed, route, call }.make(&mut ctx)
+            Decision { cluster, unsealed, route, call }.make(&mut ctx)
         })
     })
 }
@@ -125,11 +124,10 @@ fn has_newer_keys(cluster: &Cluster, used: &Arc<Unsealed>) -> Result<bool, Failu
 }
 
 fn identify(view: &dyn View, unsealed: &Unsealed, now_ms: u64, call: &Call) -> Result<Identified, Failure> {
-    Ok(seal::identify(view, &unsealed.barrier, now_ms, call.token()?)?)
+    Ok(seal::identify(view, &unsealed.barrier, &unsealed.caches.tokens, now_ms, call.token()?)?)
 }
 
 struct Decision<'a> {
-    service: &'a Service,
     cluster: &'a Cluster,
     unsealed: &'a Unsealed,
     route: &'static Route,
@@ -139,16 +137,14 @@ struct Decision<'a> {
 impl Decision<'_> {
     fn make(&self, ctx: &mut Context<'_>) -> Result<Decided, Failure> {
         if self.route.action == Action::VisibleMounts && self.call.headers.token.is_none() {
-            let table = self.service.caches.mounts(ctx)?;
+            let table = mounts(ctx, self.unsealed)?;
             return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
         }
         let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
-        if ctx.view.get(&plain_key(Kind::RestoreMarker))?.is_some() {
-            return Err(Failure::Restoring);
-        }
+        let table = mounts(ctx, self.unsealed)?;
         let permit = policy::authorize(&identified.identity, self.call.operation)?;
         if !self.call.changes() {
-            return self.decide(ctx, &permit, &identified, &Map::new());
+            return self.decide(ctx, &permit, &identified, &table, &Map::new());
         }
         // Only now: a stranger's body is not worth reading.
         let body = self.call.json()?;
@@ -156,7 +152,7 @@ impl Decision<'_> {
         if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
             return Ok(Decided { plan: reply.into(), shape: self.shape() });
         }
-        let mut decided = self.decide(ctx, &permit, &identified, body)?;
+        let mut decided = self.decide(ctx, &permit, &identified, &table, body)?;
         if !decided.plan.txn.is_empty() {
             // A token that was revoked in between must not have its way (I7).
             decided.plan.txn.preconditions.push(identified.precondition);
@@ -185,37 +181,25 @@ impl Decision<'_> {
         ctx: &mut Context<'_>,
         permit: &Permit,
         caller: &Identified,
+        table: &MountTable,
         body: &Map<String, Value>,
     ) -> Result<Decided, Failure> {
         let captured = self.route.capture(&self.call.path).unwrap_or_default();
-        let table = || self.service.caches.mounts(ctx);
         let plan = match self.route.action {
-            Action::Secret => self.secret(ctx, permit, body)?,
+            Action::Secret => self.secret(ctx, permit, table, body)?,
             Action::LookupSelf => {
                 Reply::json(&lookup_data(&caller.entry, self.call.token()?, ctx.now_ms)).into()
             }
-            Action::ListMounts => mount::list(&*table()?).into(),
-            Action::ReadMount => mount::read(&*table()?, captured)?.into(),
-            Action::ReadMountTune => mount::read_tune(&*table()?, captured)?.into(),
-            Action::RemountStatus => mount::remount_status(&*table()?, captured)?.into(),
-            Action::VisibleMounts => Reply::json(&sys::mounts::visible(&*table()?)).into(),
-            Action::VisibleMount => sys::mounts::serving(&*table()?, captured)?.into(),
-            Action::EnableMount => {
-                let table = table()?;
-                mount::enable(ctx, permit, &table, captured, body)?
-            }
-            Action::DisableMount => {
-                let table = table()?;
-                mount::disable(ctx, permit, &table, captured)?
-            }
-            Action::TuneMount => {
-                let table = table()?;
-                mount::tune(ctx, permit, &table, captured, body)?
-            }
-            Action::Remount => {
-                let table = table()?;
-                mount::remount(ctx, permit, &table, body)?
-            }
+            Action::ListMounts => mount::list(table).into(),
+            Action::ReadMount => mount::read(table, captured)?.into(),
+            Action::ReadMountTune => mount::read_tune(table, captured)?.into(),
+            Action::RemountStatus => mount::remount_status(table, captured)?.into(),
+            Action::VisibleMounts => Reply::json(&sys::mounts::visible(table)).into(),
+            Action::VisibleMount => sys::mounts::serving(table, captured)?.into(),
+            Action::EnableMount => mount::enable(ctx, permit, table, captured, body)?,
+            Action::DisableMount => mount::disable(ctx, permit, table, captured)?,
+            Action::TuneMount => mount::tune(ctx, permit, table, captured, body)?,
+            Action::Remount => mount::remount(ctx, permit, table, body)?,
             Action::JoinToken => {
                 let (txn, data) = sys::membership::plan_join_token(self.cluster, ctx, body)?;
                 Plan { txn, reply: Reply::json(&data) }
@@ -245,9 +229,9 @@ impl Decision<'_> {
         &self,
         ctx: &mut Context<'_>,
         permit: &Permit,
+        table: &MountTable,
         body: &Map<String, Value>,
     ) -> Result<Plan, Failure> {
-        let table = self.service.caches.mounts(ctx)?;
         let (mount, rest) = table
             .resolve(&self.call.path)
             .ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::answer::Answer;
 use super::call::{Call, Consistency};
 use super::failure::Failure;
 use super::route::Route;
 use super::{Service, plan};
 use crate::cluster::Cluster;
+use crate::metrics;
 use crate::raft::barrier::{BarrierError, ReadPoint};
 
 impl Service {
@@ -27,7 +30,7 @@ impl Service {
                 (cluster.reader.applied_index(), None, Some(age(cluster, bound)?))
             }
         };
-        let decided = plan::decide(self, cluster, route, call, time_ms).await?;
+        let decided = plan::decide(cluster, route, call, time_ms).await?;
         let mut answer = decided.into_answer(&call.request_id, stale_for);
         answer.index = Some(index);
         Ok(answer)
@@ -36,7 +39,10 @@ impl Service {
     /// A point from which a linearizable answer may be made; waits for a leader, within the node's bound.
     pub async fn read_point(&self, cluster: &Cluster) -> Result<ReadPoint, Failure> {
         let waited = self.node.config.request_wait;
-        cluster.barrier.read_point(tokio::time::Instant::now() + waited).await.map_err(|error| match error {
+        let began = Instant::now();
+        let point = cluster.barrier.read_point(began + waited).await;
+        metrics::barrier(began.elapsed());
+        point.map_err(|error| match error {
             BarrierError::NoLeader => Failure::NoLeader { waited },
             BarrierError::Timeout => Failure::NoQuorum { waited },
             BarrierError::Fenced => Failure::Fenced,

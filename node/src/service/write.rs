@@ -172,7 +172,7 @@ impl Service {
         let mut proven = false;
         let mut plans = 0;
         while plans < plans_max {
-            match plan::decide(self, cluster, route, call, None).await {
+            match plan::decide(cluster, route, call, None).await {
                 Ok(decided) if !decided.plan.txn.is_empty() => {
                     plans += 1;
                     match cluster.propose_until(decided.plan.txn.clone(), deadline).await {

@@ -70,7 +70,7 @@ pub async fn indexes(log: &mut conclave_storage::LogStore) -> Vec<u64> {
 }
 
 pub fn get(reader: &StateReader, key: &str) -> Option<StoredRecord> {
-    reader.view(|view| view.get(key.as_bytes())).unwrap().unwrap()
+    reader.view(|view| view.get(key.as_bytes())).unwrap()
 }
 
 /// All records that a reader can see.
@@ -82,7 +82,7 @@ pub fn export(reader: &StateReader) -> Vec<(Vec<u8>, StoredRecord)> {
             Ok(())
         })
     });
-    assert_eq!(count.unwrap().unwrap(), records.len() as u64);
+    assert_eq!(count.unwrap(), records.len() as u64);
     records
 }
 

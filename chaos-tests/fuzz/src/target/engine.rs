@@ -8,7 +8,7 @@ use conclave_core::Error;
 use conclave_core::engine::{self, mount};
 use conclave_core::plan::{Context, Operation, Plan, Request};
 use conclave_core::policy::{Permit, authorize};
-use conclave_core::seal;
+use conclave_core::seal::{self, TokenCache};
 use conclave_node::http::parse_head;
 use conclave_node::service::{Action, Call, Failure, route};
 use conclave_proto::wire::RECORD_BYTES_MAX;
@@ -200,6 +200,7 @@ fn root(operation: Operation) -> Permit {
         state
     });
     let state = &*HOLDS_TOKEN;
-    let identified = seal::identify(state, &BARRIER, state.now_ms, TOKEN).expect("the token was just made");
+    let identified = seal::identify(state, &BARRIER, &TokenCache::default(), state.now_ms, TOKEN);
+    let identified = identified.expect("the token was just made");
     authorize(&identified.identity, operation).expect("root may do everything")
 }

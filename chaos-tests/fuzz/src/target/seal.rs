@@ -8,7 +8,7 @@ use conclave_core::crypto::{Keyring, Kind, RootKey};
 use conclave_core::plan::Context;
 use conclave_core::seal::join_token::JoinToken;
 use conclave_core::seal::{
-    self, Initialized, Parameters, Progress, SealConfig, Share, StaticKey, UnsealProgress,
+    self, Initialized, Parameters, Progress, SealConfig, Share, StaticKey, TokenCache, UnsealProgress,
 };
 use conclave_proto::log::Txn;
 use rand::SeedableRng as _;
@@ -109,13 +109,14 @@ pub fn token(input: &[u8]) {
         txn.put(key, sealed);
         state.commit(txn);
     }
-    match seal::identify(&state, &BARRIER, START_MS, token) {
+    let cache = TokenCache::default();
+    match seal::identify(&state, &BARRIER, &cache, START_MS, token) {
         Ok(identified) => {
             assert!(identified.identity.is_root() && identified.entry.policies.iter().any(|p| p == "root"));
             let data = seal::lookup_data(&identified.entry, token, START_MS);
             assert_eq!(data["id"], token);
             state.commit(seal::plan_revoke(&identified));
-            let revoked = seal::identify(&state, &BARRIER, START_MS, token);
+            let revoked = seal::identify(&state, &BARRIER, &cache, START_MS, token);
             assert!(matches!(revoked, Err(Error::Denied)), "a revoked token works");
         }
         Err(error) => {

@@ -207,7 +207,12 @@ impl Barrier {
 
     /// What stands for a token, so that the token itself is never stored; hexadecimal, to be a segment of a key.
     pub fn token_hash(&self, token: &[u8]) -> String {
-        hex::encode(mac_with(&self.token_mac, token))
+        hex::encode(self.token_mac(token))
+    }
+
+    /// The same as bytes.
+    pub fn token_mac(&self, token: &[u8]) -> [u8; 32] {
+        mac_with(&self.token_mac, token)
     }
 
     /// What stands for a secret value in the audit log: equal for equal values, telling nothing else.

@@ -5,9 +5,12 @@
 //! change decided by a token fails if the token was revoked in between (I7).
 
 use std::fmt;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use conclave_proto::log::{Precondition, Txn};
 use conclave_proto::secret::Secret;
+use quick_cache::sync::Cache;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,11 +66,29 @@ impl TokenEntry {
     }
 }
 
+/// Tokens in [`TokenCache`] at most.
+const CACHED_TOKENS_MAX: usize = 10_000;
+
+/// The records of tokens that were used lately, opened. Holds no token, only keyed hashes; still, drop it with the keys.
+pub struct TokenCache(Cache<[u8; 32], Arc<Opened>>);
+
+struct Opened {
+    key: Bytes,
+    revision: u64,
+    entry: Arc<TokenEntry>,
+}
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self(Cache::new(CACHED_TOKENS_MAX))
+    }
+}
+
 /// A caller whose token holds in one view.
 #[derive(Debug)]
 pub struct Identified {
     pub identity: Identity,
-    pub entry: TokenEntry,
+    pub entry: Arc<TokenEntry>,
     /// That the token still stands as it did: part of every transaction decided by it.
     pub precondition: Precondition,
 }
@@ -101,32 +122,58 @@ pub fn plan_root_token(ctx: &mut Context<'_>, fixed: Option<&str>) -> Result<(Se
     Ok((token, txn))
 }
 
-/// Who holds `token`, as of `view` at `now_ms` (the cluster's time, Unix milliseconds).
+/// Who holds `token`, as of `view` at `now_ms` (the cluster's time, Unix milliseconds). `cache` belongs to `barrier`.
 ///
 /// # Errors
 /// [`Error::Denied`]: there is no such token, or it has expired. The two are not told apart.
 /// [`Error::Corrupt`], [`Error::View`]: its record cannot be read.
-pub fn identify(view: &dyn View, barrier: &Barrier, now_ms: u64, token: &str) -> Result<Identified, Error> {
+pub fn identify(
+    view: &dyn View,
+    barrier: &Barrier,
+    cache: &TokenCache,
+    now_ms: u64,
+    token: &str,
+) -> Result<Identified, Error> {
     if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
         return Err(Error::Denied);
     }
-    let hash = barrier.token_hash(token.as_bytes());
-    let key = barrier.key(Kind::Token, [hash.as_str()]);
-    let record = view.get(&key)?.ok_or(Error::Denied)?;
-    if record.expires_at_ms != 0 && record.expires_at_ms <= now_ms {
+    let mac = barrier.token_mac(token.as_bytes());
+    let cached = cache.0.get(&mac);
+    let key = cached.as_ref().map_or_else(|| record_key(barrier, &mac), |cached| cached.key.clone());
+    // The record is looked up each time: that it is there, at this revision, is what makes the token valid.
+    let stamp = view.stamp(&key)?.ok_or(Error::Denied)?;
+    if stamp.expires_at_ms != 0 && stamp.expires_at_ms <= now_ms {
         return Err(Error::Denied);
     }
-    let opened = barrier.open(&key, &record.sealed)?;
-    let entry: TokenEntry = serde_json::from_slice(&opened.payload).map_err(|_| unreadable())?;
-    if entry.version != VERSION {
-        return Err(unreadable());
-    }
+    let entry = match cached.filter(|cached| cached.revision == stamp.revision) {
+        Some(cached) => Arc::clone(&cached.entry),
+        None => {
+            let entry = Arc::new(open(view, barrier, &key)?);
+            let opened = Opened { key: key.clone(), revision: stamp.revision, entry: Arc::clone(&entry) };
+            cache.0.insert(mac, Arc::new(opened));
+            entry
+        }
+    };
     // Without policies to decide by, a token that is not root's can do nothing.
     if !entry.is_root() {
         return Err(Error::Denied);
     }
-    let precondition = Precondition { key: key.into(), revision: record.revision };
-    Ok(Identified { identity: Identity::root(), entry, precondition })
+    Ok(Identified {
+        identity: Identity::root(),
+        entry,
+        precondition: Precondition { key, revision: stamp.revision },
+    })
+}
+
+fn record_key(barrier: &Barrier, mac: &[u8; 32]) -> Bytes {
+    barrier.key(Kind::Token, [hex::encode(mac).as_str()]).into()
+}
+
+fn open(view: &dyn View, barrier: &Barrier, key: &[u8]) -> Result<TokenEntry, Error> {
+    let record = view.get(key)?.ok_or(Error::Denied)?;
+    let opened = barrier.open(key, &record.sealed)?;
+    let entry: TokenEntry = serde_json::from_slice(&opened.payload).map_err(|_| unreadable())?;
+    if entry.version == VERSION { Ok(entry) } else { Err(unreadable()) }
 }
 
 /// Ends a token: what was decided by it and is not applied yet fails.

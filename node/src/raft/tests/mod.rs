@@ -265,7 +265,7 @@ impl RaftNode {
     }
 
     fn read_stale(&self, key: &str) -> Option<String> {
-        let record = self.reader().view(|view| view.get(key.as_bytes())).unwrap().unwrap()?;
+        let record = self.reader().view(|view| view.get(key.as_bytes())).unwrap()?;
         Some(String::from_utf8(record.sealed.to_vec()).unwrap())
     }
 }

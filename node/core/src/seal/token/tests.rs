@@ -30,14 +30,17 @@ fn stored(entry: &TokenEntry, token: &str, expires_at_ms: u64) -> (MemoryView, B
 }
 
 fn root_entry() -> TokenEntry {
+    let cache = TokenCache::default();
     let (state, barrier, token) = with_root_token(None);
-    identify(&state, &barrier, NOW_MS, token.expose()).unwrap().entry
+    let found = identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap();
+    (*found.entry).clone()
 }
 
 #[test]
 fn a_root_token_identifies_root() {
+    let cache = TokenCache::default();
     let (state, barrier, token) = with_root_token(None);
-    let found = identify(&state, &barrier, NOW_MS + 1_000_000_000_000, token.expose()).unwrap();
+    let found = identify(&state, &barrier, &cache, NOW_MS + 1_000_000_000_000, token.expose()).unwrap();
     assert!(found.identity.is_root());
     assert_eq!(found.precondition.revision, 1);
     assert_eq!(found.entry.policies, ["root"]);
@@ -73,53 +76,78 @@ fn the_token_is_stored_nowhere() {
 }
 
 #[test]
+fn a_cached_token_ends_when_its_record_does_and_changes_with_it() {
+    let (mut state, barrier, token) = with_root_token(None);
+    let cache = TokenCache::default();
+    let before = identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap();
+    let hash = barrier.token_hash(token.expose().as_bytes());
+    let changed = TokenEntry { display_name: "changed".to_owned(), ..(*before.entry).clone() };
+    let payload = serde_json::to_vec(&changed).unwrap();
+    let key = before.precondition.key.clone();
+    let mut txn = Txn::default();
+    txn.put(key.clone(), barrier.seal(&key, &hash, &payload, &mut seeded(3)).unwrap());
+    state.apply(&txn).unwrap();
+    let after = identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap();
+    assert_eq!(after.entry.display_name, "changed");
+    assert_ne!(after.precondition.revision, before.precondition.revision);
+    state.apply(&plan_revoke(&after)).unwrap();
+    assert_eq!(identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap_err(), Error::Denied);
+}
+
+#[test]
 fn an_unknown_empty_or_endless_token_is_denied() {
+    let cache = TokenCache::default();
     let (state, barrier, token) = with_root_token(None);
     let longer = format!("{}x", token.expose());
     let shorter = &token.expose()[..token.expose().len() - 1];
     for wrong in ["", "s.", "root", &longer, shorter, &"x".repeat(TOKEN_BYTES_MAX + 1)] {
-        assert_eq!(identify(&state, &barrier, NOW_MS, wrong).unwrap_err(), Error::Denied);
+        assert_eq!(identify(&state, &barrier, &cache, NOW_MS, wrong).unwrap_err(), Error::Denied);
     }
 }
 
 #[test]
 fn a_token_ends_at_its_time_even_before_it_is_reaped() {
+    let cache = TokenCache::default();
     let (state, barrier) = stored(&root_entry(), "t", NOW_MS + 10);
-    identify(&state, &barrier, NOW_MS + 9, "t").unwrap();
-    assert_eq!(identify(&state, &barrier, NOW_MS + 10, "t").unwrap_err(), Error::Denied);
-    assert_eq!(identify(&state, &barrier, NOW_MS + 11, "t").unwrap_err(), Error::Denied);
+    identify(&state, &barrier, &cache, NOW_MS + 9, "t").unwrap();
+    assert_eq!(identify(&state, &barrier, &cache, NOW_MS + 10, "t").unwrap_err(), Error::Denied);
+    assert_eq!(identify(&state, &barrier, &cache, NOW_MS + 11, "t").unwrap_err(), Error::Denied);
 }
 
 #[test]
 fn a_token_without_the_root_policy_is_denied() {
+    let cache = TokenCache::default();
     for policies in [vec![], vec!["default".to_owned()], vec!["ROOT".to_owned(), "rooted".to_owned()]] {
         let (state, barrier) = stored(&TokenEntry { policies, ..root_entry() }, "t", 0);
-        assert_eq!(identify(&state, &barrier, NOW_MS, "t").unwrap_err(), Error::Denied);
+        assert_eq!(identify(&state, &barrier, &cache, NOW_MS, "t").unwrap_err(), Error::Denied);
     }
 }
 
 #[test]
 fn a_record_of_a_later_version_is_not_guessed_at() {
+    let cache = TokenCache::default();
     let (state, barrier) = stored(&TokenEntry { version: 2, ..root_entry() }, "t", 0);
-    assert!(matches!(identify(&state, &barrier, NOW_MS, "t").unwrap_err(), Error::Corrupt(_)));
+    assert!(matches!(identify(&state, &barrier, &cache, NOW_MS, "t").unwrap_err(), Error::Corrupt(_)));
 }
 
 #[test]
 fn a_token_record_put_under_another_token_is_refused() {
+    let cache = TokenCache::default();
     let (mut state, barrier, token) = with_root_token(None);
     let key_of = |token: &str| barrier.key(Kind::Token, [barrier.token_hash(token.as_bytes()).as_str()]);
     let record = state.get(&key_of(token.expose())).unwrap().unwrap();
     let mut txn = Txn::default();
     txn.put(key_of("mine"), record.sealed);
     state.apply(&txn).unwrap();
-    assert!(matches!(identify(&state, &barrier, NOW_MS, "mine").unwrap_err(), Error::Corrupt(_)));
+    assert!(matches!(identify(&state, &barrier, &cache, NOW_MS, "mine").unwrap_err(), Error::Corrupt(_)));
 }
 
 #[test]
 fn a_revoked_token_fails_what_was_decided_by_it() {
+    let cache = TokenCache::default();
     let (mut state, barrier, token) = with_root_token(None);
-    let decided = identify(&state, &barrier, NOW_MS, token.expose()).unwrap().precondition;
-    let found = identify(&state, &barrier, NOW_MS, token.expose()).unwrap();
+    let decided = identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap().precondition;
+    let found = identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap();
     state.apply(&plan_revoke(&found)).unwrap();
     assert_eq!(state.apply(&plan_revoke(&found)), Err(0));
 
@@ -127,14 +155,15 @@ fn a_revoked_token_fails_what_was_decided_by_it() {
     effect.require(decided.key, decided.revision);
     effect.put(&b"key"[..], &b"value"[..]);
     assert_eq!(state.apply(&effect), Err(0));
-    assert_eq!(identify(&state, &barrier, NOW_MS, token.expose()).unwrap_err(), Error::Denied);
+    assert_eq!(identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap_err(), Error::Denied);
 }
 
 #[test]
 fn a_fixed_token_is_taken_once_and_as_it_is() {
+    let cache = TokenCache::default();
     let (mut state, barrier, token) = with_root_token(Some("root"));
     assert_eq!(token.expose(), "root");
-    assert!(identify(&state, &barrier, NOW_MS, "root").unwrap().identity.is_root());
+    assert!(identify(&state, &barrier, &cache, NOW_MS, "root").unwrap().identity.is_root());
     let mut rng = seeded(4);
     let mut ctx = Context { view: &state, barrier: &barrier, now_ms: NOW_MS, rng: &mut rng };
     let (_, again) = plan_root_token(&mut ctx, Some("root")).unwrap();
@@ -165,8 +194,9 @@ fn lookup_answers_in_vaults_shape() {
 
 #[test]
 fn debug_shows_no_token_and_no_accessor() {
+    let cache = TokenCache::default();
     let (state, barrier, token) = with_root_token(None);
-    let found = identify(&state, &barrier, NOW_MS, token.expose()).unwrap();
+    let found = identify(&state, &barrier, &cache, NOW_MS, token.expose()).unwrap();
     let printed = format!("{token:?} {:?} {:?}", found.entry, found);
     assert!(!printed.contains(&found.entry.accessor), "{printed}");
     assert!(!printed.contains(token.expose().as_str()), "{printed}");

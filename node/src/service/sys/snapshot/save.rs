@@ -57,8 +57,8 @@ fn copy_state(cluster: &Cluster, data_dir: &std::path::Path) -> Result<(File, Me
             }
             Ok::<(), CopyError>(())
         })?;
-        Ok::<_, CopyError>((view.applied_index(), view.time_ms(), kept))
-    })??;
+        Ok::<_, CopyError>((view.progress()?.index(), view.time_ms(), kept))
+    })?;
     let mut file = out.inner.into_inner().map_err(|error| error.into_error())?;
     file.rewind()?;
     let meta = Meta::new(cluster.cluster_id.to_string(), index, time_ms, records, out.bytes);
