@@ -4,7 +4,9 @@
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CONCLAVE   := $(TARGET_DIR)/release/conclave
 VENV       := $(TARGET_DIR)/venv
-FUZZ_CASES ?= 20000
+# Seconds for each fuzz target, and which: all if none is named.
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS ?=
 
 .PHONY: help setup build demo test verify fix bench fuzz audit
 
@@ -37,8 +39,8 @@ bench: build ## measure Conclave beside OpenBao and the machine's ceilings: one 
 	cargo build --locked --release --bin conclave-bench
 	@$(TARGET_DIR)/release/conclave-bench --conclave "$(CONCLAVE)" --venv "$(VENV)" $(BENCH_ARGS)
 
-fuzz: setup ## the property tests with FUZZ_CASES (20000) random cases each
-	PROPTEST_CASES=$(FUZZ_CASES) cargo test --locked --workspace --lib
+fuzz: setup ## FUZZ_SECONDS (30) of libFuzzer on every parser that strangers or peers reach
+	@chaos-tests/fuzz/run "$(TARGET_DIR)/fuzz" $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 audit: setup ## licences, sources, bans and, where its database can be reached, advisories
 	@deploy/audit

@@ -10,7 +10,7 @@ pub const PATH_BYTES_MAX: usize = 4096;
 pub const PATH_SEGMENTS_MAX: usize = 128;
 
 /// A path of one or more segments, such as `payment/api_key`: no empty segment, no `.` or `..`, no control
-/// character, no slash at either end.
+/// character, no backslash, no slash at either end.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretPath(String);
 
@@ -29,6 +29,8 @@ pub enum PathError {
     DotSegment,
     #[error("the path has a control character, which is not allowed")]
     ControlCharacter,
+    #[error("the path has a backslash, which is not allowed")]
+    Backslash,
     #[error("the path has a segment that begins or ends with a space, which is not allowed")]
     OuterSpace,
     #[error("the path is not valid UTF-8")]
@@ -89,6 +91,10 @@ fn check_segment(segment: &str) -> Result<(), PathError> {
     if segment.chars().any(char::is_control) {
         return Err(PathError::ControlCharacter);
     }
+    // Encoded it is refused, since some take it for a slash: then it has no spelling at all.
+    if segment.contains('\\') {
+        return Err(PathError::Backslash);
+    }
     if segment.starts_with(char::is_whitespace) || segment.ends_with(char::is_whitespace) {
         return Err(PathError::OuterSpace);
     }
@@ -147,6 +153,7 @@ mod tests {
         check("a\u{85}b", Err(PathError::ControlCharacter));
         check(" a", Err(PathError::OuterSpace));
         check("a/b ", Err(PathError::OuterSpace));
+        check("a\\b", Err(PathError::Backslash));
         check(&"x".repeat(PATH_BYTES_MAX + 1), Err(PathError::TooLong));
         check(&vec!["x"; PATH_SEGMENTS_MAX + 1].join("/"), Err(PathError::TooDeep));
         check(&vec!["x"; PATH_SEGMENTS_MAX].join("/"), Ok(()));

@@ -22,7 +22,7 @@ mod install;
 pub mod keyspace;
 mod log_io;
 pub mod log_store;
-mod manifest;
+pub mod manifest;
 pub mod model;
 #[cfg(test)]
 mod model_tests;

@@ -38,7 +38,7 @@ struct ManifestRecord {
 }
 
 impl Manifest {
-    pub fn write(&self, folder: &Path) -> Result<(), StorageError> {
+    pub fn encode(&self) -> Vec<u8> {
         let record = ManifestRecord {
             format: MANIFEST_FORMAT,
             meta: Some(snapshot_meta_to_proto(&self.meta, &self.id)),
@@ -47,26 +47,36 @@ impl Manifest {
         let body = record.encode_to_vec();
         let mut content = Sha256::digest(&body).to_vec();
         content.extend_from_slice(&body);
-        files::write_durably(&folder.join(MANIFEST_NAME), &content)
+        content
+    }
+
+    /// `None`: damaged, of another format, or it names a file that is none of a snapshot's.
+    pub fn decode(content: &[u8]) -> Option<Self> {
+        let (digest, body) = content.split_first_chunk::<DIGEST_BYTES>()?;
+        if Sha256::digest(body).as_slice() != digest {
+            return None;
+        }
+        let record = ManifestRecord::decode(body).ok()?;
+        if record.format != MANIFEST_FORMAT || !record.files.iter().all(|file| is_snapshot_file(&file.name)) {
+            return None;
+        }
+        let (meta, id) = snapshot_meta_from_proto(record.meta?).ok()?;
+        Some(Self { meta, id, files: record.files })
+    }
+
+    pub fn write(&self, folder: &Path) -> Result<(), StorageError> {
+        files::write_durably(&folder.join(MANIFEST_NAME), &self.encode())
     }
 
     /// `None`: there is no good manifest, or a file is missing or has another size, so this is no snapshot.
     pub fn read(folder: &Path) -> Result<Option<Self>, StorageError> {
-        let Some(content) = files::read_if_exists(&folder.join(MANIFEST_NAME))? else { return Ok(None) };
-        let Some((digest, body)) = content.split_first_chunk::<DIGEST_BYTES>() else { return Ok(None) };
-        if Sha256::digest(body).as_slice() != digest {
-            return Ok(None);
-        }
-        let Ok(record) = ManifestRecord::decode(body) else { return Ok(None) };
-        if record.format != MANIFEST_FORMAT {
-            return Ok(None);
-        }
-        let Some(Ok((meta, id))) = record.meta.map(snapshot_meta_from_proto) else { return Ok(None) };
-        let complete = record.files.iter().all(|file| {
-            is_snapshot_file(&file.name)
-                && folder.join(&file.name).metadata().is_ok_and(|found| found.len() == file.bytes)
-        });
-        Ok(complete.then_some(Self { meta, id, files: record.files }))
+        let content = files::read_if_exists(&folder.join(MANIFEST_NAME))?;
+        let Some(manifest) = content.and_then(|content| Self::decode(&content)) else { return Ok(None) };
+        let complete = manifest
+            .files
+            .iter()
+            .all(|file| folder.join(&file.name).metadata().is_ok_and(|found| found.len() == file.bytes));
+        Ok(complete.then_some(manifest))
     }
 }
 

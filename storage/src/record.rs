@@ -88,7 +88,7 @@ pub fn is_live(expires_at_ms: u64, time_ms: u64) -> bool {
 impl StoredRecord {
     /// # Errors
     /// [`StorageError::Damaged`] when there are fewer bytes than a header has.
-    pub(crate) fn decode(stored: &[u8]) -> Result<Self, StorageError> {
+    pub fn decode(stored: &[u8]) -> Result<Self, StorageError> {
         let Stamp { revision, expires_at_ms } = Stamp::decode(stored)?;
         Ok(Self { revision, expires_at_ms, sealed: stored[HEADER_BYTES..].to_vec() })
     }

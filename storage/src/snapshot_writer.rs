@@ -34,7 +34,7 @@ pub struct SnapshotInbox {
 }
 
 impl SnapshotInbox {
-    pub(crate) fn new(store: Arc<SnapshotStore>) -> Self {
+    pub fn new(store: Arc<SnapshotStore>) -> Self {
         Self { store }
     }
 

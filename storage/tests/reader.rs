@@ -6,7 +6,7 @@ use common::{apply, batch, blank, export, get, members, open, put, put_until};
 use conclave_storage::{STATE_HASH_INTERVAL_ENTRIES, STATE_HASHES_KEPT, StateReader};
 
 fn cursor_keys(reader: &StateReader, from: &str) -> Vec<String> {
-    let keys = reader.view(|view| {
+    reader.view(|view| {
         let mut cursor = view.cursor();
         let mut keys = Vec::new();
         let mut next = cursor.seek(from.as_bytes()).unwrap();
@@ -16,8 +16,7 @@ fn cursor_keys(reader: &StateReader, from: &str) -> Vec<String> {
         }
         assert!(cursor.advance().unwrap().is_none(), "the end stays the end");
         keys
-    });
-    keys
+    })
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn a_view_outlives_the_state_it_was_taken_from() {
     assert!(get(&target.reader, "old").is_none(), "new views see the new state");
     assert_eq!(folders(&path.join("state")).len(), 2);
     installed.send(()).unwrap();
-    viewer.join().unwrap().unwrap();
+    viewer.join().unwrap();
     assert_eq!(folders(&path.join("state")).len(), 1, "and the old one goes with its last view");
 }
 

@@ -1,7 +1,7 @@
 //! From a hyper request to a [`Call`]: every bound is checked before the memory it bounds is taken.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +12,7 @@ use conclave_proto::wire;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
-use hyper::{HeaderMap, Method, Request};
+use hyper::{HeaderMap, Method, Request, Uri};
 use parking_lot::Mutex;
 
 use super::method;
@@ -35,44 +35,55 @@ pub async fn parse(
     budget: &Arc<Budget>,
 ) -> Result<Call, Failure> {
     let (head, body) = request.into_parts();
-    let path = canonical_path(head.uri.path())?;
-    let query = parse_query(head.uri.query().unwrap_or_default())?;
-    let operation = operation(&head.method, &query)?;
-    if path.ends_with('/') && operation.changes() {
-        return Err(Failure::invalid("cannot write to a path ending in '/'"));
-    }
-    let uri = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
-    let headers = parse_headers(&head.headers)?;
-    let (body, upload) = if is_upload(operation, &path) {
+    let mut call = parse_head(&head.method, &head.uri, &head.headers, request_id)?;
+    call.client = Some(client);
+    if is_upload(call.operation, &call.path) {
         // Read by its handler, once the caller has shown that it may send so much.
-        (Body::default(), Some(body))
+        call.upload = Mutex::new(Some(body));
     } else {
         let read = tokio::time::timeout(BODY_TIMEOUT, read_body(body, budget)).await;
         let late = || Failure::invalid(format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()));
-        (read.map_err(|_| late())??, None)
-    };
+        call.body = read.map_err(|_| late())??;
+    }
+    Ok(call)
+}
+
+/// Everything of a request but its body.
+pub fn parse_head(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    request_id: String,
+) -> Result<Call, Failure> {
+    let path = canonical_path(uri.path())?;
+    let query = parse_query(uri.query().unwrap_or_default())?;
+    let operation = operation(method, &query)?;
+    check_target(operation, &path)?;
     Ok(Call {
         operation,
-        head: head.method == Method::HEAD,
+        head: method == Method::HEAD,
         path,
-        uri,
+        uri: uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string),
         query,
-        headers,
-        body,
-        upload: Mutex::new(upload),
-        client: Some(client),
+        headers: parse_headers(headers)?,
+        body: Body::default(),
+        upload: Mutex::default(),
+        client: None,
         request_id,
-        attempt: Default::default(),
+        attempt: OnceLock::new(),
     })
 }
 
-/// The client's id if it is harmless in a log and in JSON, else a new one.
+/// Whether a request's id is harmless in a log, in a header and in JSON.
+pub fn is_request_id(id: &str) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// The client's id if it is harmless, else a new one.
 pub fn request_id(headers: &HeaderMap) -> String {
-    let harmless = |id: &&str| {
-        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    match headers.get(wire::HEADER_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(harmless) {
+    let given = headers.get(wire::HEADER_REQUEST_ID).and_then(|id| id.to_str().ok());
+    match given.filter(|id| is_request_id(id)) {
         Some(id) => id.to_owned(),
         None => uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string(),
     }
@@ -88,6 +99,23 @@ pub fn canonical_path(raw: &str) -> Result<String, Failure> {
         Some(_) => Ok(path),
         None => Err(Failure::NoRoute { path: String::new() }),
     }
+}
+
+/// Refuses a change of what is a folder by its name.
+pub fn check_target(operation: Operation, path: &str) -> Result<(), Failure> {
+    if path.ends_with('/') && operation.changes() {
+        return Err(Failure::invalid("cannot write to a path ending in '/'"));
+    }
+    Ok(())
+}
+
+/// A key that is not too long to be remembered.
+pub fn idempotency_key(key: &str) -> Result<String, Failure> {
+    let max = wire::IDEMPOTENCY_KEY_BYTES_MAX;
+    if key.is_empty() || key.len() > max {
+        return Err(Failure::invalid(format!("X-Conclave-Idempotency-Key must have 1 to {max} bytes")));
+    }
+    Ok(key.to_owned())
 }
 
 fn is_upload(operation: Operation, path: &str) -> bool {
@@ -149,15 +177,10 @@ fn parse_headers(headers: &HeaderMap) -> Result<CallHeaders, Failure> {
     refuse_unfinished(text("x-vault-namespace")?, text("x-vault-wrap-ttl")?)?;
     let bearer = text(AUTHORIZATION.as_str())?.and_then(|value| value.strip_prefix("Bearer "));
     let token = text(wire::HEADER_TOKEN)?.filter(|token| !token.is_empty()).or(bearer);
-    let idempotency_key = text(wire::HEADER_IDEMPOTENCY_KEY)?;
-    if idempotency_key.is_some_and(|key| key.is_empty() || key.len() > wire::IDEMPOTENCY_KEY_BYTES_MAX) {
-        let max = wire::IDEMPOTENCY_KEY_BYTES_MAX;
-        return Err(Failure::invalid(format!("X-Conclave-Idempotency-Key must have 1 to {max} bytes")));
-    }
     Ok(CallHeaders {
         token: token.map(|token| Secret::new(token.to_owned())),
         consistency: consistency(text(wire::HEADER_CONSISTENCY)?, text(wire::HEADER_MAX_STALE)?)?,
-        idempotency_key: idempotency_key.map(str::to_owned),
+        idempotency_key: text(wire::HEADER_IDEMPOTENCY_KEY)?.map(idempotency_key).transpose()?,
         merge_patch: text(CONTENT_TYPE.as_str())?
             .and_then(|value| value.split(';').next())
             .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/merge-patch+json")),

@@ -31,7 +31,7 @@ pub mod runtime;
 pub mod server;
 mod service;
 mod transfer;
-mod wire;
+pub mod wire;
 
 pub use barrier::{BarrierError, ReadBarrier, ReadPoint};
 pub use clock::{ClusterClock, WallClock, system_clock};

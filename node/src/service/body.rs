@@ -19,6 +19,9 @@ const SMALL_BYTES: usize = 64 * 1024;
 const JSON_TOKENS_MAX: usize = 1_000_000;
 /// What one of them may take in memory once it is parsed, in bytes.
 const JSON_TOKEN_BYTES: usize = 100;
+/// Begins the names by which serde_json marks its own numbers: an object that has one would be taken for a number, or
+/// for JSON in JSON, whose depth and values nobody has counted.
+const RESERVED_NAME_PREFIX: &str = "$serde_json::private::";
 
 /// Counts the memory of all bodies. Cheap: one atomic addition for what a client sent, none for a request without body.
 #[derive(Default)]
@@ -128,7 +131,10 @@ impl From<String> for Body {
 }
 
 /// Parses a body. The sentence names the place, never the content: a parser's own message would quote it.
-fn parse_object(body: &[u8], memory: &mut Place) -> Result<Map<String, Value>, Failure> {
+///
+/// # Errors
+/// As [`Body::json`].
+pub fn parse_object(body: &[u8], memory: &mut Place) -> Result<Map<String, Value>, Failure> {
     let body = body.trim_ascii();
     if body.is_empty() || body == b"null" {
         return Ok(Map::new());
@@ -136,13 +142,18 @@ fn parse_object(body: &[u8], memory: &mut Place) -> Result<Map<String, Value>, F
     if body[0] != b'{' {
         return Err(Failure::invalid("failed to decode JSON input: the body must be a JSON object"));
     }
-    let tokens = count_tokens(body);
-    if tokens > JSON_TOKENS_MAX {
+    let shape = shape_of(body);
+    if shape.has_reserved_name {
+        return Err(Failure::invalid(format!(
+            "refused JSON input: names that begin with {RESERVED_NAME_PREFIX:?} are reserved"
+        )));
+    }
+    if shape.tokens > JSON_TOKENS_MAX {
         return Err(Failure::invalid(format!(
             "refused JSON input due to high complexity: more than {JSON_TOKENS_MAX} values"
         )));
     }
-    memory.grow(tokens * JSON_TOKEN_BYTES)?;
+    memory.grow(shape.tokens * JSON_TOKEN_BYTES)?;
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
             serde_json::error::Category::Eof => "it ends too early",
@@ -153,21 +164,49 @@ fn parse_object(body: &[u8], memory: &mut Place) -> Result<Map<String, Value>, F
     })
 }
 
-/// Counts separators and brackets outside strings: at least as many as there will be values.
-fn count_tokens(body: &[u8]) -> usize {
-    let mut tokens = 0;
+/// What is known of a body before it is parsed.
+struct Shape {
+    /// Separators and brackets outside strings: at least as many as there will be values.
+    tokens: usize,
+    has_reserved_name: bool,
+}
+
+fn shape_of(body: &[u8]) -> Shape {
+    let mut shape = Shape { tokens: 0, has_reserved_name: false };
     let mut in_string = false;
     let mut escaped = false;
-    for &byte in body {
+    let mut string = 0..0;
+    for (at, &byte) in body.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b',' | b':' | b'{' | b'[' if !in_string => tokens += 1,
+            b'"' if in_string => {
+                in_string = false;
+                string.end = at + 1;
+            }
+            b'"' => {
+                in_string = true;
+                string = at..at;
+            }
+            b',' | b'{' | b'[' if !in_string => shape.tokens += 1,
+            b':' if !in_string => {
+                shape.tokens += 1;
+                shape.has_reserved_name |= is_reserved_name(&body[string.clone()]);
+            }
             _ => {}
         }
     }
-    tokens
+    shape
+}
+
+/// `literal` stands in quotes, or is empty.
+fn is_reserved_name(literal: &[u8]) -> bool {
+    if literal.contains(&b'\\') {
+        // Spelled with escapes it is the same name.
+        let name = serde_json::from_slice::<String>(literal);
+        return name.is_ok_and(|name| name.starts_with(RESERVED_NAME_PREFIX));
+    }
+    literal.get(1..).is_some_and(|name| name.starts_with(RESERVED_NAME_PREFIX.as_bytes()))
 }
 
 #[cfg(test)]
@@ -188,7 +227,7 @@ mod tests {
         #[test]
         fn the_count_of_tokens_bounds_the_count_of_values(values in proptest::collection::vec(0_u8..10, 1..50)) {
             let text = serde_json::to_vec(&serde_json::json!({ "a": values })).unwrap();
-            prop_assert!(count_tokens(&text) >= values.len());
+            prop_assert!(shape_of(&text).tokens >= values.len());
         }
     }
 
@@ -234,6 +273,32 @@ mod tests {
     fn commas_inside_strings_do_not_count() {
         let text = format!("{{\"a\":\"{}\"}}", ",\\\"".repeat(JSON_TOKENS_MAX));
         assert!(parse(text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_the_parser_keeps_for_itself_is_refused() {
+        // Taken for JSON in JSON, or for a number, what is stored would not be what was sent, and neither the depth nor
+        // the count of values would be bounded.
+        let smuggled = format!("[{}0]", "0,".repeat(10));
+        for name in [
+            "$serde_json::private::RawValue",
+            "$serde_json::private::Number",
+            r"\u0024serde_json::private::RawValue",
+            r"$serde\u005fjson::private::Number",
+        ] {
+            for body in [
+                format!(r#"{{"data":{{"{name}":"{smuggled}"}}}}"#),
+                format!(r#"{{"data":{{"{name}" : "1.5"}}}}"#),
+                format!(r#"{{"data":[{{"a":1,"{name}":"1"}}]}}"#),
+            ] {
+                assert!(sentence(&body).contains("reserved"), "{body}");
+            }
+        }
+        for body in
+            [r#"{"a":"$serde_json::private::Number"}"#, r#"{"$serde":{"b":["$serde_json::private::"]}}"#]
+        {
+            assert!(parse(body.as_bytes()).is_ok(), "{body}");
+        }
     }
 
     #[test]

@@ -10,17 +10,19 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::answer::{Answer, Body};
-use super::body::Body as CallBody;
+use super::body::{Body as CallBody, Budget};
 use super::call::{Call, CallHeaders};
 use super::failure::Failure;
 use super::route;
 use super::write::{Attempt, overtaken};
 use crate::cluster::Cluster;
-use crate::http::{canonical_path, method, parse_query};
+use crate::http::{canonical_path, check_target, idempotency_key, is_request_id, method, parse_query};
 use crate::raft::peers::PeerError;
 
 /// Retry-After as it travels in a forwarded answer, in seconds.
 const HEADER_RETRY_AFTER: &str = "retry-after";
+/// Bytes of the name that a node gives to one attempt to change something.
+pub const ATTEMPT_ID_BYTES: usize = 16;
 
 /// What came of carrying a request to the leader.
 pub enum Forwarded {
@@ -57,7 +59,7 @@ impl Service {
         if cluster.leader() != Some(cluster.node_id) || cluster.fence.is_fenced() {
             return Err(Unanswered::NotTaken);
         }
-        let answer = match self.forwarded_call(request) {
+        let answer = match forwarded_call(request, &self.body_budget) {
             Err(failure) => Answer::failure(&failure),
             Ok((route, call)) => match self.attempt(&cluster, route, &call).await {
                 Ok(answer) => answer,
@@ -69,39 +71,49 @@ impl Service {
         };
         Ok(answer_to_wire(answer))
     }
+}
 
-    /// The other node checked the request; this one checks it again, since it is the one that acts on it.
-    fn forwarded_call(&self, request: ForwardRequest) -> Result<(&'static route::Route, Call), Failure> {
-        let (raw_path, raw_query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
-        let path = canonical_path(raw_path)?;
-        let query = parse_query(raw_query)?;
-        let operation = method::operation(&request.method)?;
-        let route = route::find(operation, &path)?;
-        let mut headers = CallHeaders::default();
-        for Header { name, value } in &request.headers {
-            let value = || String::from_utf8_lossy(value).into_owned();
-            match name.as_str() {
-                wire::HEADER_TOKEN => headers.token = Some(value().into()),
-                wire::HEADER_IDEMPOTENCY_KEY => headers.idempotency_key = Some(value()),
-                MERGE_PATCH => headers.merge_patch = true,
-                _ => {}
-            }
-        }
-        let call = Call {
-            operation,
-            head: false,
-            path,
-            query,
-            headers,
-            body: CallBody::received(request.body, &self.body_budget)?,
-            upload: Default::default(),
-            client: request.client_addr.parse().ok(),
-            request_id: request.request_id,
-            attempt: OnceLock::from(request.attempt_id),
-            uri: request.uri,
-        };
-        Ok((route, call))
+/// The other node checked the request; this one checks it again, since it is the one that acts on it.
+pub fn forwarded_call(
+    request: ForwardRequest,
+    budget: &Arc<Budget>,
+) -> Result<(&'static route::Route, Call), Failure> {
+    let (raw_path, raw_query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
+    let path = canonical_path(raw_path)?;
+    let query = parse_query(raw_query)?;
+    let operation = method::operation(&request.method)?;
+    check_target(operation, &path)?;
+    let route = route::find(operation, &path)?;
+    if !is_request_id(&request.request_id) || request.attempt_id.len() != ATTEMPT_ID_BYTES {
+        return Err(Failure::invalid("the forwarded request is not named as nodes name them"));
     }
+    let mut headers = CallHeaders::default();
+    for Header { name, value } in &request.headers {
+        let value = || {
+            let text = std::str::from_utf8(value);
+            text.map_err(|_| Failure::invalid("a forwarded header is not text"))
+        };
+        match name.as_str() {
+            wire::HEADER_TOKEN => headers.token = Some(value()?.to_owned().into()),
+            wire::HEADER_IDEMPOTENCY_KEY => headers.idempotency_key = Some(idempotency_key(value()?)?),
+            MERGE_PATCH => headers.merge_patch = true,
+            _ => {}
+        }
+    }
+    let call = Call {
+        operation,
+        head: false,
+        path,
+        query,
+        headers,
+        body: CallBody::received(request.body, budget)?,
+        upload: Default::default(),
+        client: request.client_addr.parse().ok(),
+        request_id: request.request_id,
+        attempt: OnceLock::from(request.attempt_id),
+        uri: request.uri,
+    };
+    Ok((route, call))
 }
 
 /// Why a forwarded request has no answer.
@@ -113,7 +125,8 @@ pub enum Unanswered {
 /// Stands for the content type of a merge patch.
 const MERGE_PATCH: &str = "merge-patch";
 
-fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
+/// The request as it travels to the leader, which reads it with [`forwarded_call`].
+pub fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
     let mut headers = Vec::with_capacity(3);
     let mut push = |name: &str, value: &str| {
         headers.push(Header { name: name.to_owned(), value: Bytes::copy_from_slice(value.as_bytes()) });
@@ -167,4 +180,56 @@ fn from_wire(response: ForwardResponse) -> Answer {
         .and_then(|header| std::str::from_utf8(&header.value).ok()?.parse().ok())
         .map(Duration::from_secs);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> ForwardRequest {
+        let header = |name: &str, value: &'static str| Header { name: name.to_owned(), value: value.into() };
+        ForwardRequest {
+            method: "POST".to_owned(),
+            uri: "/v1/secret/data/a%20b?version=1".to_owned(),
+            headers: vec![header(wire::HEADER_TOKEN, "s.x"), header(wire::HEADER_IDEMPOTENCY_KEY, "k")],
+            body: Bytes::from_static(b"{}"),
+            client_addr: "10.0.0.1:5000".to_owned(),
+            request_id: "r-1".to_owned(),
+            attempt_id: Bytes::from_static(&[7; ATTEMPT_ID_BYTES]),
+        }
+    }
+
+    fn read(request: ForwardRequest) -> Result<(&'static route::Route, Call), Failure> {
+        forwarded_call(request, &Arc::default())
+    }
+
+    #[test]
+    fn a_forwarded_request_is_read_as_it_was_sent() {
+        let (route, call) = read(request()).unwrap();
+        assert_eq!((route.action, call.path.as_str()), (route::Action::Secret, "secret/data/a b"));
+        assert_eq!(call.headers.idempotency_key.as_deref(), Some("k"));
+        assert!(to_wire(&call, &request().attempt_id) == request());
+    }
+
+    #[test]
+    fn a_forwarded_request_is_held_to_what_a_client_may_send() {
+        let key = |value: &[u8]| Header {
+            name: wire::HEADER_IDEMPOTENCY_KEY.to_owned(),
+            value: Bytes::copy_from_slice(value),
+        };
+        let long = [b'k'; wire::IDEMPOTENCY_KEY_BYTES_MAX + 1];
+        for bad in [
+            ForwardRequest { uri: "/v1/a//b".to_owned(), ..request() },
+            ForwardRequest { uri: "/v1/secret/data/".to_owned(), ..request() },
+            ForwardRequest { method: "TRACE".to_owned(), ..request() },
+            ForwardRequest { request_id: "a\",\"data\":\"b".to_owned(), ..request() },
+            ForwardRequest { attempt_id: Bytes::new(), ..request() },
+            ForwardRequest { headers: vec![key(b"")], ..request() },
+            ForwardRequest { headers: vec![key(&long)], ..request() },
+            ForwardRequest { headers: vec![key(b"\xff")], ..request() },
+        ] {
+            let refusal = read(bad).map(|_| ()).unwrap_err();
+            assert!((400..=405).contains(&refusal.status()), "{refusal}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ mod order;
 pub mod peer;
 mod plan;
 mod read;
-mod route;
+pub mod route;
 pub mod sys;
 mod write;
 
@@ -30,9 +30,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use answer::{Answer, Body as AnswerBody};
-pub use body::{Body, Budget, Place as BodyPlace};
+pub use body::{Body, Budget, Place as BodyPlace, parse_object};
 pub use call::{Call, CallHeaders, Consistency};
 pub use failure::{Failure, STATUS_REMOVED};
+pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, ROUTES, Route};
 
 use crate::metrics;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
-use super::forward::Forwarded;
+use super::forward::{ATTEMPT_ID_BYTES, Forwarded};
 use super::route::{Place, Route};
 use super::{Service, plan, sys};
 use crate::cluster::Cluster;
@@ -65,14 +65,19 @@ impl Service {
     ) -> Result<Answer, Failure> {
         let waited = self.node.config.request_wait;
         let deadline = Instant::now() + waited;
-        while route.place == Place::State {
+        if route.place != Place::State {
+            return self.decide_at_leader(cluster, route, call, deadline).await;
+        }
+        loop {
             let leads = cluster.leader() == Some(cluster.node_id);
             let plans_max = if leads { PLANS_MAX } else { PLANS_ELSEWHERE_MAX };
             match self.plan_and_commit(cluster, route, call, plans_max, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Failed(failure)) => return Err(failure),
                 Err(Attempt::Unknown) => return Err(Failure::Unknown),
-                Err(Attempt::Overtaken) => break,
+                Err(Attempt::Overtaken) => {
+                    return self.decide_at_leader(cluster, route, call, deadline).await;
+                }
                 Err(Attempt::NotHere) => {}
             }
             if cluster.fence.is_fenced() {
@@ -83,7 +88,6 @@ impl Service {
             }
             cluster.leader_change(RETRY_PAUSE).await;
         }
-        self.decide_at_leader(cluster, route, call, deadline).await
     }
 
     /// Takes a request to the leader, wherever that is now, and brings back its answer.
@@ -95,7 +99,7 @@ impl Service {
         deadline: Instant,
     ) -> Result<Answer, Failure> {
         let waited = self.node.config.request_wait;
-        let attempt = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
+        let attempt = Bytes::copy_from_slice(&rand::random::<[u8; ATTEMPT_ID_BYTES]>());
         let mut fate_unknown = false;
         loop {
             if cluster.fence.is_fenced() {

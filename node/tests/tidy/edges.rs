@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
         &["conclave-client"],
     ),
     ("conclave-bench", &["conclave-proto", "conclave-client", "conclave-storage", "conclave-core"], &[]),
+    ("conclave-fuzz", &["conclave-proto", "conclave-storage", "conclave-core", "conclave-node"], &[]),
 ];
 
 /// Libraries with few doors: only the crates listed may name them.
@@ -55,6 +56,7 @@ const LICENCES: &[&str] = &[
     "BSD-3-Clause",
     "ISC",
     "MIT",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",

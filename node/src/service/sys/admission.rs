@@ -120,7 +120,9 @@ pub struct JoinRequest {
 }
 
 impl JoinRequest {
-    fn parse(body: &[u8]) -> Result<Self, Failure> {
+    /// # Errors
+    /// [`Failure`]: it is no such request, or says more than there is room for.
+    pub fn parse(body: &[u8]) -> Result<Self, Failure> {
         if body.len() > REQUEST_BYTES_MAX {
             return Err(Failure::TooLarge(format!(
                 "a request to join has at most {REQUEST_BYTES_MAX} bytes"
@@ -142,7 +144,10 @@ impl JoinRequest {
     }
 
     /// The same for the same node only: whoever has its key, under its name.
-    fn holder(&self) -> Result<Holder, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`]: its certificate request cannot be read.
+    pub fn holder(&self) -> Result<Holder, Failure> {
         let key = public_key_of_request(&self.csr).map_err(|error| Failure::invalid(error.to_string()))?;
         let key_sha256: [u8; 32] = Sha256::digest(key).into();
         Ok(Sha256::new().chain_update(key_sha256).chain_update(&self.name).finalize().into())

@@ -82,7 +82,11 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     Ok(Answer::bare(200, &answer(&keys, &root_token, parameters.static_key.is_some())))
 }
 
-fn parameters(body: &Map<String, Value>, static_key: Option<seal::StaticKey>) -> Result<Parameters, Failure> {
+/// How the cluster is to be sealed, by the body of `init` and the node's setting.
+pub fn parameters(
+    body: &Map<String, Value>,
+    static_key: Option<seal::StaticKey>,
+) -> Result<Parameters, Failure> {
     let number = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(0),
         Some(value) => value

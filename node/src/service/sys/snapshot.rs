@@ -4,7 +4,7 @@
 //! and last `SHA256SUMS.sealed`, here a MAC under a key of the cluster. `state.bin` holds sealed records, so the file
 //! is worth nothing without the cluster's keys. Nothing is touched before the whole file has been verified.
 
-mod format;
+pub mod format;
 mod restore;
 mod save;
 

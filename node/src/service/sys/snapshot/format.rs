@@ -18,6 +18,8 @@ const SUMS_SEALED: &str = "SHA256SUMS.sealed";
 const VERSION: u32 = 1;
 /// Most bytes of any part but the state.
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
+/// Largest state, in bytes, unpacked. Sealed records hardly shrink, so it is what a file may have at most.
+const STATE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// Longest key of a record, in bytes: more than any path makes.
 const KEY_BYTES_MAX: usize = 4096;
 
@@ -143,11 +145,16 @@ pub fn read(file: impl Read, barrier: &Barrier, state_out: &mut impl Write) -> R
     let mut tar = tar::Archive::new(GzDecoder::new(file));
     let (mut meta_text, mut sums_text, mut mac_text) = (None, None, None);
     let mut state_sha256 = None;
-    for entry in tar.entries().map_err(|_| malformed("it is not a tar file"))? {
+    // Raw: what tar can say besides (long names, attributes, files with holes) is read without a bound, and is not ours.
+    for entry in tar.entries().map_err(|_| malformed("it is not a tar file"))?.raw(true) {
         let mut entry = entry.map_err(|_| malformed("it is not a gzipped tar file, or it ends too early"))?;
         let name =
             entry.path().map_err(|_| malformed("an entry has no name"))?.to_string_lossy().into_owned();
+        if !entry.header().entry_type().is_file() {
+            return Err(malformed("it holds something that does not belong there"));
+        }
         match name.as_str() {
+            STATE if entry.size() > STATE_BYTES_MAX => return Err(malformed("its state is too large")),
             STATE if state_sha256.is_none() => state_sha256 = Some(copy(&mut entry, state_out)?),
             META if meta_text.is_none() => meta_text = Some(small(&mut entry)?),
             SUMS if sums_text.is_none() => sums_text = Some(small(&mut entry)?),
@@ -258,6 +265,50 @@ mod tests {
             // The records' own parser never panics and never allocates what the file only claims.
             let mut state = bytes.as_slice();
             while let Ok(Some(_)) = read_record(&mut state) {}
+        }
+    }
+
+    /// A file that begins with one entry of this kind, whose content is zeros without end in sight.
+    fn file_with(kind: tar::EntryType, size: u64, content: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(STATE).unwrap();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        if let Some(gnu) = header.as_gnu_mut().filter(|_| kind.is_gnu_sparse()) {
+            // A hole as large as the file.
+            gnu.realsize = *b"77777777777\0";
+            gnu.sparse[0].offset = *b"77777777777\0";
+            gnu.sparse[0].numbytes = *b"00000000000\0";
+        }
+        header.set_cksum();
+        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        out.write_all(header.as_bytes()).unwrap();
+        io::copy(&mut io::repeat(0).take(content), &mut out).unwrap();
+        out.finish().unwrap()
+    }
+
+    #[test]
+    fn what_else_a_tar_file_can_say_is_refused_before_it_is_read() {
+        /// Fails the test instead of filling the disk.
+        struct Nothing;
+        impl Write for Nothing {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                panic!("nothing of the file is a state")
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let long = 4 * 1024 * 1024;
+        for (file, why) in [
+            (file_with(tar::EntryType::GNUSparse, 0, 0), "does not belong"),
+            (file_with(tar::EntryType::GNULongName, long, long), "does not belong"),
+            (file_with(tar::EntryType::XHeader, long, long), "does not belong"),
+            (file_with(tar::EntryType::Symlink, 0, 0), "does not belong"),
+            (file_with(tar::EntryType::Regular, STATE_BYTES_MAX + 1, long), "too large"),
+        ] {
+            let refusal = read(file.as_slice(), &barrier(), &mut Nothing).unwrap_err().to_string();
+            assert!(refusal.contains(why), "{refusal}");
         }
     }
 
