@@ -128,6 +128,9 @@ impl Proposer {
             .leader()
             .filter(|leader| leader.node_id == self.node_id && leader.term == request.term)
             .ok_or(ProposeError::NotTaken)?;
+        if request.txns.iter().any(|txn| txn.size_bytes() > TXN_BYTES_MAX) {
+            return Err(ProposeError::TooLarge);
+        }
         let places = self.append.try_reserve_many(request.txns.len());
         let places = places.map_err(|_| ProposeError::Overloaded)?;
         for (place, txn) in places.zip(request.txns) {
