@@ -240,7 +240,7 @@ fn decode_key(content: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
 }
 
 fn keyring_revision(view: &dyn View) -> Result<u64, Error> {
-    Ok(view.get(&plain_key(Kind::Keyring))?.map_or(0, |record| record.revision))
+    Ok(view.stamp(&plain_key(Kind::Keyring))?.map_or(0, |stamp| stamp.revision))
 }
 
 #[cfg(test)]

@@ -103,6 +103,11 @@ impl<'a> Chunk<'a> {
         Err(StorageError::damaged(format!("entry {index} does not follow the last applied entry {last}")))
     }
 
+    /// The last entry that was applied.
+    pub fn last_index(&self) -> u64 {
+        self.progress.index()
+    }
+
     pub fn is_full(&self) -> bool {
         self.entries >= CHUNK_ENTRIES || self.bytes >= CHUNK_BYTES
     }

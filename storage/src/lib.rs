@@ -39,7 +39,7 @@ pub mod types;
 pub use awaited::{Awaited, Fate, Ticket, TxnName};
 pub use chunk::{STATE_HASH_INTERVAL_ENTRIES, STATE_HASHES_KEPT};
 pub use error::StorageError;
-pub use log_store::{LogReader, LogStore};
+pub use log_store::{LatestVote, LogReader, LogStore};
 pub use reader::{Cursor, Scrubbed, StateHashAt, StateReader, StateView};
 pub use record::{Stamp, StoredRecord};
 pub use snapshot::{SnapshotChunk, SnapshotData};

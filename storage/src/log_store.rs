@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use conclave_proto::log;
 use futures::{Stream, StreamExt as _, stream};
@@ -24,7 +25,7 @@ use crate::error::StorageError;
 use crate::files::DirectoryLock;
 use crate::log_io::LogIo;
 use crate::rocks;
-use crate::types::{Entry, LogId, TypeConfig, Vote};
+use crate::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
 
 const ENTRY_FORMAT: u8 = 1;
 const VOTE_KEY: &[u8] = b"vote";
@@ -51,8 +52,30 @@ struct Log {
     db: Arc<DB>,
     extent: Mutex<Extent>,
     vote: Mutex<Option<Vote>>,
+    latest_vote: Arc<LatestVote>,
     // Last: somebody else may open the directory only when the instance is closed.
     _lock: Arc<DirectoryLock>,
+}
+
+/// The newest vote that this node has decided to save: known here before it is on disk, and so before any other node can
+/// learn of it. A vote names whom the node follows, itself if it leads.
+#[derive(Debug, Default)]
+pub struct LatestVote {
+    term: AtomicU64,
+    node_id: AtomicU64,
+}
+
+impl LatestVote {
+    /// Whether it is for this leader. `false` as soon as it begins to change.
+    pub fn is_for(&self, leader: LeaderId) -> bool {
+        self.term.load(Ordering::Acquire) == leader.term
+            && self.node_id.load(Ordering::Acquire) == leader.node_id
+    }
+
+    fn set(&self, vote: &Vote) {
+        self.term.store(vote.leader_id.term, Ordering::Release);
+        self.node_id.store(vote.leader_id.node_id, Ordering::Release);
+    }
 }
 
 /// What the log holds. Changed together with the database, under one lock.
@@ -79,9 +102,16 @@ impl LogStore {
     pub(crate) fn open(db: Arc<DB>, lock: Arc<DirectoryLock>) -> Result<Self, StorageError> {
         let extent = read_extent(&db)?;
         let vote = read_meta::<log::Vote>(&db, VOTE_KEY)?.map(|vote| vote_from_proto(&vote));
+        let latest_vote = Arc::new(LatestVote::default());
+        vote.iter().for_each(|vote| latest_vote.set(vote));
         let io = LogIo::start(db.clone())?;
-        let log = Log { io, db, extent: Mutex::new(extent), vote: Mutex::new(vote), _lock: lock };
+        let log =
+            Log { io, db, extent: Mutex::new(extent), vote: Mutex::new(vote), latest_vote, _lock: lock };
         Ok(Self { log: Arc::new(log) })
+    }
+
+    pub(crate) fn latest_vote(&self) -> Arc<LatestVote> {
+        Arc::clone(&self.log.latest_vote)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -361,6 +391,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.log.io.check()?;
+        self.log.latest_vote.set(vote);
         let mut batch = WriteBatch::default();
         batch.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
         self.write(batch)?;
@@ -412,7 +443,7 @@ mod tests {
     use rocksdb::Cache;
 
     use super::*;
-    use crate::types::{EntryPayload, LeaderId};
+    use crate::types::EntryPayload;
 
     fn open_with(indexes: &[u64], purged: Option<u64>) -> Result<LogStore, StorageError> {
         let directory = tempfile::tempdir().unwrap();

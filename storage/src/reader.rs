@@ -12,6 +12,7 @@ use crate::awaited::Awaited;
 use crate::error::StorageError;
 use crate::expiry::parse_index_key;
 use crate::hash::{HASH_BYTES, StateHash};
+use crate::log_store::LatestVote;
 use crate::record::{Stamp, StoredRecord, is_live};
 use crate::rocks;
 use crate::state::{HASH_KEY_PREFIX, Progress, SharedState, StateDb};
@@ -54,6 +55,16 @@ impl StateReader {
     /// The index up to which entries are applied. As cheap as reading a number.
     pub fn applied_index(&self) -> u64 {
         self.shared.applied_index()
+    }
+
+    /// How far a view that is taken now may be: an entry is visible a moment before it counts as applied.
+    pub fn visible_index(&self) -> u64 {
+        self.shared.visible_index()
+    }
+
+    /// The newest vote of this node, before anybody else can know of it.
+    pub fn latest_vote(&self) -> &LatestVote {
+        &self.shared.latest_vote
     }
 
     /// The cluster's time as the last applied entry gives it, Unix milliseconds. As cheap as reading a number.

@@ -21,6 +21,7 @@ use crate::error::StorageError;
 use crate::files::{Directory, DirectoryLock};
 use crate::hash::{HASH_BYTES, StateHash};
 use crate::keyspace::Summary;
+use crate::log_store::LatestVote;
 use crate::record::EncodedRecord;
 use crate::rocks;
 use crate::types::{LeaderId, LogId, StoredMembership};
@@ -159,11 +160,14 @@ pub fn hash_key(index: u64) -> Vec<u8> {
 /// What the state machine shares with everybody who reads.
 pub struct SharedState {
     state: ArcSwap<StateDb>,
+    /// At most this far views can see: ahead of what is published only while a chunk is written.
+    visible_index: AtomicU64,
     applied_index: AtomicU64,
     applied_time_ms: AtomicU64,
     applied: watch::Sender<u64>,
     membership: ArcSwap<StoredMembership>,
     pub awaited: Awaited,
+    pub latest_vote: Arc<LatestVote>,
     /// For its properties only.
     pub log: Arc<DB>,
     // Last: the directory may be opened by somebody else only when both instances are closed.
@@ -176,15 +180,18 @@ impl SharedState {
         progress: &Progress,
         membership: StoredMembership,
         log: Arc<DB>,
+        latest_vote: Arc<LatestVote>,
         lock: Arc<DirectoryLock>,
     ) -> Self {
         Self {
             state: ArcSwap::from_pointee(state),
+            visible_index: AtomicU64::new(progress.index()),
             applied_index: AtomicU64::new(progress.index()),
             applied_time_ms: AtomicU64::new(progress.summary.time_ms),
             applied: watch::Sender::new(progress.index()),
             membership: ArcSwap::from_pointee(membership),
             awaited: Awaited::new(progress.leader()),
+            latest_vote,
             log,
             _lock: lock,
         }
@@ -196,6 +203,15 @@ impl SharedState {
 
     pub fn applied_index(&self) -> u64 {
         self.applied_index.load(Ordering::Acquire)
+    }
+
+    pub fn visible_index(&self) -> u64 {
+        self.visible_index.load(Ordering::Acquire)
+    }
+
+    /// Views may see entries up to `index` from now on; call before they can.
+    pub fn announce(&self, index: u64) {
+        self.visible_index.store(index, Ordering::Release);
     }
 
     pub fn applied_time_ms(&self) -> u64 {

@@ -70,6 +70,7 @@ impl StateMachine {
             }
             next = entries.next().now_or_never().flatten().transpose().map_err(log_unreadable)?;
         }
+        self.shared.announce(chunk.last_index());
         let applied = chunk.commit()?;
         self.progress = applied.progress;
         self.floor = applied.floor;
@@ -155,6 +156,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (state, progress, membership) = blocking(install).await.map_err(|error| self.fail(error))?;
         self.progress = progress;
         self.floor = ExpiryFloor::default();
+        self.shared.announce(self.progress.index());
         self.shared.replace(state);
         self.shared.publish_membership(membership);
         self.shared.publish_applied(&self.progress);

@@ -102,7 +102,8 @@ impl Store {
         }
         check_agreement(&log, progress.last_applied.as_ref(), &snapshots)?;
 
-        let shared = Arc::new(SharedState::new(state, &progress, membership, log_db, lock));
+        let shared =
+            Arc::new(SharedState::new(state, &progress, membership, log_db, log.latest_vote(), lock));
         Ok(Opened {
             log,
             state_machine: StateMachine::new(shared.clone(), folder, snapshots.clone(), progress),

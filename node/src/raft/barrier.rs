@@ -189,7 +189,7 @@ impl Inner {
     fn leased(&self) -> Option<Proof> {
         let Grounds { lease, fence, reader, clock, .. } = &self.grounds;
         let age = lease.proven_for().filter(|_| !fence.is_fenced())?;
-        let index = lease.read_index(reader.applied_index());
+        let index = lease.read_index();
         let point = ReadPoint { index, time_ms: clock.lead_ms(reader.applied_time_ms()) };
         Some(Proof { point, begun: Instant::now() - age })
     }

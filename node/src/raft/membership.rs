@@ -244,6 +244,13 @@ impl Membership {
             Some(member) if member.role == Role::Voter => {}
             _ => return Err(MembershipError::NotMember(node_id)),
         }
+        // Of its own: a caller that goes away half-way must not leave the lease given up for good.
+        let this = self.clone();
+        let handing = tokio::spawn(async move { this.hand_over(node_id).await });
+        handing.await.map_err(|error| MembershipError::Unknown(error.to_string()))?
+    }
+
+    async fn hand_over(&self, node_id: u64) -> Result<(), MembershipError> {
         let _one_at_a_time = self.changing.lock().await;
         self.trigger_transfer(node_id).await?;
         let deadline = Instant::now() + TRANSFER_TIMEOUT;

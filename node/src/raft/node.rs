@@ -136,7 +136,7 @@ impl RaftNode {
         let others_vote = at_start.0.membership().voter_ids().any(|voter| voter != node_id);
         let promise = Promise::since(started, others_vote.then(|| options.lease_promise()));
         roster.follow(raft.server_metrics(), at_start);
-        let lease = Arc::new(Lease::new(raft.metrics(), options.read_lease(), told));
+        let lease = Arc::new(Lease::new(raft.metrics(), reader.clone(), options.read_lease(), told));
         let clock = Arc::new(ClusterClock::new(clock));
         let peers = Peers::new(dialer.clone(), fence.clone());
         let barrier = ReadBarrier::start(
@@ -158,6 +158,7 @@ impl RaftNode {
             reader.clone(),
             peers.clone(),
             clock.clone(),
+            options.lease_promise(),
         );
         let node = Self {
             node_id,

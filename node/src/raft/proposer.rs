@@ -19,11 +19,13 @@ use conclave_proto::txn::Outcome;
 use conclave_storage::types::{Batch, ClientWriteError, LeaderId, Raft};
 use conclave_storage::{Awaited, Fate, StateReader, TxnName};
 use openraft::async_runtime::WatchReceiver as _;
+use openraft::async_runtime::instant::Instant as _;
 use openraft::impls::ProgressResponder;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
+use super::ServerMetricsWatch;
 use super::clock::ClusterClock;
 use super::lease::{MetricsWatch, leader_of};
 use super::peers::{PeerError, Peers};
@@ -68,6 +70,8 @@ pub struct Proposer {
     append: mpsc::Sender<Pending>,
     /// To be taken to another.
     carry: mpsc::Sender<Pending>,
+    /// A leader whom no quorum has answered for this long appends nothing, as openraft has it.
+    lease_promise: Duration,
 }
 
 struct Pending {
@@ -86,14 +90,15 @@ impl Proposer {
         reader: StateReader,
         peers: Peers,
         clock: Arc<ClusterClock>,
+        lease_promise: Duration,
     ) -> Self {
         let (append, to_append) = mpsc::channel(QUEUE_MAX);
         let (carry, to_carry) = mpsc::channel(QUEUE_MAX);
-        let metrics = raft.metrics();
+        let (metrics, server_metrics) = (raft.metrics(), raft.server_metrics());
         let appender = Appender { node_id, raft, reader: reader.clone(), clock };
         runtime.spawn(append_all(appender, to_append));
-        runtime.spawn(carry_all(peers, reader.clone(), to_carry));
-        Self { node_id, metrics, reader, append, carry }
+        runtime.spawn(carry_all(peers, server_metrics, reader.clone(), to_carry));
+        Self { node_id, metrics, reader, append, carry, lease_promise }
     }
 
     /// Has a transaction committed by whoever leads, and waits until this node has applied it, or knows that it never
@@ -109,6 +114,9 @@ impl Proposer {
         let bytes = txn.size_bytes();
         if bytes > TXN_BYTES_MAX {
             return Err(ProposeError::TooLarge);
+        }
+        if Instant::now() >= deadline {
+            return Err(ProposeError::NotTaken);
         }
         let queue = if leader.node_id == self.node_id { &self.append } else { &self.carry };
         queue.try_send(Pending { txn, bytes, leader }).map_err(refused)?;
@@ -128,6 +136,11 @@ impl Proposer {
             .leader()
             .filter(|leader| leader.node_id == self.node_id && leader.term == request.term)
             .ok_or(ProposeError::NotTaken)?;
+        // The caller would wait in vain: nobody tells it that openraft refused.
+        let acknowledged = self.metrics.borrow_watched().last_quorum_acked;
+        if acknowledged.is_some_and(|at| at.elapsed() >= self.lease_promise) {
+            return Err(ProposeError::NotTaken);
+        }
         if request.txns.iter().any(|txn| txn.size_bytes() > TXN_BYTES_MAX) {
             return Err(ProposeError::TooLarge);
         }
@@ -242,20 +255,39 @@ impl Appender {
 }
 
 /// Takes what this node proposed to the leader it was planned for.
-async fn carry_all(peers: Peers, reader: StateReader, queue: mpsc::Receiver<Pending>) {
+async fn carry_all(
+    peers: Peers,
+    metrics: ServerMetricsWatch,
+    reader: StateReader,
+    queue: mpsc::Receiver<Pending>,
+) {
     let mut batches = Batches::of(queue);
     while let Some((leader, txns, place)) = batches.next(reader.awaited()).await {
-        let (peers, reader) = (peers.clone(), reader.clone());
+        let (peers, metrics, reader) = (peers.clone(), metrics.clone(), reader.clone());
         tokio::spawn(async move {
             let names: Vec<TxnName> = txns.iter().map(TxnName::from).collect();
             let request = ProposeRequest { term: leader.term, txns };
-            match peers.propose(leader.node_id, request, Instant::now() + CARRY_TIMEOUT).await {
+            let answer = tokio::select! {
+                answer = peers.propose(leader.node_id, request, Instant::now() + CARRY_TIMEOUT) => answer,
+                // A leader that hangs must not hold back what is for its successor.
+                () = replaced(metrics, leader) => return,
+            };
+            match answer {
                 Err(PeerError::NotSent(_) | PeerError::Refused(_)) => refuse_all(reader.awaited(), &names),
                 // If it was taken, or may have been, what is applied will tell.
                 Ok(_) | Err(PeerError::Unknown(_)) => {}
             }
             drop(place);
         });
+    }
+}
+
+/// Returns when this node believes in another leader.
+async fn replaced(mut metrics: ServerMetricsWatch, leader: LeaderId) {
+    while metrics.borrow_and_update().current_leader.is_none_or(|now| now == leader.node_id) {
+        if metrics.changed().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 

@@ -83,6 +83,10 @@ pub async fn decide(
 ) -> Result<Decided, Failure> {
     // Reading RocksDB never yields by itself: without this, busy readers starve the runtime's timers.
     tokio::task::consume_budget().await;
+    if call.changes() {
+        // What opens with the keys at hand says nothing of newer ones, and a retired key must seal no more.
+        cluster.view(|view| cluster.seal.refresh(view))?;
+    }
     with_fresh_keys(cluster, |unsealed| {
         cluster.view_now(|view, leader_ms| {
             let mut rng = rand::rng();

@@ -168,7 +168,9 @@ impl Service {
         plans_max: usize,
         deadline: Instant,
     ) -> Result<Answer, Attempt> {
-        let _turn = self.order.turn(&call.path).await;
+        // Whoever ran out of time while others had their turn has done nothing.
+        let turn = tokio::time::timeout_at(deadline, self.order.turn(&call.path)).await;
+        let _turn = turn.map_err(|_| Attempt::NotHere)?;
         let mut proven = false;
         let mut plans = 0;
         while plans < plans_max {
