@@ -59,9 +59,10 @@ impl Service {
         if cluster.leader() != Some(cluster.node_id) || cluster.fence.is_fenced() {
             return Err(Unanswered::NotTaken);
         }
+        let deadline = Instant::now() + self.node.config.request_wait;
         let answer = match forwarded_call(request, &self.body_budget) {
             Err(failure) => Answer::failure(&failure),
-            Ok((route, call)) => match self.attempt(&cluster, route, &call).await {
+            Ok((route, call)) => match self.attempt(&cluster, route, &call, deadline).await {
                 Ok(answer) => answer,
                 Err(Attempt::Failed(failure)) => Answer::failure(&failure),
                 Err(Attempt::Overtaken) => Answer::failure(&overtaken()),

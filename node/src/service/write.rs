@@ -106,17 +106,19 @@ impl Service {
                 return Err(honest(Failure::Fenced, fate_unknown));
             }
             let outcome = match cluster.leader() {
-                Some(leader) if leader == cluster.node_id => match self.attempt(cluster, route, call).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(Attempt::Failed(failure)) => return Err(honest(failure, fate_unknown)),
-                    Err(Attempt::NotHere) => Forwarded::NotTaken,
-                    Err(Attempt::Overtaken) => return Err(honest(overtaken(), fate_unknown)),
-                    // Without a name that the new leader would know it by, repeating could do it twice.
-                    Err(Attempt::Unknown) if call.headers.idempotency_key.is_none() => {
-                        return Err(Failure::Unknown);
+                Some(leader) if leader == cluster.node_id => {
+                    match self.attempt(cluster, route, call, deadline).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(Attempt::Failed(failure)) => return Err(honest(failure, fate_unknown)),
+                        Err(Attempt::NotHere) => Forwarded::NotTaken,
+                        Err(Attempt::Overtaken) => return Err(honest(overtaken(), fate_unknown)),
+                        // Without a name that the new leader would know it by, repeating could do it twice.
+                        Err(Attempt::Unknown) if call.headers.idempotency_key.is_none() => {
+                            return Err(Failure::Unknown);
+                        }
+                        Err(Attempt::Unknown) => Forwarded::Unknown,
                     }
-                    Err(Attempt::Unknown) => Forwarded::Unknown,
-                },
+                }
                 Some(leader) => self.forward(cluster, leader, call, &attempt, deadline).await,
                 None => Forwarded::NotTaken,
             };
@@ -148,6 +150,7 @@ impl Service {
         cluster: &Arc<Cluster>,
         route: &'static Route,
         call: &Call,
+        deadline: Instant,
     ) -> Result<Answer, Attempt> {
         if cluster.seal.is_sealed() {
             return Err(Attempt::NotHere);
@@ -155,7 +158,6 @@ impl Service {
         if route.place == Place::Leader {
             return sys::act(self, cluster, route, call).await;
         }
-        let deadline = Instant::now() + self.node.config.request_wait;
         self.plan_and_commit(cluster, route, call, PLANS_MAX, deadline).await
     }
 
