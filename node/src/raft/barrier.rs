@@ -1,4 +1,4 @@
-//! The read barrier: no linearizable answer without a point in the log that a quorum proved (I4).
+//! The read barrier: no linearizable answer without a point in the log that was proven, by a lease or a quorum (I4).
 //!
 //! Readers that arrive while a proof is under way wait for the next one and share it: an answer may only come from a
 //! proof that began after the question. So one proof at a time serves any number of readers. The leader proves

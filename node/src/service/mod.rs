@@ -4,8 +4,8 @@
 //! http -> Service::answer -> route
 //!           Here:   this node answers about itself              (here.rs, sys/)
 //!           State:  read  -> read barrier -> view -> plan        (read.rs, plan.rs)
-//!                   write -> leader: plan -> Raft -> answer      (write.rs), forwarded once if need be (forward.rs)
-//!           Leader: the leader acts on the cluster               (write.rs, sys/)
+//!                   write -> view -> plan -> Raft -> answer      (write.rs, plan.rs), at whichever node was asked
+//!           Leader: the leader acts on the cluster               (write.rs, sys/), forwarded once if need be (forward.rs)
 //! ```
 //!
 //! The decision itself is pure and lives in `conclave-core`; this module brings it a view, the time and randomness, and
@@ -42,7 +42,7 @@ use crate::node::Node;
 /// Answers requests for one node.
 pub struct Service {
     node: Arc<Node>,
-    /// Keeps writes to one secret in order at the leader, so that they do not conflict.
+    /// Keeps this node's writes to one secret in order, so that they do not conflict.
     order: order::Order,
     body_budget: Arc<Budget>,
 }

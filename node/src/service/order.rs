@@ -1,4 +1,4 @@
-//! Keeps the leader's concurrent writes to one secret in order.
+//! Keeps a node's concurrent writes to one secret in order.
 //!
 //! Without it they would still be right, since a transaction names the revisions it was planned from; but of many
 //! writers to one key all but one would conflict and plan again. Stripes bound the memory; two secrets that share one

@@ -74,7 +74,8 @@ impl Decided {
     }
 }
 
-/// Decides `call` on the current view of this node, at the time of its read point, or at the leader's.
+/// Decides `call` on the current view of this node, at the time of its read point, or at the cluster's as this node knows
+/// it.
 pub async fn decide(
     cluster: &Cluster,
     route: &'static Route,
@@ -88,9 +89,9 @@ pub async fn decide(
         cluster.view(|view| cluster.seal.refresh(view))?;
     }
     with_fresh_keys(cluster, |unsealed| {
-        cluster.view_now(|view, leader_ms| {
+        cluster.view_now(|view, cluster_ms| {
             let mut rng = rand::rng();
-            let now_ms = read_at_ms.unwrap_or(leader_ms);
+            let now_ms = read_at_ms.unwrap_or(cluster_ms);
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
             Decision { cluster, unsealed, route, call }.make(&mut ctx)
         })

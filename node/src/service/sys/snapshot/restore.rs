@@ -170,13 +170,14 @@ impl<'a> Restore<'a> {
         let mark = plain_key(Kind::RestoreMarker);
         txn.delete(mark.clone());
         match self.commit(txn).await {
-            // Offered twice because the first answer was lost: the mark is gone, so it was done.
+            // Its fate was not known in time: the mark is gone, so it was done.
             Err(_) if self.cluster.view(|view| view.get(&mark))?.is_none() => Ok(()),
             done => done,
         }
     }
 
-    /// Commits a piece, and waits until this node sees it. Repeating a piece whose fate is unknown changes nothing.
+    /// Commits a piece, and waits until this node sees it. A piece whose fate stays unknown ends the restore: running it
+    /// again makes the same changes.
     async fn commit(&self, mut txn: Txn) -> Result<(), Failure> {
         if txn.is_empty() {
             return Ok(());
