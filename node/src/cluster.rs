@@ -149,6 +149,22 @@ impl Cluster {
         self.reader.view(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
     }
 
+    /// As [`Cluster::view_now`], much cheaper for a few records; `read` may be run twice ([`StateReader::glance`]).
+    pub fn glance_now<T>(&self, read: impl Fn(&dyn View, u64) -> T) -> T {
+        self.reader.glance(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
+    }
+
+    /// Takes over the keyring of this node's state, if it is a newer one. Returns whether it was.
+    ///
+    /// # Errors
+    /// The keyring cannot be read.
+    pub fn refresh_keys(&self) -> Result<bool, conclave_core::Error> {
+        if self.reader.glance(|view| self.seal.is_current(&Replica(view)))? {
+            return Ok(false);
+        }
+        self.view(|view| self.seal.refresh(view))
+    }
+
     /// Plans on the current view, at the cluster's time.
     pub fn plan<T>(&self, unsealed: &Unsealed, plan: impl FnOnce(&mut Context<'_>) -> T) -> T {
         self.view_now(|view, now_ms| {

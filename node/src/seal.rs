@@ -177,11 +177,16 @@ impl SealState {
         Ok(())
     }
 
+    /// Whether `view` has no newer keyring than this node uses; so it is while the node is sealed.
+    pub fn is_current(&self, view: &dyn View) -> Result<bool, Error> {
+        let Some(unsealed) = self.unsealed() else { return Ok(true) };
+        Ok(keyring_revision(view)? <= unsealed.keyring_revision)
+    }
+
     /// Takes over the keyring that `view` has, if it is a newer one. Returns whether it was.
     pub fn refresh(&self, view: &dyn View) -> Result<bool, Error> {
         let Some(unsealed) = self.unsealed() else { return Ok(false) };
-        let revision = keyring_revision(view)?;
-        if revision <= unsealed.keyring_revision {
+        if self.is_current(view)? {
             return Ok(false);
         }
         let (config, _) =

@@ -5,12 +5,12 @@
 //! proposed; here only revisions are compared.
 
 use bytes::Bytes;
-use conclave_proto::log::{self, Precondition, Txn, Write};
+use conclave_proto::log::{Precondition, Txn, Write};
 use conclave_proto::txn::Outcome;
 
 use crate::keyspace::Keyspace;
 use crate::record::EncodedRecord;
-use crate::types::Response;
+use crate::types::{Batch, Response};
 
 /// Expired records that one batch drops at most, so that no entry takes long to apply. Those left over are gone
 /// for readers all the same; the next batches drop them.
@@ -21,13 +21,13 @@ pub const EXPIRED_RECORDS_PER_BATCH_MAX: usize = 256;
 ///
 /// # Errors
 /// Only when the key space cannot be read; then nothing of the batch may be kept.
-pub fn apply<K: Keyspace>(keyspace: &mut K, index: u64, batch: log::Batch) -> Result<Response, K::Error> {
+pub fn apply<K: Keyspace>(keyspace: &mut K, index: u64, batch: &Batch) -> Result<Response, K::Error> {
     let summary = keyspace.summary();
-    summary.time_ms = summary.time_ms.max(batch.time_ms);
+    summary.time_ms = summary.time_ms.max(batch.time_ms());
     let time_ms = summary.time_ms;
     drop_expired(keyspace, time_ms)?;
-    let mut outcomes = Vec::with_capacity(batch.txns.len());
-    for txn in batch.txns {
+    let mut outcomes = Vec::with_capacity(batch.txns().len());
+    for txn in batch.txns() {
         outcomes.push(apply_txn(keyspace, index, time_ms, txn)?);
     }
     Ok(Response { outcomes, revision: index })
@@ -40,13 +40,18 @@ fn drop_expired<K: Keyspace>(keyspace: &mut K, time_ms: u64) -> Result<(), K::Er
     Ok(())
 }
 
-fn apply_txn<K: Keyspace>(keyspace: &mut K, index: u64, time_ms: u64, txn: Txn) -> Result<Outcome, K::Error> {
+fn apply_txn<K: Keyspace>(
+    keyspace: &mut K,
+    index: u64,
+    time_ms: u64,
+    txn: &Txn,
+) -> Result<Outcome, K::Error> {
     for (position, precondition) in txn.preconditions.iter().enumerate() {
         if !holds(keyspace, time_ms, precondition)? {
             return Ok(Outcome::Conflict { precondition: position });
         }
     }
-    for write in txn.writes {
+    for write in &txn.writes {
         apply_write(keyspace, index, write)?;
     }
     Ok(Outcome::Applied { revision: index })
@@ -57,16 +62,16 @@ fn holds<K: Keyspace>(keyspace: &mut K, time_ms: u64, precondition: &Preconditio
     Ok(record.map_or(0, |record| record.revision()) == precondition.revision)
 }
 
-fn apply_write<K: Keyspace>(keyspace: &mut K, index: u64, write: Write) -> Result<(), K::Error> {
+fn apply_write<K: Keyspace>(keyspace: &mut K, index: u64, write: &Write) -> Result<(), K::Error> {
     let Write { key, value, expires_at_ms } = write;
     remove(keyspace, key.clone())?;
     let Some(sealed) = value else { return Ok(()) };
-    let record = EncodedRecord::new(index, expires_at_ms, &sealed);
-    keyspace.summary().hash.add(&key, record.as_stored());
-    if expires_at_ms != 0 {
-        keyspace.index_expiry(expires_at_ms, &key);
+    let record = EncodedRecord::new(index, *expires_at_ms, sealed);
+    keyspace.summary().hash.add(key, record.as_stored());
+    if *expires_at_ms != 0 {
+        keyspace.index_expiry(*expires_at_ms, key);
     }
-    keyspace.put(key, record);
+    keyspace.put(key.clone(), record);
     Ok(())
 }
 
@@ -82,6 +87,8 @@ fn remove<K: Keyspace>(keyspace: &mut K, key: Bytes) -> Result<(), K::Error> {
 
 #[cfg(test)]
 mod tests {
+    use conclave_proto::log;
+
     use super::*;
     use crate::model::MapKeyspace;
 
@@ -97,7 +104,7 @@ mod tests {
     }
 
     fn run(state: &mut MapKeyspace, index: u64, time_ms: u64, txns: Vec<Txn>) -> Vec<Outcome> {
-        let response = apply(state, index, log::Batch { time_ms, txns }).expect("maps can be read");
+        let response = apply(state, index, &log::Batch { time_ms, txns }.into()).expect("maps can be read");
         assert_eq!(response.revision, index);
         response.outcomes
     }

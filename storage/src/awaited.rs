@@ -119,7 +119,7 @@ impl Awaited {
     pub(crate) fn own(&self, entry: &Entry) -> Own {
         let EntryPayload::Normal(batch) = &entry.payload else { return Own::new() };
         let is_own = |(_, txn): &(usize, &Txn)| txn.proposer == self.proposer;
-        batch.0.txns.iter().enumerate().filter(is_own).map(|(place, txn)| (place, txn.number)).collect()
+        batch.txns().iter().enumerate().filter(is_own).map(|(place, txn)| (place, txn.number)).collect()
     }
 
     /// An entry was applied. To be called in the order of the log, once readers see its effect.
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn entry(term: u64, txns: Vec<Txn>) -> Entry {
-        let payload = EntryPayload::Normal(Batch(log::Batch { time_ms: 0, txns }));
+        let payload = EntryPayload::Normal(Batch::from(log::Batch { time_ms: 0, txns }));
         Entry { log_id: LogId::new(leader(term), 7), payload }
     }
 

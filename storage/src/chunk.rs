@@ -13,7 +13,7 @@ use crate::hash::HASH_BYTES;
 use crate::keyspace::{Keyspace, Summary};
 use crate::record::EncodedRecord;
 use crate::state::{MEMBERSHIP_KEY, PROGRESS_KEY, Progress, StateDb, encode_membership, hash_key};
-use crate::types::{Batch, Entry, EntryPayload, LogId, Response, StoredMembership};
+use crate::types::{Entry, EntryPayload, LogId, Response, StoredMembership};
 
 /// State hashes are kept for indexes divisible by this, so that two nodes find one in common to compare.
 pub const STATE_HASH_INTERVAL_ENTRIES: u64 = 1024;
@@ -78,7 +78,7 @@ impl<'a> Chunk<'a> {
         self.check_order(index)?;
         let response = match entry.payload {
             EntryPayload::Blank => Response { outcomes: Vec::new(), revision: index },
-            EntryPayload::Normal(Batch(batch)) => apply(self, index, batch)?,
+            EntryPayload::Normal(batch) => apply(self, index, &batch)?,
             EntryPayload::Membership(membership) => {
                 self.membership = Some(StoredMembership::new(Some(entry.log_id), membership));
                 Response { outcomes: Vec::new(), revision: index }
@@ -116,8 +116,10 @@ impl<'a> Chunk<'a> {
     pub fn commit(self) -> Result<Applied, StorageError> {
         let state = self.state;
         let mut batch = WriteBatch::default();
-        for (key, slot) in self.records.into_iter().filter(|(_, slot)| slot.changed) {
-            match slot.record {
+        let changed = self.records.into_iter().filter(|(_, slot)| slot.changed);
+        let changed: Vec<_> = changed.map(|(key, slot)| (key, slot.record)).collect();
+        for (key, record) in &changed {
+            match record {
                 Some(record) => batch.put_cf(state.records(), key, record.as_stored()),
                 None => batch.delete_cf(state.records(), key),
             }
@@ -141,7 +143,7 @@ impl<'a> Chunk<'a> {
             batch.put_cf(state.meta(), MEMBERSHIP_KEY, encode_membership(membership));
         }
         batch.put_cf(state.meta(), PROGRESS_KEY, self.progress.encode());
-        state.db().write(batch)?;
+        state.change(batch, changed)?;
         Ok(Applied { progress: self.progress, membership: self.membership, floor: self.floor })
     }
 

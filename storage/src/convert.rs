@@ -19,6 +19,8 @@ pub enum ConvertError {
     Missing(&'static str),
     #[error("a Raft membership contradicts itself: {0}")]
     Membership(String),
+    #[error("a Raft entry's batch does not decode: {0}")]
+    Batch(#[from] prost::DecodeError),
 }
 
 pub fn log_id_to_proto(id: &LogId) -> log::LogId {
@@ -66,11 +68,10 @@ pub fn membership_from_proto(membership: log::Membership) -> Result<Membership, 
     Membership::new(configs, nodes).map_err(|error| ConvertError::Membership(error.to_string()))
 }
 
-/// Takes the entry, so that its sealed values are moved and not copied.
 pub fn entry_to_proto(entry: Entry) -> log::Entry {
     let payload = match entry.payload {
         EntryPayload::Blank => log::entry::Payload::Blank(true),
-        EntryPayload::Normal(Batch(batch)) => log::entry::Payload::Batch(batch),
+        EntryPayload::Normal(batch) => log::entry::Payload::Batch(batch.encoded().clone()),
         EntryPayload::Membership(membership) => {
             log::entry::Payload::Membership(membership_to_proto(&membership))
         }
@@ -82,7 +83,7 @@ pub fn entry_from_proto(entry: log::Entry) -> Result<Entry, ConvertError> {
     let log_id = log_id_from_proto(&entry.log_id.ok_or(ConvertError::Missing("entry.log_id"))?);
     let payload = match entry.payload.ok_or(ConvertError::Missing("entry.payload"))? {
         log::entry::Payload::Blank(_) => EntryPayload::Blank,
-        log::entry::Payload::Batch(batch) => EntryPayload::Normal(Batch(batch)),
+        log::entry::Payload::Batch(encoded) => EntryPayload::Normal(Batch::decode(encoded)?),
         log::entry::Payload::Membership(membership) => {
             EntryPayload::Membership(membership_from_proto(membership)?)
         }
@@ -170,7 +171,7 @@ mod tests {
                 number,
             },
         );
-        (any::<u64>(), vec(txn, 0..4)).prop_map(|(time_ms, txns)| Batch(log::Batch { time_ms, txns }))
+        (any::<u64>(), vec(txn, 0..4)).prop_map(|(time_ms, txns)| Batch::from(log::Batch { time_ms, txns }))
     }
 
     fn entries() -> impl Strategy<Value = Entry> {

@@ -12,6 +12,7 @@
 
 pub mod apply;
 mod awaited;
+mod batch;
 mod chunk;
 pub mod convert;
 pub mod error;
@@ -22,11 +23,13 @@ mod install;
 pub mod keyspace;
 mod log_io;
 pub mod log_store;
+mod log_tail;
 pub mod manifest;
 pub mod model;
 #[cfg(test)]
 mod model_tests;
 pub mod reader;
+mod recent;
 pub mod record;
 mod rocks;
 pub mod snapshot;

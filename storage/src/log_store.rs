@@ -24,6 +24,7 @@ use crate::convert::{
 use crate::error::StorageError;
 use crate::files::DirectoryLock;
 use crate::log_io::LogIo;
+use crate::log_tail::Tail;
 use crate::rocks;
 use crate::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
 
@@ -50,7 +51,7 @@ struct Log {
     // Before the database: its thread must have ended when the instance is closed.
     io: LogIo,
     db: Arc<DB>,
-    extent: Mutex<Extent>,
+    held: Mutex<Held>,
     vote: Mutex<Option<Vote>>,
     latest_vote: Arc<LatestVote>,
     // Last: somebody else may open the directory only when the instance is closed.
@@ -79,6 +80,12 @@ impl LatestVote {
 }
 
 /// What the log holds. Changed together with the database, under one lock.
+struct Held {
+    extent: Extent,
+    /// Its end, in memory: what is replicated and applied was written just now.
+    tail: Tail,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Extent {
     purged: Option<LogId>,
@@ -100,13 +107,12 @@ impl LogStore {
     /// # Errors
     /// [`StorageError::Damaged`] when what is stored contradicts itself.
     pub(crate) fn open(db: Arc<DB>, lock: Arc<DirectoryLock>) -> Result<Self, StorageError> {
-        let extent = read_extent(&db)?;
+        let held = Held { extent: read_extent(&db)?, tail: Tail::default() };
         let vote = read_meta::<log::Vote>(&db, VOTE_KEY)?.map(|vote| vote_from_proto(&vote));
         let latest_vote = Arc::new(LatestVote::default());
         vote.iter().for_each(|vote| latest_vote.set(vote));
         let io = LogIo::start(db.clone())?;
-        let log =
-            Log { io, db, extent: Mutex::new(extent), vote: Mutex::new(vote), latest_vote, _lock: lock };
+        let log = Log { io, db, held: Mutex::new(held), vote: Mutex::new(vote), latest_vote, _lock: lock };
         Ok(Self { log: Arc::new(log) })
     }
 
@@ -115,11 +121,11 @@ impl LogStore {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.log.vote.lock().is_none() && self.log.extent.lock().last.is_none()
+        self.log.vote.lock().is_none() && self.log.held.lock().extent.last.is_none()
     }
 
     pub(crate) fn purged(&self) -> Option<LogId> {
-        self.log.extent.lock().purged
+        self.log.held.lock().extent.purged
     }
 
     /// Writes a batch, unsynced; an error is the log's last word.
@@ -129,9 +135,10 @@ impl LogStore {
 
     fn append_unsynced(&self, entries: impl IntoIterator<Item = Entry>) -> io::Result<usize> {
         self.log.io.check()?;
-        let mut extent = self.log.extent.lock();
-        let mut grown = extent.clone();
+        let mut held = self.log.held.lock();
+        let mut grown = held.extent.clone();
         let mut batch = WriteBatch::default();
+        let mut appended = Vec::new();
         for entry in entries {
             let index = entry.log_id.index();
             if grown.last.as_ref().is_some_and(|last| last.index() + 1 != index) {
@@ -141,17 +148,21 @@ impl LogStore {
             }
             grown.first.get_or_insert(index);
             grown.last = Some(entry.log_id);
-            batch.put_cf(self.log.entries(), index.to_be_bytes(), encode_entry(entry));
+            let encoded = encode_entry(entry.clone());
+            batch.put_cf(self.log.entries(), index.to_be_bytes(), &encoded);
+            appended.push((entry, encoded.len()));
         }
         let count = batch.len();
         self.write(batch)?;
-        *extent = grown;
+        held.extent = grown;
+        held.tail.append(appended);
         Ok(count)
     }
 
     fn truncate_unsynced(&self, keep: Option<LogId>) -> io::Result<()> {
         self.log.io.check()?;
-        let mut extent = self.log.extent.lock();
+        let mut held = self.log.held.lock();
+        let Held { extent, tail } = &mut *held;
         let (Some(first), Some(last)) = (extent.first, extent.last) else { return Ok(()) };
         let from = keep.as_ref().map_or(0, |keep| keep.index() + 1).max(first);
         if from > last.index() {
@@ -160,6 +171,7 @@ impl LogStore {
         let mut batch = WriteBatch::default();
         delete_entries(&mut batch, self.log.entries(), from, last.index());
         self.write(batch)?;
+        tail.truncate(from);
         if from == first {
             *extent = Extent { purged: extent.purged, first: None, last: extent.purged };
         } else {
@@ -170,7 +182,8 @@ impl LogStore {
 
     fn purge_unsynced(&self, upto: LogId) -> io::Result<()> {
         self.log.io.check()?;
-        let mut extent = self.log.extent.lock();
+        let mut held = self.log.held.lock();
+        let Held { extent, tail } = &mut *held;
         if extent.purged.as_ref().is_some_and(|purged| purged.index() >= upto.index()) {
             return Ok(());
         }
@@ -180,6 +193,7 @@ impl LogStore {
         }
         batch.put_cf(self.log.meta(), PURGED_KEY, log_id_to_proto(&upto).encode_to_vec());
         self.write(batch)?;
+        tail.purge(upto.index());
         if extent.last.as_ref().is_some_and(|last| last.index() > upto.index()) {
             extent.first = extent.first.map(|first| first.max(upto.index() + 1));
         } else {
@@ -203,15 +217,18 @@ impl Log {
     /// Entries of `[start, end)` that the log holds, the first in any case, further ones while they fit `bytes_max`.
     fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         // The iterator is made under the lock, so that it sees exactly what the extent says.
-        let extent = self.extent.lock();
-        let (start, end) = extent.intersect((start, end));
+        let held = self.held.lock();
+        let (start, end) = held.extent.intersect((start, end));
         if start >= end {
             return Ok(Vec::new());
+        }
+        if let Some(entries) = held.tail.read(start, end, bytes_max) {
+            return Ok(entries);
         }
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(end.to_be_bytes());
         let mut stored = self.db.raw_iterator_cf_opt(self.entries(), options);
-        drop(extent);
+        drop(held);
         let mut entries = Vec::new();
         let mut bytes = 0;
         stored.seek(start.to_be_bytes());
@@ -351,7 +368,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
         let log = self.log.clone();
         // What the log holds now must come, or an error: a stream that just ended early would make Raft believe
         // that it has applied everything.
-        let (mut next, end) = log.extent.lock().intersect(bounds(&range));
+        let (mut next, end) = log.held.lock().extent.intersect(bounds(&range));
         let pieces = stream::iter(std::iter::from_fn(move || {
             if next >= end {
                 return None;
@@ -381,7 +398,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = LogReader;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
-        let Extent { purged, last, .. } = self.log.extent.lock().clone();
+        let Extent { purged, last, .. } = self.log.held.lock().extent.clone();
         Ok(LogState { last_purged_log_id: purged, last_log_id: last })
     }
 

@@ -20,12 +20,16 @@ pub struct MapKeyspace {
 impl MapKeyspace {
     /// All records in key order, those that have expired but are not dropped yet too.
     pub fn records(&self) -> impl Iterator<Item = (&Bytes, StoredRecord)> {
-        self.records.iter().map(|(key, record)| (key, record.into()))
+        self.records.iter().map(|(key, record)| (key, record.clone().into()))
     }
 
     /// The record at `key`, unless it has expired at the state's own time.
     pub fn live(&self, key: &[u8]) -> Option<StoredRecord> {
-        self.records.get(key).filter(|record| record.is_live_at(self.summary.time_ms)).map(Into::into)
+        self.records
+            .get(key)
+            .filter(|record| record.is_live_at(self.summary.time_ms))
+            .cloned()
+            .map(Into::into)
     }
 
     pub fn time_ms(&self) -> u64 {

@@ -68,10 +68,10 @@ impl Generator {
     fn entry(&mut self, batch: BatchOps) -> (Entry, Response) {
         self.index += 1;
         let txns = batch.txns.into_iter().map(|ops| self.txn(ops)).collect();
-        let batch = log::Batch { time_ms: batch.time_ms, txns };
-        let Ok(response) = apply(&mut self.model, self.index, batch.clone());
+        let batch = Batch::from(log::Batch { time_ms: batch.time_ms, txns });
+        let Ok(response) = apply(&mut self.model, self.index, &batch);
         let log_id = LogId::new(LeaderId::new(1, 1), self.index);
-        (Entry { log_id, payload: EntryPayload::Normal(Batch(batch)) }, response)
+        (Entry { log_id, payload: EntryPayload::Normal(batch) }, response)
     }
 
     fn txn(&self, ops: Vec<Op>) -> Txn {
@@ -279,6 +279,8 @@ fn check(reader: &StateReader, generator: &Generator) -> Result<(), TestCaseErro
         }
         for key in 0..KEYS {
             assert!(view.get(&name(key))? == generator.model.live(&name(key)));
+            // From RocksDB or from memory, whatever was read before.
+            assert!(reader.glance(|view| view.get(&name(key)))? == generator.model.live(&name(key)));
         }
         Ok::<_, StorageError>((view.progress()?.index(), view.time_ms(), view.state_hash()?.hash))
     });

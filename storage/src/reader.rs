@@ -1,7 +1,8 @@
 //! Reading the state, for everybody but Raft: consistent views, how far it is applied, and its health.
 //!
-//! A view is one RocksDB snapshot: everything that one decision reads comes from the state after one entry. Views
-//! are short: while one lives, what it can see is kept on disk. Reads block on the disk.
+//! Everything that one decision reads comes from the state after one entry. For most that is checked afterwards
+//! ([`StateReader::glance`]); where it must hold all the while, a view is one RocksDB snapshot, and short: while it lives,
+//! what it can see is kept on disk. Reads block on the disk.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::error::StorageError;
 use crate::expiry::parse_index_key;
 use crate::hash::{HASH_BYTES, StateHash};
 use crate::log_store::LatestVote;
-use crate::record::{Stamp, StoredRecord, is_live};
+use crate::record::{EncodedRecord, Stamp, StoredRecord};
 use crate::rocks;
 use crate::state::{HASH_KEY_PREFIX, Progress, SharedState, StateDb};
 use crate::types::StoredMembership;
@@ -49,6 +50,20 @@ impl StateReader {
         // Before the snapshot is taken, so that it is not ahead of it.
         let time_ms = self.shared.applied_time_ms();
         let state = self.shared.state();
+        read(&StateView::new(&state, time_ms))
+    }
+
+    /// As [`StateReader::view`], much cheaper for a few records. `read` is run again if the state changed meanwhile, so
+    /// the first time what it sees may contradict itself: what it leaves behind must be true all the same.
+    pub fn glance<T>(&self, read: impl Fn(&StateView<'_>) -> T) -> T {
+        let time_ms = self.shared.applied_time_ms();
+        let state = self.shared.state();
+        if let Some(moment) = state.recent().moment() {
+            let seen = read(&StateView { state: &state, snapshot: None, time_ms });
+            if state.recent().is_still(moment) {
+                return seen;
+            }
+        }
         read(&StateView::new(&state, time_ms))
     }
 
@@ -157,14 +172,15 @@ fn sum(db: &DB, families: &[&ColumnFamily], property: &str) -> u64 {
 /// The state after one entry. A record that has expired at the view's own time is not there.
 pub struct StateView<'a> {
     state: &'a StateDb,
-    snapshot: Snapshot<'a>,
+    /// `None`: whoever takes the view makes sure that the state does not change meanwhile.
+    snapshot: Option<Snapshot<'a>>,
     time_ms: u64,
 }
 
 impl<'a> StateView<'a> {
     /// `time_ms`: the applied time as it was published before this call. The view may be an entry ahead of it.
     fn new(state: &'a StateDb, time_ms: u64) -> Self {
-        Self { state, snapshot: state.db().snapshot(), time_ms }
+        Self { state, snapshot: Some(state.db().snapshot()), time_ms }
     }
 
     /// The cluster's time at this point of the log, Unix milliseconds: never later than that of the last entry that this
@@ -178,7 +194,7 @@ impl<'a> StateView<'a> {
     /// # Errors
     /// When the state cannot be read.
     pub fn progress(&self) -> Result<Progress, StorageError> {
-        self.state.progress_at(&self.snapshot)
+        self.snapshot.as_ref().map_or_else(|| self.state.progress(), |at| self.state.progress_at(at))
     }
 
     /// # Errors
@@ -192,9 +208,8 @@ impl<'a> StateView<'a> {
     /// # Errors
     /// When the disk fails or a checksum does not match.
     pub fn get(&self, key: &[u8]) -> Result<Option<StoredRecord>, StorageError> {
-        let Some(stored) = self.snapshot.get_pinned_cf(self.state.records(), key)? else { return Ok(None) };
-        let record = StoredRecord::decode(&stored)?;
-        Ok(Some(record).filter(|record| record.is_live_at(self.time_ms())))
+        let record = self.record(key)?.filter(|record| record.is_live_at(self.time_ms()));
+        Ok(record.map(StoredRecord::from))
     }
 
     /// As [`StateView::get`], without the content.
@@ -202,14 +217,24 @@ impl<'a> StateView<'a> {
     /// # Errors
     /// When the disk fails or a checksum does not match.
     pub fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, StorageError> {
-        let Some(stored) = self.snapshot.get_pinned_cf(self.state.records(), key)? else { return Ok(None) };
-        let stamp = Stamp::decode(&stored)?;
-        Ok(Some(stamp).filter(|stamp| is_live(stamp.expires_at_ms, self.time_ms())))
+        let record = self.record(key)?.filter(|record| record.is_live_at(self.time_ms()));
+        Ok(record.map(|record| record.stamp()))
+    }
+
+    /// Expired or not.
+    fn record(&self, key: &[u8]) -> Result<Option<EncodedRecord>, StorageError> {
+        match &self.snapshot {
+            Some(at) => at.get_cf(self.state.records(), key)?.map(EncodedRecord::from_stored).transpose(),
+            None => self.state.recent().get(key, || self.state.stored_record(key)),
+        }
     }
 
     /// A cursor over the records in key order; use one for a whole scan.
     pub fn cursor(&self) -> Cursor<'_> {
-        Cursor { records: self.snapshot.raw_iterator_cf(self.state.records()), time_ms: self.time_ms() }
+        Cursor {
+            records: self.iterate(self.state.records(), ReadOptions::default()),
+            time_ms: self.time_ms(),
+        }
     }
 
     /// The first record whose key is `from` or greater. For more than one, take a [`StateView::cursor`].
@@ -243,7 +268,7 @@ impl<'a> StateView<'a> {
 
     fn state_hashes(&self) -> Result<Vec<StateHashAt>, StorageError> {
         let mut hashes = Vec::new();
-        let mut stored = self.snapshot.raw_iterator_cf(self.state.meta());
+        let mut stored = self.iterate(self.state.meta(), ReadOptions::default());
         stored.seek(HASH_KEY_PREFIX);
         while let Some((key, value)) = stored.item() {
             let Some(index) = key.strip_prefix(HASH_KEY_PREFIX) else { break };
@@ -273,9 +298,8 @@ impl<'a> StateView<'a> {
         let mut indexed = 0;
         for_each(self.scan(self.state.expiry()), |index_key, _| {
             let (expires_at_ms, key) = parse_index_key(index_key)?;
-            let stored = self.snapshot.get_pinned_cf(self.state.records(), &key)?;
-            let record = stored.map(|stored| StoredRecord::decode(&stored)).transpose()?;
-            if record.is_none_or(|record| record.expires_at_ms != expires_at_ms) {
+            let record = self.record(&key)?;
+            if record.is_none_or(|record| record.expires_at_ms() != expires_at_ms) {
                 return Err(StorageError::damaged(
                     "the expiry index names a record that does not expire then",
                 ));
@@ -292,7 +316,14 @@ impl<'a> StateView<'a> {
     fn scan(&self, family: &ColumnFamily) -> DBRawIterator<'_> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
-        self.snapshot.raw_iterator_cf_opt(family, options)
+        self.iterate(family, options)
+    }
+
+    fn iterate(&self, family: &ColumnFamily, options: ReadOptions) -> DBRawIterator<'_> {
+        match &self.snapshot {
+            Some(at) => at.raw_iterator_cf_opt(family, options),
+            None => self.state.db().raw_iterator_cf_opt(family, options),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub struct StoredRecord {
     /// Unix milliseconds of the cluster's time from which it is gone; 0: never.
     pub expires_at_ms: u64,
     /// As the proposer sealed it.
-    pub sealed: Vec<u8>,
+    pub sealed: Bytes,
 }
 
 /// What is known of a record without its content.
@@ -26,17 +26,6 @@ pub struct Stamp {
     pub revision: u64,
     /// Unix milliseconds of the cluster's time from which it is gone; 0: never.
     pub expires_at_ms: u64,
-}
-
-impl Stamp {
-    /// # Errors
-    /// [`StorageError::Damaged`] when there are fewer bytes than a header has.
-    pub(crate) fn decode(stored: &[u8]) -> Result<Self, StorageError> {
-        if stored.len() < HEADER_BYTES {
-            return Err(StorageError::damaged("a record is shorter than its header"));
-        }
-        Ok(Self { revision: number_at(stored, 0), expires_at_ms: number_at(stored, 8) })
-    }
 }
 
 /// A record's stored bytes, known to be long enough.
@@ -75,6 +64,10 @@ impl EncodedRecord {
         is_live(self.expires_at_ms(), time_ms)
     }
 
+    pub fn stamp(&self) -> Stamp {
+        Stamp { revision: self.revision(), expires_at_ms: self.expires_at_ms() }
+    }
+
     pub fn as_stored(&self) -> &[u8] {
         &self.0
     }
@@ -89,8 +82,7 @@ impl StoredRecord {
     /// # Errors
     /// [`StorageError::Damaged`] when there are fewer bytes than a header has.
     pub fn decode(stored: &[u8]) -> Result<Self, StorageError> {
-        let Stamp { revision, expires_at_ms } = Stamp::decode(stored)?;
-        Ok(Self { revision, expires_at_ms, sealed: stored[HEADER_BYTES..].to_vec() })
+        EncodedRecord::from_stored(Bytes::copy_from_slice(stored)).map(Self::from)
     }
 
     pub fn is_live_at(&self, time_ms: u64) -> bool {
@@ -98,12 +90,12 @@ impl StoredRecord {
     }
 }
 
-impl From<&EncodedRecord> for StoredRecord {
-    fn from(record: &EncodedRecord) -> Self {
+impl From<EncodedRecord> for StoredRecord {
+    fn from(record: EncodedRecord) -> Self {
         Self {
             revision: record.revision(),
             expires_at_ms: record.expires_at_ms(),
-            sealed: record.0[HEADER_BYTES..].to_vec(),
+            sealed: record.0.slice(HEADER_BYTES..),
         }
     }
 }
@@ -122,8 +114,8 @@ mod tests {
         let record = EncodedRecord::new(0x0102, 0x0304, b"xy");
         assert_eq!(record.as_stored(), b"\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\x03\x04xy");
         let stored = StoredRecord::decode(record.as_stored()).unwrap();
-        assert!(stored == StoredRecord { revision: 0x0102, expires_at_ms: 0x0304, sealed: b"xy".to_vec() });
-        assert!(stored == StoredRecord::from(&record));
+        assert!(stored == StoredRecord { revision: 0x0102, expires_at_ms: 0x0304, sealed: b"xy"[..].into() });
+        assert!(stored == StoredRecord::from(record));
     }
 
     #[test]

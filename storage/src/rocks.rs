@@ -33,6 +33,8 @@ pub const WAL_BYTES_MAX: u64 = 96 * MIB as u64;
 const BLOCK_BYTES: usize = 8 * 1024;
 /// About one false positive in a hundred lookups of an absent key.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// The same for memtables, as a share of their size: a new record is looked for before it is written.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
 /// RocksDB's own text log: enough to diagnose, not enough to fill a disk.
 const INFO_LOG_BYTES_MAX: usize = 4 * MIB;
 const INFO_LOG_FILES_MAX: usize = 4;
@@ -96,6 +98,10 @@ fn family_options(cache: &Cache, memtable_bytes: usize, point_lookups: bool) -> 
         table.set_optimize_filters_for_memory(true);
     }
     let mut options = Options::default();
+    if point_lookups {
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+    }
     options.set_block_based_table_factory(&table);
     // Ciphertext and keyed hashes do not get smaller; trying costs time at every flush.
     options.set_compression_type(DBCompressionType::None);

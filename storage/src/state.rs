@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use conclave_proto::log;
 use prost::Message as _;
-use rocksdb::{Cache, ColumnFamily, DB, Snapshot};
+use rocksdb::{Cache, ColumnFamily, DB, Snapshot, WriteBatch};
 use tokio::sync::watch;
 
 use crate::awaited::Awaited;
@@ -22,6 +23,7 @@ use crate::files::{Directory, DirectoryLock};
 use crate::hash::{HASH_BYTES, StateHash};
 use crate::keyspace::Summary;
 use crate::log_store::LatestVote;
+use crate::recent::Recent;
 use crate::record::EncodedRecord;
 use crate::rocks;
 use crate::types::{LeaderId, LogId, StoredMembership};
@@ -89,11 +91,13 @@ pub struct StateDb {
     // Before the directory: the files must be closed before they are removed.
     db: DB,
     directory: Directory,
+    recent: Recent,
 }
 
 impl StateDb {
     pub fn open(path: PathBuf, cache: &Cache, create: bool) -> Result<Self, StorageError> {
-        Ok(Self { db: rocks::open_state(&path, cache, create)?, directory: Directory::kept(path) })
+        let db = rocks::open_state(&path, cache, create)?;
+        Ok(Self { db, directory: Directory::kept(path), recent: Recent::default() })
     }
 
     pub fn db(&self) -> &DB {
@@ -121,8 +125,28 @@ impl StateDb {
         self.db.cf_handle(name).expect("the instance was opened with all of its column families")
     }
 
+    /// What is in memory of the newest state.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// The newest record at `key`, from memory if it is there; for the one who writes.
     pub fn record(&self, key: &[u8]) -> Result<Option<EncodedRecord>, StorageError> {
+        self.recent.peek(key).map_or_else(|| self.stored_record(key), Ok)
+    }
+
+    /// The newest record at `key` in RocksDB.
+    pub fn stored_record(&self, key: &[u8]) -> Result<Option<EncodedRecord>, StorageError> {
         self.db.get_cf(self.records(), key)?.map(EncodedRecord::from_stored).transpose()
+    }
+
+    /// Writes a batch that changes these records, without waiting for the disk.
+    pub fn change(
+        &self,
+        batch: WriteBatch,
+        changed: impl IntoIterator<Item = (Bytes, Option<EncodedRecord>)>,
+    ) -> Result<(), StorageError> {
+        self.recent.change(|| Ok(self.db.write(batch)?), changed)
     }
 
     pub fn progress(&self) -> Result<Progress, StorageError> {

@@ -4,13 +4,11 @@
 //! edit here and in `convert.rs`. The types below are what Raft passes around in memory; what goes to disk and
 //! to other nodes is our own protobuf, never a serialisation of these.
 
-use std::fmt;
-
-use conclave_proto::log;
 use conclave_proto::txn::Outcome;
 use openraft::alias;
-use prost::Message as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+pub use crate::batch::Batch;
 
 openraft::declare_raft_types!(
     /// What Conclave's Raft is made of; everything not named here is openraft's default for this version.
@@ -62,12 +60,6 @@ pub type NetworkError = openraft::errors::NetworkError<TypeConfig>;
 pub type ReplicationClosed = openraft::errors::ReplicationClosed;
 pub type ChangeMembers = openraft::ChangeMembers<NodeId, Node>;
 
-/// Transactions proposed together: the application data of a log entry.
-///
-/// A wrapper, so that openraft's `Debug` and `Display` of an entry can only ever show counts.
-#[derive(Clone, PartialEq, Default)]
-pub struct Batch(pub log::Batch);
-
 /// What applying a [`Batch`] gave; every replica computes the same, only the proposer is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Response {
@@ -86,38 +78,6 @@ pub struct Node {
     pub api_addr: String,
     /// Where other nodes reach it, as `host:port`.
     pub cluster_addr: String,
-}
-
-impl fmt::Debug for Batch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Batch({} transactions)", self.0.txns.len())
-    }
-}
-
-impl fmt::Display for Batch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// openraft demands serde of application data; ours is its protobuf, so that there is one encoding.
-impl Serialize for Batch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0.encode_to_vec())
-    }
-}
-
-impl<'de> Deserialize<'de> for Batch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let encoded = Vec::<u8>::deserialize(deserializer)?;
-        log::Batch::decode(encoded.as_slice()).map(Self).map_err(de::Error::custom)
-    }
-}
-
-impl From<log::Batch> for Batch {
-    fn from(batch: log::Batch) -> Self {
-        Self(batch)
-    }
 }
 
 /// Serde of outcomes, for openraft only: `None` is applied, a number is the precondition that failed.
@@ -145,6 +105,8 @@ mod outcomes {
 
 #[cfg(test)]
 mod tests {
+    use conclave_proto::log;
+
     use super::*;
 
     #[test]
@@ -152,7 +114,7 @@ mod tests {
         let mut txn = log::Txn::default();
         txn.put("canary-key", "canary-value");
         txn.require("canary-key", 3);
-        let batch = Batch(log::Batch { time_ms: 1, txns: vec![txn] });
+        let batch = Batch::from(log::Batch { time_ms: 1, txns: vec![txn] });
         let payload = EntryPayload::Normal(batch);
         for text in [format!("{payload:?}"), format!("{payload}")] {
             assert!(text.contains("1 transactions"), "{text}");

@@ -63,7 +63,7 @@ async fn a_killed_process_has_lost_nothing_that_it_acknowledged() {
     assert_eq!(survivor.log.get_log_reader().await.read_vote().await.unwrap(), Some(vote(3)));
     assert_eq!(survivor.log.read_committed().await.unwrap(), Some(log_id(1, 1)));
     assert_eq!(survivor.reader.applied_index(), 1);
-    assert_eq!(get(&survivor.reader, "a").unwrap().sealed, b"1");
+    assert_eq!(get(&survivor.reader, "a").unwrap().sealed, b"1"[..]);
     assert_eq!(survivor.reader.view(|view| view.time_ms()), 7);
 }
 

@@ -49,7 +49,7 @@ async fn a_view_stays_as_it_is_while_entries_are_applied() {
         reader.view(|view| {
             entered.send(()).unwrap();
             wait_applied.recv().unwrap();
-            assert_eq!(view.get(b"a").unwrap().unwrap().sealed, b"old");
+            assert_eq!(view.get(b"a").unwrap().unwrap().sealed, b"old"[..]);
             assert!(view.seek(b"b").unwrap().is_none());
             assert_eq!((view.progress().unwrap().index(), view.time_ms()), (1, 5));
         })
@@ -58,8 +58,57 @@ async fn a_view_stays_as_it_is_while_entries_are_applied() {
     apply(&mut opened.state_machine, vec![batch(2, 6, vec![put("a", "new"), put("b", "x")])]).await;
     applied.send(()).unwrap();
     viewer.join().unwrap();
-    assert_eq!(get(&opened.reader, "a").unwrap().sealed, b"new");
+    assert_eq!(get(&opened.reader, "a").unwrap().sealed, b"new"[..]);
     assert_eq!(get(&opened.reader, "a").unwrap().revision, 2);
+}
+
+/// What no reader may ever see: one record of a transaction without the other, or an older state after a newer one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_glance_sees_the_state_after_one_entry_while_others_are_applied() {
+    const ENTRIES: u64 = 3_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut opened = open(directory.path());
+    apply(&mut opened.state_machine, vec![blank(0)]).await;
+    let glance = |reader: &StateReader| {
+        reader.glance(|view| {
+            let stamps = [b"a", b"b"].map(|key| view.stamp(key).unwrap().map_or(0, |stamp| stamp.revision));
+            // Gives the writer its chance in between, also on a machine with one core.
+            std::thread::yield_now();
+            let content = view.get(b"c").unwrap().map_or(0, |record| record.revision);
+            (stamps, content, view.get(b"only-sometimes").unwrap().is_some())
+        })
+    };
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let reader = opened.reader.clone();
+            std::thread::spawn(move || {
+                let (mut seen, mut changes) = (0, 0);
+                while seen < ENTRIES {
+                    let at_least = reader.applied_index();
+                    let ([a, b], c, sometimes) = glance(&reader);
+                    assert!(a == b && b == c, "{a} {b} {c}");
+                    assert!(a >= seen && a >= at_least, "{a} after {seen}, and {at_least} was applied");
+                    assert_eq!(sometimes, a % 2 == 1, "at {a}");
+                    changes += u64::from(a != seen);
+                    seen = a;
+                }
+                changes
+            })
+        })
+        .collect();
+    for index in 1..=ENTRIES {
+        let mut txn = put("a", "1");
+        txn.put("b", vec![1; 100_000 * usize::from(index % 100 == 0)]);
+        txn.put("c", "3");
+        if index % 2 == 1 {
+            txn.put("only-sometimes", "4")
+        } else {
+            txn.delete("only-sometimes")
+        }
+        apply(&mut opened.state_machine, vec![batch(index, index, vec![txn])]).await;
+    }
+    let changes: u64 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+    assert!(changes > 300, "the readers saw too little of it: {changes} states");
 }
 
 #[tokio::test]

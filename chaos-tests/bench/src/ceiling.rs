@@ -118,7 +118,7 @@ pub async fn bare_raft(arguments: &Arguments) -> anyhow::Result<f64> {
 /// A new leader refuses writes until the others have acknowledged it.
 async fn first_write(leader: &Raft) -> anyhow::Result<()> {
     eventually("the first write", async || {
-        leader.client_write(Batch(log::Batch { time_ms: 1, txns: Vec::new() })).await?;
+        leader.client_write(Batch::from(log::Batch { time_ms: 1, txns: Vec::new() })).await?;
         Ok(true)
     })
     .await
@@ -132,7 +132,7 @@ async fn write_until(deadline: Instant, writer: u64, leader: Raft) -> anyhow::Re
         key[8..16].copy_from_slice(&(written % 1000_u64).to_be_bytes());
         let mut txn = log::Txn::default();
         txn.put(key, vec![7; RECORD_BYTES]);
-        leader.client_write(Batch(log::Batch { time_ms: 1, txns: vec![txn] })).await?;
+        leader.client_write(Batch::from(log::Batch { time_ms: 1, txns: vec![txn] })).await?;
         written += 1;
     }
     Ok(written)

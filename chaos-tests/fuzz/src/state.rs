@@ -29,7 +29,7 @@ impl State {
     pub fn commit(&mut self, txn: Txn) {
         self.index += 1;
         let batch = Batch { time_ms: self.now_ms, txns: vec![txn] };
-        let Ok(response) = apply(&mut self.keyspace, self.index, batch);
+        let Ok(response) = apply(&mut self.keyspace, self.index, &batch.into());
         assert_eq!(response.outcomes, [Outcome::Applied { revision: self.index }], "nobody else writes");
     }
 }

@@ -1,6 +1,9 @@
 //! How pure rules see the replicated state: one consistent view, given by the caller.
 //!
-//! The server implements this over a RocksDB snapshot, tests over a map. Rules never keep a view.
+//! The server implements this over RocksDB, tests over a map. Rules never keep a view. A rule may be run on a view that
+//! contradicts itself, and its result thrown away then: what a rule keeps of what it read must name its revision.
+
+use bytes::Bytes;
 
 /// A stored record: still sealed, with the revision that a transaction can require.
 #[derive(Clone, PartialEq, Eq)]
@@ -9,7 +12,7 @@ pub struct Record {
     pub revision: u64,
     /// Unix milliseconds of the cluster's time from which it is gone; 0: never.
     pub expires_at_ms: u64,
-    pub sealed: Vec<u8>,
+    pub sealed: Bytes,
 }
 
 /// What is known of a record without its content.

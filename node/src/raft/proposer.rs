@@ -38,8 +38,9 @@ const BATCH_TXNS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Largest transaction, in bytes: its entry must fit into a replication message.
 pub const TXN_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Entries under way at a time. More would only make entries smaller: what waits meanwhile is proposed together.
-const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+/// Entries under way at a time: one is being made durable, the next is on its way. More would only make entries smaller,
+/// and what an entry costs is for the most part the same for one transaction and for a hundred.
+const ENTRIES_IN_FLIGHT_MAX: usize = 2;
 /// How long the leader may take to take in what another node proposes.
 const CARRY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -238,7 +239,7 @@ impl Appender {
         let leads = leader.node_id == self.node_id && self.raft.is_leader();
         let time_ms = if leads { self.clock.lead_ms(state_ms) } else { self.clock.now_ms(state_ms) };
         let (responder, applied) = ProgressResponder::complete_only();
-        let written = self.raft.write(Batch(log::Batch { time_ms, txns })).with_leader(leader);
+        let written = self.raft.write(Batch::from(log::Batch { time_ms, txns })).with_leader(leader);
         if written.responder(responder).await.is_err() {
             // Raft has stopped; whether it had appended is not known, and those who wait run out of time.
             return;

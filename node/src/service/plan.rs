@@ -40,7 +40,10 @@ fn mounts(ctx: &Context<'_>, unsealed: &Unsealed) -> Result<Arc<MountTable>, Fai
         return Err(Failure::Restoring);
     }
     let table = Arc::new(MountTable::load(ctx.view, ctx.barrier)?);
-    unsealed.caches.mounts.store(Some(Arc::clone(&table)));
+    // Another revision: the view contradicts itself, and what was looked up of the mark may be of another time.
+    if stamp.is_some_and(|stamp| stamp.revision == table.revision()) {
+        unsealed.caches.mounts.store(Some(Arc::clone(&table)));
+    }
     Ok(table)
 }
 
@@ -86,10 +89,10 @@ pub async fn decide(
     tokio::task::consume_budget().await;
     if call.changes() {
         // What opens with the keys at hand says nothing of newer ones, and a retired key must seal no more.
-        cluster.view(|view| cluster.seal.refresh(view))?;
+        cluster.refresh_keys()?;
     }
     with_fresh_keys(cluster, |unsealed| {
-        cluster.view_now(|view, cluster_ms| {
+        cluster.glance_now(|view, cluster_ms| {
             let mut rng = rand::rng();
             let now_ms = read_at_ms.unwrap_or(cluster_ms);
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
@@ -101,7 +104,7 @@ pub async fn decide(
 /// Checks the caller's token and the policy only, for what is then done outside the state.
 pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Permit, Failure> {
     with_fresh_keys(cluster, |unsealed| {
-        cluster.view_now(|view, now_ms| {
+        cluster.glance_now(|view, now_ms| {
             let identified = identify(view, unsealed, now_ms, call)?;
             Ok(policy::authorize(&identified.identity, call.operation)?)
         })
@@ -124,7 +127,7 @@ fn with_fresh_keys<T>(
 
 /// Whether there are newer keys than these; somebody else may have taken them over already.
 fn has_newer_keys(cluster: &Cluster, used: &Arc<Unsealed>) -> Result<bool, Failure> {
-    let refreshed = cluster.view(|view| cluster.seal.refresh(view))?;
+    let refreshed = cluster.refresh_keys()?;
     Ok(refreshed || cluster.seal.unsealed().is_some_and(|current| !Arc::ptr_eq(&current, used)))
 }
 
@@ -215,7 +218,7 @@ impl Decision<'_> {
             }
             Action::HaStatus => Reply::json(&sys::membership::ha_status(self.cluster)).into(),
             Action::KeyStatus => {
-                self.cluster.seal.refresh(ctx.view)?;
+                self.cluster.refresh_keys()?;
                 let unsealed = self.cluster.seal.unsealed().ok_or(Failure::Sealed)?;
                 Reply::json(&sys::keys::status(&unsealed)).into()
             }

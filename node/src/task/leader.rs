@@ -42,7 +42,7 @@ pub async fn run(cluster: Arc<Cluster>) {
             step_aside(&cluster).await;
             continue;
         }
-        if let Err(error) = cluster.view(|view| cluster.seal.refresh(view)) {
+        if let Err(error) = cluster.refresh_keys() {
             tracing::error!(%error, "the keyring cannot be read");
         }
         if let Some(unsealed) = cluster.seal.unsealed() {

@@ -33,7 +33,10 @@ pub fn blank(index: u64) -> Entry {
 }
 
 pub fn batch(index: u64, time_ms: u64, txns: Vec<Txn>) -> Entry {
-    Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(Batch(log::Batch { time_ms, txns })) }
+    Entry {
+        log_id: log_id(1, index),
+        payload: EntryPayload::Normal(Batch::from(log::Batch { time_ms, txns })),
+    }
 }
 
 pub fn members(index: u64, voters: &[u64]) -> Entry {

@@ -9,7 +9,7 @@ use conclave_storage::hash::StateHash;
 use conclave_storage::manifest::{Manifest, is_snapshot_file};
 use conclave_storage::model::MapKeyspace;
 use conclave_storage::record::EncodedRecord;
-use conclave_storage::types::{Batch, EntryPayload};
+use conclave_storage::types::EntryPayload;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
@@ -21,13 +21,13 @@ pub fn log_entries(mut input: &[u8]) {
     for index in 1..=ENTRIES_MAX {
         let Ok(entry) = log::Entry::decode_length_delimited(&mut input) else { break };
         let Ok(entry) = entry_from_proto(entry) else { continue };
-        let EntryPayload::Normal(Batch(batch)) = entry.payload else { continue };
+        let EntryPayload::Normal(batch) = entry.payload else { continue };
         let time_before = one.time_ms();
-        let Ok(answer) = apply(&mut one, index, batch.clone());
-        let Ok(same) = apply(&mut other, index, batch.clone());
+        let Ok(answer) = apply(&mut one, index, &batch);
+        let Ok(same) = apply(&mut other, index, &batch);
         assert_eq!(answer, same);
-        assert_eq!(answer.outcomes.len(), batch.txns.len(), "each transaction has an outcome");
-        assert_eq!(one.time_ms(), time_before.max(batch.time_ms), "time runs backwards");
+        assert_eq!(answer.outcomes.len(), batch.txns().len(), "each transaction has an outcome");
+        assert_eq!(one.time_ms(), time_before.max(batch.time_ms()), "time runs backwards");
         assert!(one == other, "replicas differ");
         assert_eq!(one.hash(), recomputed(&one), "the hash is not that of the records");
     }
@@ -49,8 +49,8 @@ pub fn record(input: &[u8]) {
         (Ok(encoded), Ok(decoded)) => {
             let again = EncodedRecord::new(decoded.revision, decoded.expires_at_ms, &decoded.sealed);
             assert!(again == encoded && again.as_stored() == input);
-            assert!(StoredRecord::from(&encoded) == *decoded);
             assert_eq!(encoded.is_live_at(1), decoded.is_live_at(1));
+            assert!(StoredRecord::from(encoded) == *decoded);
         }
         (Err(_), Err(_)) => {}
         _ => panic!("two readers of one format disagree"),

@@ -1,5 +1,6 @@
 //! From the replicated state to a working barrier, and to a new key term.
 
+use bytes::Bytes;
 use conclave_proto::log::Txn;
 use rand::CryptoRng;
 
@@ -53,7 +54,7 @@ pub fn plan_rotation(
     Ok(txn)
 }
 
-fn load_keyring(view: &dyn View) -> Result<(Vec<u8>, u64), Error> {
+fn load_keyring(view: &dyn View) -> Result<(Bytes, u64), Error> {
     let record = view.get(&plain_key(Kind::Keyring))?;
     let record = record.ok_or_else(|| Error::Corrupt("the keyring: it is missing".to_owned()))?;
     Ok((record.sealed, record.revision))

@@ -148,10 +148,9 @@ pub fn identify(
     let entry = match cached.filter(|cached| cached.revision == stamp.revision) {
         Some(cached) => Arc::clone(&cached.entry),
         None => {
-            let entry = Arc::new(open(view, barrier, &key)?);
-            let opened = Opened { key: key.clone(), revision: stamp.revision, entry: Arc::clone(&entry) };
-            cache.0.insert(mac, Arc::new(opened));
-            entry
+            let opened = Arc::new(open(view, barrier, &key)?);
+            cache.0.insert(mac, Arc::clone(&opened));
+            Arc::clone(&opened.entry)
         }
     };
     // Without policies to decide by, a token that is not root's can do nothing.
@@ -169,11 +168,14 @@ fn record_key(barrier: &Barrier, mac: &[u8; 32]) -> Bytes {
     barrier.key(Kind::Token, [hex::encode(mac).as_str()]).into()
 }
 
-fn open(view: &dyn View, barrier: &Barrier, key: &[u8]) -> Result<TokenEntry, Error> {
+fn open(view: &dyn View, barrier: &Barrier, key: &Bytes) -> Result<Opened, Error> {
     let record = view.get(key)?.ok_or(Error::Denied)?;
     let opened = barrier.open(key, &record.sealed)?;
     let entry: TokenEntry = serde_json::from_slice(&opened.payload).map_err(|_| unreadable())?;
-    if entry.version == VERSION { Ok(entry) } else { Err(unreadable()) }
+    if entry.version != VERSION {
+        return Err(unreadable());
+    }
+    Ok(Opened { key: key.clone(), revision: record.revision, entry: Arc::new(entry) })
 }
 
 /// Ends a token: what was decided by it and is not applied yet fails.

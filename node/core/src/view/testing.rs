@@ -31,7 +31,7 @@ impl MemoryView {
                     let record = Record {
                         revision: self.revision,
                         expires_at_ms: write.expires_at_ms,
-                        sealed: value.to_vec(),
+                        sealed: value.clone(),
                     };
                     self.records.insert(write.key.to_vec(), record);
                 }
@@ -58,7 +58,10 @@ impl MemoryView {
     }
 
     pub(crate) fn damage(&mut self, key: &[u8]) {
-        *self.records.get_mut(key).unwrap().sealed.last_mut().unwrap() ^= 1;
+        let sealed = &mut self.records.get_mut(key).unwrap().sealed;
+        let mut damaged = sealed.to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        *sealed = damaged.into();
     }
 }
 

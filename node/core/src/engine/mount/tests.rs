@@ -362,7 +362,7 @@ fn nothing_readable_is_stored() {
     );
     assert_eq!(bench.view.len(), 3);
     for (key, record) in bench.view.records() {
-        for bytes in [key, &record.sealed] {
+        for bytes in [&key[..], &record.sealed[..]] {
             assert!(!bytes.windows(6).any(|window| window == b"canary"));
         }
     }
