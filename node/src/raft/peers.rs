@@ -14,9 +14,11 @@ use conclave_proto::peer::{
     UpdateAddressResponse,
 };
 use conclave_storage::types::Node;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status};
+use tonic::{Code, Status, Streaming};
 
 use super::dial::{Dialer, Purpose};
 use super::fence::Fence;
@@ -51,16 +53,10 @@ impl Peers {
         Self { dialer, fence }
     }
 
-    /// The read index of `node_id`, which must be the leader.
+    /// Has a client's request run by the leader.
     ///
     /// # Errors
     /// [`PeerError`], as every call here.
-    pub async fn read_index(&self, node_id: u64, deadline: Instant) -> Result<ReadIndexResponse, PeerError> {
-        let mut client = self.client(node_id, Purpose::ReadIndex);
-        let call = client.read_index(ReadIndexRequest {});
-        Ok(self.answer(node_id, deadline, call).await?.into_inner())
-    }
-
     pub async fn forward(
         &self,
         node_id: u64,
@@ -141,8 +137,8 @@ impl Peers {
         &self,
         node_id: u64,
         deadline: Instant,
-        call: impl Future<Output = Result<Response<T>, Status>>,
-    ) -> Result<Response<T>, PeerError> {
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, PeerError> {
         let status = match tokio::time::timeout_at(deadline, call).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(status)) => status,
@@ -153,6 +149,53 @@ impl Peers {
             self.fence.observe_refusal(node_id, membership_index, &roster.committed(), roster.leader());
         }
         Err(classify(&status))
+    }
+}
+
+/// Asks the leader for its read index, over a stream that stays open from one question to the next.
+pub struct ReadIndexLine {
+    peers: Peers,
+    open: Option<OpenLine>,
+}
+
+struct OpenLine {
+    node_id: u64,
+    questions: mpsc::Sender<ReadIndexRequest>,
+    answers: Streaming<ReadIndexResponse>,
+}
+
+impl ReadIndexLine {
+    pub fn new(peers: Peers) -> Self {
+        Self { peers, open: None }
+    }
+
+    /// The read index of `node_id`, which must be the leader.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn ask(&mut self, node_id: u64, deadline: Instant) -> Result<ReadIndexResponse, PeerError> {
+        // Taken, and put back only with its answer: an answer that came late must never pass for that to a later question.
+        let open = self.open.take().filter(|line| line.node_id == node_id);
+        let exchange = async {
+            let mut line = match open {
+                Some(line) => line,
+                None => self.open(node_id).await?,
+            };
+            let ended = || Status::unknown("the stream ended");
+            line.questions.try_send(ReadIndexRequest {}).map_err(|_| ended())?;
+            let answer = line.answers.message().await?.ok_or_else(ended)?;
+            Ok((answer, line))
+        };
+        let (answer, line) = self.peers.answer(node_id, deadline, exchange).await?;
+        self.open = Some(line);
+        Ok(answer)
+    }
+
+    async fn open(&self, node_id: u64) -> Result<OpenLine, Status> {
+        let (questions, outgoing) = mpsc::channel(1);
+        let mut client = self.peers.client(node_id, Purpose::ReadIndex);
+        let answers = client.read_index(ReceiverStream::new(outgoing)).await?.into_inner();
+        Ok(OpenLine { node_id, questions, answers })
     }
 }
 

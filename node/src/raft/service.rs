@@ -1,8 +1,8 @@
 //! The gRPC services of the cluster port: every call is authorised by the membership of its moment (I10).
 //!
 //! The caller's node id comes from its certificate and from nowhere else; a Raft message that claims to be from
-//! another node is refused. Append streams are checked at each message, so that a node that is removed is cut off
-//! in the middle of a stream it opened before.
+//! another node is refused. Streams are checked at each message, so that a node that is removed is cut off in the
+//! middle of a stream it opened before.
 
 use std::sync::Arc;
 
@@ -69,8 +69,13 @@ impl PeerService {
     /// The caller's node id, if it may ask this node for anything else.
     fn member<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let node_id = caller(request)?;
+        self.check_member(node_id)?;
+        Ok(node_id)
+    }
+
+    fn check_member(&self, node_id: u64) -> Result<(), Status> {
         match self.roster.access(node_id) {
-            Access::Member => Ok(node_id),
+            Access::Member => Ok(()),
             Access::NothingKnown => Err(Status::unavailable("this node does not know its cluster yet")),
             Access::Refused { membership_index } => Err(refusal::not_a_member(node_id, membership_index)),
         }
@@ -189,12 +194,23 @@ impl RaftRpc for PeerService {
 
 #[tonic::async_trait]
 impl Cluster for PeerService {
+    type ReadIndexStream = BoxStream<'static, Result<ReadIndexResponse, Status>>;
+
     async fn read_index(
         &self,
-        request: Request<ReadIndexRequest>,
-    ) -> Result<Response<ReadIndexResponse>, Status> {
+        request: Request<Streaming<ReadIndexRequest>>,
+    ) -> Result<Response<Self::ReadIndexStream>, Status> {
         let peer = self.member(&request)?;
-        Ok(Response::new(self.handler.read_index(peer, request.into_inner()).await?))
+        let service = self.clone();
+        // The first answer that is a refusal ends the stream.
+        let answers = request.into_inner().then(move |question| {
+            let service = service.clone();
+            async move {
+                service.check_member(peer)?;
+                service.handler.read_index(peer, question?).await
+            }
+        });
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn forward(&self, request: Request<ForwardRequest>) -> Result<Response<ForwardResponse>, Status> {
