@@ -13,6 +13,13 @@ use hyper::header::{
 
 use crate::service::{Answer, AnswerBody};
 
+/// Headers of most answers, with those that hyper adds.
+const HEADERS_EXPECTED: usize = 10;
+const REQUEST_ID: HeaderName = HeaderName::from_static(wire::HEADER_REQUEST_ID);
+const NODE: HeaderName = HeaderName::from_static(wire::HEADER_NODE);
+const INDEX: HeaderName = HeaderName::from_static(wire::HEADER_INDEX);
+const STALE_FOR: HeaderName = HeaderName::from_static(wire::HEADER_STALE_FOR);
+
 /// Whole answers are the rule and cost no allocation; downloads stream.
 pub type Payload = Either<Full<Bytes>, http_body_util::combinators::BoxBody<Bytes, std::io::Error>>;
 
@@ -21,25 +28,26 @@ pub fn write(answer: Answer, head: bool, request_id: &str, node_name: &str) -> R
     *response.status_mut() =
         hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
+    headers.reserve(HEADERS_EXPECTED);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers
         .insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
     if answer.status != 204 {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     }
-    insert(headers, wire::HEADER_REQUEST_ID, request_id);
-    insert(headers, wire::HEADER_NODE, node_name);
+    insert(headers, REQUEST_ID, request_id);
+    insert(headers, NODE, node_name);
     if let Some(index) = answer.index {
-        headers.insert(HeaderName::from_static(wire::HEADER_INDEX), HeaderValue::from(index));
+        headers.insert(INDEX, HeaderValue::from(index));
     }
     if let Some(age) = answer.stale_for {
-        insert(headers, wire::HEADER_STALE_FOR, &format!("{}ms", age.as_millis()));
+        insert(headers, STALE_FOR, &format!("{}ms", age.as_millis()));
     }
     if let Some(pause) = answer.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs()));
     }
     if let Some(name) = answer.attachment {
-        insert(headers, CONTENT_DISPOSITION.as_str(), &format!("attachment; filename=\"{name}\""));
+        insert(headers, CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""));
     }
     if !head {
         *response.body_mut() = match answer.body {
@@ -54,8 +62,8 @@ pub fn write(answer: Answer, head: bool, request_id: &str, node_name: &str) -> R
     response
 }
 
-fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
-    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(name, value);
     }
 }

@@ -27,7 +27,7 @@ use super::peers::{PeerError, Peers, ReadIndexLine};
 /// Readers that may wait for a proof at one node.
 const READERS_MAX: usize = 65_536;
 /// How often a proof lets other tasks run before it begins; measured.
-const GATHERING_YIELDS: usize = 2;
+const GATHERING_YIELDS: usize = 4;
 /// How long one proof may take before it is begun anew.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before the next try when there is no leader.

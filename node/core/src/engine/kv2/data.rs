@@ -13,8 +13,8 @@ use crate::plan::{Context, Plan, Request};
 
 /// What all methods of `data/` know: Vault describes the fields of a path once for all of them.
 pub(super) const KNOWN_PARAMETERS: [&str; 4] = ["data", "options", "path", "version"];
-/// The punctuation and names around the two parts of a read's answer, in bytes.
-const READ_FRAME_BYTES: usize = 24;
+/// What a read's answer has beside the secret, in bytes: about, because custom metadata has no fixed size.
+const READ_FRAME_BYTES: usize = 256;
 
 pub(super) fn read(
     context: &Context<'_>,
@@ -26,16 +26,14 @@ pub(super) fn read(
     let slot = Slot::load(context, mount, path)?;
     let meta = slot.meta.as_ref().ok_or(Error::NotFound)?;
     let version = version_asked(meta, asked)?;
-    let version_json = JsonText::of(&VersionJson { meta, version }).into_bytes();
-
     let readable = version.is_readable(context.now_ms);
     let stored = if readable { Some(read_version(context, &slot, version.number)?) } else { None };
     let data: &[u8] = stored.as_ref().map_or(b"null", |stored| &stored.payload);
-    let mut text = JsonText::with_capacity(data.len() + version_json.len() + READ_FRAME_BYTES);
+    let mut text = JsonText::with_capacity(data.len() + READ_FRAME_BYTES);
     text.push(b"{\"data\":");
     text.push(data);
     text.push(b",\"metadata\":");
-    text.push(&version_json);
+    text.push_json(&VersionJson { meta, version });
     text.push(b"}");
     let mut reply = text.reply(if readable { 200 } else { 404 });
     reply.warnings = fields::unknown_warning(request.query.names(), &KNOWN_PARAMETERS);
