@@ -19,9 +19,9 @@ pub struct Arguments {
     /// Length of each throughput measurement, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
-    /// Connections that the load keeps busy.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub connections: u32,
+    /// Connections that the load keeps busy: each number gives figures of its own.
+    #[arg(long, value_delimiter = ',', default_values_t = [32, 128], value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub connections: Vec<u32>,
     /// How often Conclave's leader is killed.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub kills: u32,

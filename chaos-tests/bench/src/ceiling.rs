@@ -25,25 +25,21 @@ use openraft::base::{BoxFuture, BoxStream};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use tokio::net::TcpListener;
 
-use crate::arguments::Arguments;
 use crate::cluster::eventually;
 use crate::http::Answer;
 use crate::load::{Load, Rate, VALUE_BYTES, write_scripts};
 
-/// Clients that write at the same time, in process.
-const WRITERS: u64 = 64;
 /// A record as Conclave stores it: the value with its path, nonce and tag; and two key tokens.
 const RECORD_BYTES: usize = VALUE_BYTES + 96;
 const KEY_BYTES: usize = 48;
 
-pub async fn bare_http(sample: Answer, arguments: &Arguments) -> anyhow::Result<Rate> {
+pub async fn bare_http(sample: Answer, connections: u32, seconds: u64) -> anyhow::Result<Rate> {
     anyhow::ensure!(sample.status.is_success(), "the sample for the bare server is {}", sample.status);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     let server = tokio::spawn(answer_everything(listener, sample));
     let scripts = tempfile::tempdir()?;
     let (script, _) = write_scripts(scripts.path())?;
-    let (connections, seconds) = (arguments.connections, arguments.seconds);
     let rate = Load { address, token: "none".into(), script, connections, seconds }.run().await;
     server.abort();
     rate
@@ -72,8 +68,8 @@ async fn answer_everything(listener: TcpListener, sample: Answer) {
     }
 }
 
-/// Committed writes a second of [`WRITERS`] clients, each waiting for its own before the next.
-pub async fn bare_raft(arguments: &Arguments) -> anyhow::Result<f64> {
+/// Committed writes a second of this many clients in this process, each waiting for its own before the next.
+pub async fn bare_raft(writers: u32, seconds: u64) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
     let wires = Wires::default();
     for id in 1..=3_u64 {
@@ -98,13 +94,13 @@ pub async fn bare_raft(arguments: &Arguments) -> anyhow::Result<f64> {
 
     first_write(&leader).await?;
 
-    let deadline = Instant::now() + Duration::from_secs(arguments.seconds);
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..WRITERS {
-        writers.spawn(write_until(deadline, writer, leader.clone()));
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..u64::from(writers) {
+        tasks.spawn(write_until(deadline, writer, leader.clone()));
     }
     let mut written = 0;
-    while let Some(count) = writers.join_next().await {
+    while let Some(count) = tasks.join_next().await {
         written += count??;
     }
     for id in 1..=3 {
@@ -112,7 +108,7 @@ pub async fn bare_raft(arguments: &Arguments) -> anyhow::Result<f64> {
             raft.shutdown().await?;
         }
     }
-    Ok(written as f64 / arguments.seconds as f64)
+    Ok(written as f64 / seconds as f64)
 }
 
 /// A new leader refuses writes until the others have acknowledged it.
@@ -221,13 +217,10 @@ impl RaftNetworkV2<TypeConfig> for Wire {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn three_bare_nodes_commit_writes() {
-        let arguments = Arguments::parse_from(["bench", "--conclave", "x", "--venv", "x", "--seconds", "1"]);
-        assert!(bare_raft(&arguments).await.unwrap() > 1.0);
+        assert!(bare_raft(8, 1).await.unwrap() > 1.0);
     }
 }

@@ -21,6 +21,7 @@ pub struct Api {
     token: String,
 }
 
+#[derive(Clone)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,

@@ -31,27 +31,33 @@ impl Report {
         let conclave = version(&arguments.conclave, "--version")?;
         let openbao = version(&arguments.bao(), "version")?;
         let preamble = format!(
-            "{} · {conclave} · {openbao} · {} · three nodes each on loopback, no TLS, no audit · load: wrk, {} \
-             connections, {} s a figure, on the same machine",
+            "{} · {conclave} · {openbao} · {} · three nodes each on loopback, no TLS, no audit · load: wrk, {} s \
+             a figure, on the same machine",
             jiff::Timestamp::now().strftime("%F %H:%M UTC"),
             machine(),
-            arguments.connections,
             arguments.seconds
         );
         Ok(Self { preamble, rows: Vec::new() })
     }
 
     pub fn throughput(&mut self, ours: &Throughput, theirs: &Throughput, reads: &Rate, writes: f64) {
-        self.rate("KV v2 read at the leader, /s", &ours.read_leader, &theirs.read_leader, reads.per_second);
+        let with = |what: &str| format!("{} connections: {what}, /s", ours.connections);
+        let figure = with("KV v2 read at the leader");
+        self.rate(&figure, &ours.read_leader, &theirs.read_leader, reads.per_second);
         for (number, (ours, theirs)) in ours.read_followers.iter().zip(&theirs.read_followers).enumerate() {
+            let follower = number + 1;
             let figure =
-                format!("KV v2 read at follower {}, /s (Conclave linearizable, OpenBao stale)", number + 1);
+                with(&format!("KV v2 read at follower {follower} (Conclave linearizable, OpenBao stale)"));
             self.rate(&figure, ours, theirs, reads.per_second);
         }
-        self.rate("KV v2 write at the leader, /s", &ours.write_leader, &theirs.write_leader, writes);
-        self.rate("KV v2 write at a follower, /s", &ours.write_follower, &theirs.write_follower, writes);
-        self.row(["ceiling: bare hyper with the same bytes, /s", &rate_cell(reads), NONE, NONE, NONE]);
-        self.row(["ceiling: bare openraft on RocksDB with fsync, /s", &thousands(writes), NONE, NONE, NONE]);
+        let figure = with("KV v2 write at the leader");
+        self.rate(&figure, &ours.write_leader, &theirs.write_leader, writes);
+        let figure = with("KV v2 write at a follower");
+        self.rate(&figure, &ours.write_follower, &theirs.write_follower, writes);
+        let figure = with("ceiling: bare hyper with the same bytes");
+        self.row([&figure, &rate_cell(reads), NONE, NONE, NONE]);
+        let figure = with("ceiling: bare openraft on RocksDB with fsync");
+        self.row([&figure, &thousands(writes), NONE, NONE, NONE]);
     }
 
     pub fn failover(&mut self, ours: &Failover, theirs: &Failover) {

@@ -9,8 +9,9 @@ use crate::load::{KEYS, Load, Rate, VALUE_BYTES, write_scripts};
 use crate::report::Report;
 use crate::{ceiling, say};
 
-/// One system's four figures.
+/// One system's figures with this many connections.
 pub struct Throughput {
+    pub connections: u32,
     pub read_leader: Rate,
     pub read_followers: Vec<Rate>,
     pub write_leader: Rate,
@@ -19,27 +20,38 @@ pub struct Throughput {
 
 pub async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     let conclave = Cluster::conclave(&arguments.conclave).await?;
-    let ours = measure_cluster(&conclave, arguments).await?;
+    let all_ours = measure_cluster(&conclave, arguments).await?;
     // The ceiling answers with the very bytes of this cluster.
     let sample = conclave.api(0).get("secret/data/bench/0").await?;
     conclave.stop();
 
     let openbao = Cluster::openbao(&arguments.bao()).await?;
-    let theirs = measure_cluster(&openbao, arguments).await?;
+    let all_theirs = measure_cluster(&openbao, arguments).await?;
     openbao.stop();
 
-    say("ceiling: a bare hyper server with the same bytes");
-    let reads = ceiling::bare_http(sample, arguments).await?;
-    say("ceiling: bare openraft on RocksDB with fsync, three nodes");
-    let writes = ceiling::bare_raft(arguments).await?;
-    report.throughput(&ours, &theirs, &reads, writes);
+    for (ours, theirs) in all_ours.iter().zip(&all_theirs) {
+        let connections = ours.connections;
+        say(format_args!("ceiling: a bare hyper server with the same bytes, {connections} connections"));
+        let reads = ceiling::bare_http(sample.clone(), connections, arguments.seconds).await?;
+        say(format_args!("ceiling: bare openraft on RocksDB with fsync, three nodes, {connections} writers"));
+        let writes = ceiling::bare_raft(connections, arguments.seconds).await?;
+        report.throughput(ours, theirs, &reads, writes);
+    }
     Ok(())
 }
 
-async fn measure_cluster(cluster: &Cluster, arguments: &Arguments) -> anyhow::Result<Throughput> {
+async fn measure_cluster(cluster: &Cluster, arguments: &Arguments) -> anyhow::Result<Vec<Throughput>> {
+    fill(cluster).await?;
+    let mut measured = Vec::new();
+    for &connections in &arguments.connections {
+        measured.push(measure_with(cluster, connections, arguments.seconds).await?);
+    }
+    Ok(measured)
+}
+
+async fn measure_with(cluster: &Cluster, connections: u32, seconds: u64) -> anyhow::Result<Throughput> {
     let scripts = tempfile::tempdir()?;
     let (read, write) = write_scripts(scripts.path())?;
-    fill(cluster).await?;
     let leader = cluster.leader().await?;
     let followers: Vec<usize> = (0..cluster.nodes.len()).filter(|node| *node != leader).collect();
     let run = async |node: usize, script: &std::path::Path, what: &str| {
@@ -47,11 +59,11 @@ async fn measure_cluster(cluster: &Cluster, arguments: &Arguments) -> anyhow::Re
             address: cluster.nodes[node].address.clone(),
             token: cluster.token.clone(),
             script: script.to_owned(),
-            connections: arguments.connections,
-            seconds: arguments.seconds,
+            connections,
+            seconds,
         };
         let rate = load.run().await?;
-        say(format_args!("{}: {what}: {:.0} /s", cluster.name, rate.per_second));
+        say(format_args!("{}: {what}, {connections} connections: {:.0} /s", cluster.name, rate.per_second));
         anyhow::Ok(rate)
     };
     let read_leader = run(leader, &read, "read at the leader").await?;
@@ -66,7 +78,7 @@ async fn measure_cluster(cluster: &Cluster, arguments: &Arguments) -> anyhow::Re
         "{}: the leader changed while it was measured",
         cluster.name
     );
-    Ok(Throughput { read_leader, read_followers, write_leader, write_follower })
+    Ok(Throughput { connections, read_leader, read_followers, write_leader, write_follower })
 }
 
 /// Every secret that the load reads exists before it starts.
