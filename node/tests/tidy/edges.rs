@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
         &["conclave-client"],
     ),
     ("conclave-bench", &["conclave-proto", "conclave-client", "conclave-storage", "conclave-core"], &[]),
+    ("conclave-oracle", &[], &[]),
     ("conclave-fuzz", &["conclave-proto", "conclave-storage", "conclave-core", "conclave-node"], &[]),
 ];
 

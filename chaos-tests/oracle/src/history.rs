@@ -1,0 +1,106 @@
+//! What clients asked and were told: the only evidence that a run is judged by.
+//!
+//! A history is a list of operations in any order, kept as one JSON object a line. Times are microseconds of the
+//! harness's own monotonic clock since the run began, taken before a request was sent and after its answer was read. An
+//! operation without a certain answer stays unknown for ever: it may take effect at any time after it was asked, or never.
+
+use serde::{Deserialize, Serialize};
+
+/// One request of one client to one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Who asked. A client asks one thing at a time.
+    pub client: u32,
+    /// Whom: the node's number.
+    pub node: u32,
+    pub invoked_us: u64,
+    /// When the answer was there. For an unknown outcome: when the client gave up waiting.
+    pub returned_us: u64,
+    pub action: Action,
+    pub outcome: Outcome,
+}
+
+/// What was asked. Keys are names within the run; every value that is written is written once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Read {
+        key: String,
+        freshness: Freshness,
+    },
+    Write {
+        key: String,
+        value: u64,
+        /// KV v2's check-and-set: the version that must be the current one, 0 for none.
+        cas: Option<u64>,
+        /// The same for each repeat of one write, which must take effect at most once.
+        idempotency_key: Option<String>,
+    },
+    /// Of the newest version (KV v2), or of the secret (KV v1).
+    Delete {
+        key: String,
+    },
+    /// The names below a folder.
+    List {
+        folder: String,
+    },
+}
+
+/// How new an answer had to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freshness {
+    Linearizable,
+    Stale { bound_ms: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was done, and this was the answer.
+    Ok(Answer),
+    /// It was certainly not done: the server said so, or was never reached.
+    Failed { status: u16 },
+    /// It may have been done.
+    Unknown,
+}
+
+/// What the answer said, as far as a checker needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Of a read: the value, `None` if there was none.
+    pub value: Option<u64>,
+    /// Of a KV v2 read or write: the version.
+    pub version: Option<u64>,
+    /// `X-Conclave-Index`.
+    pub index: Option<u64>,
+    /// Of a stale read: how old the node said that its answer may be.
+    pub stale_for_ms: Option<u64>,
+    /// Of a list.
+    pub names: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_one_line_of_json_and_comes_back() {
+        let operation = Operation {
+            client: 3,
+            node: 1,
+            invoked_us: 10,
+            returned_us: 20,
+            action: Action::Write {
+                key: "a".to_owned(),
+                value: 7,
+                cas: Some(0),
+                idempotency_key: Some("k".to_owned()),
+            },
+            outcome: Outcome::Ok(Answer { version: Some(1), index: Some(9), ..Answer::default() }),
+        };
+        let line = serde_json::to_string(&operation).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Operation>(&line).unwrap(), operation);
+    }
+}
