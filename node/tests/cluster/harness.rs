@@ -360,6 +360,12 @@ fn spawn(node: &Node, more: &[&str]) -> Child {
         .expect("conclave runs")
 }
 
+/// For a node without TLS.
+pub fn plain_client() -> Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::new()
+}
+
 fn trusting(ca_cert: &Path) -> Client {
     drop(rustls::crypto::ring::default_provider().install_default());
     let pem = std::fs::read(ca_cert).expect("the authority's certificate");
