@@ -47,7 +47,8 @@ const CARRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// A transaction was not applied, or it is not known whether it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Not applied and never will be: there was no leader, or it was replaced before it had committed.
+    /// Not applied and never will be: there was no leader, it was replaced before it had committed, or the transaction still
+    /// waited to be sent at the deadline.
     #[error("no leader took the change")]
     NotTaken,
     /// Not known at the deadline.
@@ -121,10 +122,10 @@ impl Proposer {
         }
         let queue = if leader.node_id == self.node_id { &self.append } else { &self.carry };
         queue.try_send(Pending { txn, bytes, leader }).map_err(refused)?;
-        match tokio::time::timeout_at(deadline, ticket.fate()).await {
-            Ok(Fate::Applied(outcome)) => Ok(outcome),
-            Ok(Fate::Discarded) => Err(ProposeError::NotTaken),
-            Ok(Fate::Unknown) | Err(_) => Err(ProposeError::Unknown),
+        match ticket.fate(deadline).await {
+            Fate::Applied(outcome) => Ok(outcome),
+            Fate::Discarded => Err(ProposeError::NotTaken),
+            Fate::Unknown => Err(ProposeError::Unknown),
         }
     }
 
@@ -207,7 +208,7 @@ impl Batches {
             let leader = batch[0].leader;
             // Without a quorum transactions pile up here; whoever gave up no longer wants to be proposed.
             let txns: Vec<Txn> =
-                batch.into_iter().map(|pending| pending.txn).filter(|txn| awaited.is_wanted(txn)).collect();
+                batch.into_iter().map(|pending| pending.txn).filter(|txn| awaited.claim(txn)).collect();
             if !txns.is_empty() {
                 return Some((leader, txns, place));
             }
