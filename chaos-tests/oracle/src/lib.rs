@@ -17,4 +17,6 @@ pub mod monotonic;
 pub mod order;
 pub mod register;
 pub mod stale;
+#[cfg(test)]
+mod testing;
 pub mod verdict;

@@ -60,7 +60,11 @@ pub fn check_within(registers: &BTreeMap<&str, Register<'_>>, steps_max: u64) ->
                 } else {
                     Vec::new()
                 };
-                verdict.violated(register.key, "no order explains these answers", shown);
+                verdict.violated(
+                    register.key,
+                    "no order explains these answers, whatever became of all else",
+                    shown,
+                );
             }
         }
     }

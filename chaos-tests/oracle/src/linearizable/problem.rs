@@ -38,9 +38,9 @@ pub struct Step {
 
 #[derive(Debug, Clone, Copy)]
 pub enum What {
-    /// `before`: the version that must be the current one for it to make the version it made.
+    /// `value`: none if no linearizable read returned it. `before`: the version that must be the current one.
     Write {
-        value: u64,
+        value: Option<u64>,
         before: Required,
     },
     Delete,
@@ -68,6 +68,10 @@ pub struct Problem {
     pub steps: Vec<Step>,
     /// For each place in `steps`: the lowest version that it or a later step still needs to find.
     pub needed_from: Vec<u64>,
+    /// The last place in `steps` of a read that returned this value.
+    pub last_read: HashMap<u64, u32>,
+    pub versioned: bool,
+    pub can_undelete: bool,
     /// When unknown writes that nobody read were asked, ascending.
     pub fillers: Vec<u64>,
     /// The same for those with check-and-set: the earliest for each expected version.
@@ -93,11 +97,13 @@ impl Problem {
     #[must_use]
     pub fn of(register: &Register<'_>) -> Self {
         let versioned = register.is_versioned();
-        let mut problem = Self::default();
+        let can_undelete = register.marks.iter().any(|mark| mark.act != Act::Delete);
+        let mut problem = Self { versioned, can_undelete, ..Self::default() };
         for write in &register.writes {
             if let Some(returned_us) = write.effective_by_us() {
                 let told = write.acknowledged_version.or(write.seen.and_then(|seen| seen.version));
-                let what = What::Write { value: write.value, before: required(write.cas, told) };
+                let what =
+                    What::Write { value: write.seen.map(|_| write.value), before: required(write.cas, told) };
                 problem.steps.push(Step { invoked_us: write.invoked_us, returned_us, what });
             } else if let Some(cas) = write.cas {
                 let earliest = problem.cas_fillers.entry(cas).or_insert(write.invoked_us);
@@ -140,6 +146,10 @@ impl Problem {
         self.needed_from = vec![u64::MAX; self.steps.len() + 1];
         for (at, step) in self.steps.iter().enumerate().rev() {
             self.needed_from[at] = self.needed_from[at + 1].min(step.what.needs());
+            if let What::Read { value: Some(value), .. } = step.what {
+                let at = u32::try_from(at).expect("a register has fewer operations than 2^32");
+                self.last_read.entry(value).or_insert(at);
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ impl Search<'_> {
                 return Found::Exhausted;
             }
             self.steps_left -= 1;
-            let next = self.settle(&mut taken, state);
+            let (next, state) = self.settle(&mut taken, state);
             if taken.skipped.is_empty() && taken.frontier as usize == self.problem.steps.len() {
                 return Found::Order;
             }
@@ -70,35 +70,65 @@ impl Search<'_> {
                 let what = self.problem.steps[candidate as usize].what;
                 after.clear();
                 state.after(what, self.problem, next.by_us, next.needed, &mut after);
+                after.retain(|reached| self.keeps(state, reached));
                 for &reached in &after {
                     let mut with = taken.clone();
                     with.take(candidate);
                     open.push((with, reached));
                 }
             }
-            // The last is tried first: candidates stand in the order they were asked, and the earliest is the likeliest.
+            // The last is tried first.
             open[first..].reverse();
         }
         Found::NoOrder
     }
 
-    /// Takes the reads that the register answers as it is. A read that can stand here and is answered here may always do
-    /// so: it changes nothing, and no step that it overtakes had returned before it was asked.
-    fn settle(&self, taken: &mut Taken, state: State) -> Next {
+    /// What is still to be read must not be replaced, for no write writes it again, nor hidden for good.
+    fn keeps(&self, state: State, reached: &State) -> bool {
+        let hidden = reached.is_deleted() && !self.problem.can_undelete;
+        state.value().is_none() || (reached.value() == state.value() && !hidden)
+    }
+
+    /// Takes what may be taken at once without losing an order:
+    ///
+    /// - A read that the register answers as it is. It changes nothing, and no step that it overtakes had returned before it
+    ///   was asked.
+    /// - Without versions, a write that no read returned, if the register holds something that no read returns any more.
+    ///   Wherever an order has it later, what follows there replaces it unseen; and here it replaces nothing that is missed.
+    fn settle(&self, taken: &mut Taken, mut state: State) -> (Next, State) {
+        if !self.problem.versioned {
+            state = state.without_version();
+        }
         loop {
+            if state.value().is_some_and(|value| !self.is_still_read(taken, value)) {
+                state = state.read_out();
+            }
             let next = self.next(taken);
-            let before = next.candidates.len();
-            let mut left = Vec::with_capacity(before);
+            let mut settled = false;
             for &candidate in &next.candidates {
-                match self.problem.steps[candidate as usize].what {
-                    What::Read { value, version } if state.answers(value, version) => taken.take(candidate),
-                    _ => left.push(candidate),
+                let settles = match self.problem.steps[candidate as usize].what {
+                    What::Read { value, version } => state.answers(value, version),
+                    What::Write { value: None, .. } => !self.problem.versioned && state.is_unseen(),
+                    _ => false,
+                };
+                if settles {
+                    taken.take(candidate);
+                    settled = true;
                 }
             }
-            if left.len() == before {
-                return next;
+            if !settled {
+                return (next, state);
             }
         }
+    }
+
+    /// Whether a step that is not taken yet returns `value`.
+    fn is_still_read(&self, taken: &Taken, value: u64) -> bool {
+        let steps = &self.problem.steps;
+        self.problem.last_read.get(&value).is_some_and(|&last| last >= taken.frontier)
+            || taken.skipped.iter().any(|&at| {
+                matches!(steps[at as usize].what, What::Read { value: Some(read), .. } if read == value)
+            })
     }
 
     fn next(&self, taken: &Taken) -> Next {
@@ -117,6 +147,8 @@ impl Search<'_> {
         }
         next.needed = next.needed.min(self.problem.needed_from[taken.frontier as usize]);
         next.candidates.retain(|&at| steps[at as usize].invoked_us <= next.by_us);
+        // What has to be done first is the likeliest to have been first.
+        next.candidates.sort_by_key(|&at| steps[at as usize].returned_us);
         next
     }
 

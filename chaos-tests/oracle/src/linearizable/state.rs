@@ -20,7 +20,7 @@ pub struct Content {
 enum Newest {
     Nothing,
     Value(u64),
-    /// Of a write with an unknown outcome that no read returned.
+    /// Something that no read returns any more.
     Unseen,
 }
 
@@ -30,6 +30,12 @@ pub struct Used {
     deletes: usize,
     /// Of the newest version: those of older ones have no effect any more.
     undeletes: usize,
+}
+
+impl Newest {
+    fn of(value: Option<u64>) -> Self {
+        value.map_or(Self::Unseen, Self::Value)
+    }
 }
 
 impl Used {
@@ -47,6 +53,37 @@ impl State {
 
     pub fn version(&self) -> u64 {
         self.register.version
+    }
+
+    /// The value of the newest version, also while that is deleted.
+    pub fn value(&self) -> Option<u64> {
+        match self.register.newest {
+            Newest::Value(value) => Some(value),
+            Newest::Nothing | Newest::Unseen => None,
+        }
+    }
+
+    /// The same after the last read of its value: whichever value that was, what follows is the same.
+    pub fn read_out(mut self) -> Self {
+        if self.value().is_some() {
+            self.register.newest = Newest::Unseen;
+        }
+        self
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.register.deleted
+    }
+
+    /// The same where nothing speaks of versions.
+    pub fn without_version(mut self) -> Self {
+        self.register.version = 0;
+        self
+    }
+
+    /// Whether there is something, though no read returns it any more.
+    pub fn is_unseen(&self) -> bool {
+        self.register.newest == Newest::Unseen && !self.register.deleted
     }
 
     /// Whether a read that finds the register as it is answers so.
@@ -69,10 +106,10 @@ impl State {
                 let filled = version
                     .checked_sub(self.version())
                     .and_then(|missing| self.filled(missing, problem, by_us));
-                out.extend(filled.map(|state| state.written(Newest::Value(value))));
+                out.extend(filled.map(|state| state.written(Newest::of(value))));
             }
             What::Write { value, before: Required::Any } => {
-                self.with_fillers(problem, by_us, needed, out, |state| state.written(Newest::Value(value)));
+                self.with_fillers(problem, by_us, needed, out, |state| state.written(Newest::of(value)));
             }
             What::Delete => self.with_fillers(problem, by_us, needed, out, State::deleted),
             What::Undelete { version } => {

@@ -1,0 +1,86 @@
+//! Histories of a simulated cluster: what a correct one answers is accepted, what a broken one answers is refused.
+
+mod simulation;
+
+use conclave_oracle::judge::{Judgement, judge};
+use simulation::{Bug, Scenario, run};
+
+/// Seeds of each kind of run.
+const SEEDS: u64 = 60;
+/// Of the runs in which a bug changed anything, how many must be refused.
+const REFUSED_PERCENT_MIN: usize = 95;
+
+#[track_caller]
+fn accepted(scenario: &Scenario) {
+    let history = run(scenario).history;
+    let report = judge(&history);
+    assert_eq!(report.judgement(), Judgement::Clean, "{scenario:?}\n{report}");
+}
+
+/// Refused runs of those that were bitten by `bug`.
+fn refused(bug: Bug, versioned: bool) {
+    let (mut bitten, mut refused) = (0, 0);
+    for seed in 0..SEEDS {
+        let run = run(&Scenario { bug: Some(bug), versioned, operations: 1_500, ..Scenario::new(seed) });
+        if run.bitten > 0 {
+            bitten += 1;
+            refused += usize::from(judge(&run.history).judgement() == Judgement::Violated);
+        }
+    }
+    println!("{bug:?}: {refused} of {bitten} refused");
+    assert!(bitten * 2 > SEEDS as usize, "{bug:?} hardly ever did anything: {bitten} of {SEEDS}");
+    assert!(refused * 100 >= bitten * REFUSED_PERCENT_MIN, "{bug:?}: only {refused} of {bitten} refused");
+}
+
+#[test]
+fn what_a_correct_cluster_answers_is_accepted() {
+    for seed in 0..SEEDS {
+        accepted(&Scenario::new(seed));
+    }
+}
+
+#[test]
+fn also_without_versions() {
+    for seed in 0..SEEDS {
+        accepted(&Scenario { versioned: false, ..Scenario::new(seed) });
+    }
+}
+
+#[test]
+fn also_when_most_outcomes_are_unknown() {
+    for seed in 0..SEEDS {
+        accepted(&Scenario { unknown_percent: 60, ..Scenario::new(seed) });
+        accepted(&Scenario { unknown_percent: 60, versioned: false, ..Scenario::new(seed) });
+    }
+}
+
+#[test]
+fn also_with_many_clients_on_one_key() {
+    for seed in 0..SEEDS / 4 {
+        let crowded = Scenario { clients: 30, keys: 1, operations: 2_000, ..Scenario::new(seed) };
+        accepted(&crowded);
+        accepted(&Scenario { versioned: false, ..crowded });
+    }
+}
+
+#[test]
+fn a_follower_that_answers_without_asking_the_leader_is_refused() {
+    refused(Bug::StaleFollower, true);
+    refused(Bug::StaleFollower, false);
+}
+
+#[test]
+fn a_lost_acknowledged_write_is_refused() {
+    refused(Bug::LostWrite, true);
+    refused(Bug::LostWrite, false);
+}
+
+#[test]
+fn a_write_applied_twice_is_refused() {
+    refused(Bug::DoubleApply, true);
+}
+
+#[test]
+fn a_cas_checked_against_an_old_version_is_refused() {
+    refused(Bug::OldCas, true);
+}
