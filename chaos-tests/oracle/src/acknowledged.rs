@@ -51,3 +51,79 @@ pub(crate) fn moment(read: &Read<'_>) -> Option<u64> {
         Freshness::Stale { .. } => crate::stale::moment_us(read),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Operation;
+    use crate::register::registers;
+    use crate::testing::{delete, ok, read, stale, undelete, unknown, version, write};
+
+    #[track_caller]
+    fn expect(history: &[Operation], violations: usize, undecided: usize) {
+        let verdict = check(&registers(history));
+        assert_eq!(
+            (verdict.violations.len(), verdict.undecided.len()),
+            (violations, undecided),
+            "{verdict:#?}"
+        );
+    }
+
+    #[test]
+    fn the_last_acknowledged_write_is_still_there() {
+        expect(&[ok(0..10, write(1)), ok(20..30, write(2)), read(40..50, 2)], 0, 0);
+        expect(&[ok(0..10, write(1)), ok(5..30, write(2)), read(40..50, 1)], 0, 0);
+    }
+
+    #[test]
+    fn an_older_value_or_none_means_a_loss() {
+        expect(&[ok(0..10, write(1)), ok(20..30, write(2)), read(40..50, 1)], 1, 0);
+        expect(&[ok(0..10, write(1)), read(40..50, None)], 1, 0);
+    }
+
+    #[test]
+    fn versions_order_what_overlapped() {
+        let history =
+            [version(ok(0..10, write(1)), 1), version(ok(5..30, write(2)), 2), version(read(40..50, 1), 1)];
+        expect(&history, 1, 0);
+    }
+
+    #[test]
+    fn each_node_that_shows_a_loss_is_named() {
+        let mut elsewhere = read(60..70, 1);
+        elsewhere.node = 3;
+        let history = [ok(0..10, write(1)), ok(20..30, write(2)), read(40..50, 2), elsewhere];
+        let verdict = check(&registers(&history));
+        assert!(verdict.violations[0].reason.contains("node 3"), "{verdict:#?}");
+        assert_eq!(verdict.violations[0].operations.len(), 3);
+    }
+
+    #[test]
+    fn a_delete_explains_nothing_unless_a_write_came_after_it() {
+        expect(&[ok(0..10, write(1)), ok(20..30, delete()), read(40..50, None)], 0, 0);
+        expect(&[ok(0..10, write(1)), unknown(20..30, delete()), read(40..50, None)], 0, 0);
+        expect(&[ok(0..10, delete()), ok(20..30, write(1)), read(40..50, None)], 1, 0);
+    }
+
+    #[test]
+    fn a_lost_delete_is_a_loss_unless_it_may_have_been_undone() {
+        let history = [ok(0..10, write(1)), ok(20..30, delete()), read(60..70, 1)];
+        expect(&history, 1, 0);
+        expect(&[&history[..2], &[unknown(40..50, undelete(1))], &history[2..]].concat(), 0, 0);
+    }
+
+    #[test]
+    fn an_unknown_write_may_win_late_but_not_after_it_was_seen_and_replaced() {
+        expect(&[unknown(0..10, write(1)), ok(20..30, write(2)), read(40..50, 1)], 0, 0);
+        let seen = read(12..15, 1);
+        expect(&[unknown(0..10, write(1)), seen, ok(20..30, write(2)), read(40..50, 1)], 1, 0);
+    }
+
+    #[test]
+    fn without_a_read_in_the_end_nothing_is_proven() {
+        expect(&[ok(0..10, write(1)), read(5..30, 1), ok(20..30, write(2))], 0, 1);
+        expect(&[ok(0..10, write(1)), stale(40..50, 1, 60)], 0, 1);
+        expect(&[ok(0..10, write(1)), stale(40..50, 1, 20)], 0, 0);
+        expect(&[unknown(0..10, write(1))], 0, 0);
+    }
+}

@@ -102,3 +102,61 @@ fn too_many_versions(register: &Register<'_>, verdict: &mut Verdict) {
         verdict.violated(register.key, reason, [*operation]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::registers;
+    use crate::testing::{delete, ok, once, read, stale, undelete, unknown, version, write};
+
+    #[track_caller]
+    fn expect(history: &[Operation], violations: usize) {
+        let verdict = check(&registers(history));
+        assert_eq!(verdict.violations.len(), violations, "{verdict:#?}");
+    }
+
+    #[test]
+    fn a_repeat_is_answered_as_the_first_was() {
+        let first = version(ok(0..10, once("a", 1)), 1);
+        expect(&[first.clone(), version(ok(20..30, once("a", 1)), 1)], 0);
+        expect(&[first, ok(12..15, write(2)), version(ok(20..30, once("a", 1)), 3)], 1);
+    }
+
+    #[test]
+    fn a_value_has_one_version_wherever_it_is_read() {
+        let first = unknown(0..10, once("a", 1));
+        let others = ok(0..10, write(2));
+        let read = version(read(20..30, 1), 1);
+        expect(&[first.clone(), others.clone(), read.clone(), version(stale(40..50, 1, 9), 1)], 0);
+        expect(&[first, others, read, version(stale(40..50, 1, 9), 2)], 1);
+    }
+
+    #[test]
+    fn a_value_that_was_replaced_does_not_come_back() {
+        let history = [unknown(0..10, once("a", 1)), ok(0..10, write(2)), read(20..30, 1), read(40..50, 2)];
+        expect(&history, 0);
+        expect(&[&history[..], &[read(60..70, 1)]].concat(), 1);
+        expect(&[&history[..], &[read(45..70, 1)]].concat(), 0);
+    }
+
+    #[test]
+    fn but_it_may_be_undeleted() {
+        let history = [ok(0..10, write(1)), read(12..15, 1), ok(20..30, delete()), read(40..50, None)];
+        let back = read(80..90, 1);
+        expect(&[&history[..], std::slice::from_ref(&back)].concat(), 1);
+        expect(&[&history[..], &[unknown(60..70, undelete(1)), back]].concat(), 0);
+    }
+
+    #[test]
+    fn there_are_no_more_versions_than_writes() {
+        let repeats = [unknown(0..10, once("a", 1)), unknown(20..30, once("a", 1))];
+        expect(&[&repeats[..], &[version(ok(40..50, write(2)), 2)]].concat(), 0);
+        expect(&[&repeats[..], &[version(ok(40..50, write(2)), 3)]].concat(), 1);
+    }
+
+    #[test]
+    fn one_name_is_not_acknowledged_for_two_writes() {
+        expect(&[ok(0..10, once("a", 1)), unknown(20..30, once("a", 2))], 0);
+        expect(&[ok(0..10, once("a", 1)), ok(20..30, once("a", 2))], 1);
+    }
+}

@@ -33,27 +33,30 @@ pub enum Judgement {
     Undecided,
 }
 
-/// Runs all checkers.
+/// Runs all checkers; on a history that cannot be evidence, none.
 #[must_use]
 pub fn judge(history: &[Operation]) -> Report {
     let registers = registers(history);
     let count =
         |wanted: fn(&Outcome) -> bool| history.iter().filter(|operation| wanted(&operation.outcome)).count();
-    Report {
-        operations: history.len(),
-        keys: registers.len(),
-        ok: count(|outcome| matches!(outcome, Outcome::Ok(_))),
-        refused: count(|outcome| matches!(outcome, Outcome::Failed { .. })),
-        unknown: count(|outcome| matches!(outcome, Outcome::Unknown)),
-        verdicts: vec![
-            evidence(history),
+    let mut verdicts = vec![evidence(history)];
+    if verdicts[0].is_clean() {
+        verdicts.extend([
             linearizable::check(&registers),
             acknowledged::check(&registers),
             cas::check(&registers),
             idempotency::check(&registers),
             monotonic::check(history),
             stale::check(&registers),
-        ],
+        ]);
+    }
+    Report {
+        operations: history.len(),
+        keys: registers.len(),
+        ok: count(|outcome| matches!(outcome, Outcome::Ok(_))),
+        refused: count(|outcome| matches!(outcome, Outcome::Failed { .. })),
+        unknown: count(|outcome| matches!(outcome, Outcome::Unknown)),
+        verdicts,
     }
 }
 
@@ -116,5 +119,42 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ok, read, write};
+
+    #[test]
+    fn one_violation_is_enough_and_is_written_out() {
+        let report = judge(&[ok(0..10, write(1)), read(20..30, 2)]);
+        assert_eq!(report.judgement(), Judgement::Violated);
+        assert!(report.to_string().contains("read k -> ok, value 2"), "{report}");
+    }
+
+    #[test]
+    fn what_is_not_decided_is_not_clean() {
+        let clean = [ok(0..10, write(1)), read(20..30, 1)];
+        assert_eq!(judge(&clean).judgement(), Judgement::Clean);
+        assert_eq!(judge(&clean[..1]).judgement(), Judgement::Undecided);
+        assert_eq!(judge(&[]).judgement(), Judgement::Undecided);
+    }
+
+    #[test]
+    fn a_client_that_does_two_things_at_once_is_no_evidence() {
+        let mut history = [ok(0..10, write(1)), read(5..30, 1), read(40..50, 1)];
+        assert_eq!(judge(&history).judgement(), Judgement::Clean);
+        history[1].client = history[0].client;
+        assert_eq!(judge(&history).judgement(), Judgement::Undecided);
+    }
+
+    #[test]
+    fn time_does_not_run_backwards() {
+        let mut history = [ok(0..10, write(1)), read(20..30, 1)];
+        history[0].returned_us = 0;
+        history[0].invoked_us = 1;
+        assert_eq!(judge(&history).judgement(), Judgement::Undecided);
     }
 }

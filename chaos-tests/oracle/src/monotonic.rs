@@ -73,3 +73,58 @@ fn backwards(mut asked: Vec<Numbered<'_>>, what: &str, key: &str, verdict: &mut 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{index, ok, once, read, stale, version, write};
+
+    #[track_caller]
+    fn expect(history: &[Operation], violations: usize) {
+        let verdict = check(history);
+        assert_eq!(verdict.violations.len(), violations, "{verdict:#?}");
+    }
+
+    #[test]
+    fn the_index_of_what_began_later_is_not_lower() {
+        expect(&[index(ok(0..10, write(1)), 7), index(read(20..30, 1), 7)], 0);
+        expect(&[index(ok(0..10, write(1)), 7), index(read(20..30, 1), 6)], 1);
+    }
+
+    #[test]
+    fn what_overlaps_is_free() {
+        expect(&[index(ok(0..10, write(1)), 7), index(read(10..30, 1), 6)], 0);
+        expect(&[index(read(0..30, 1), 7), index(read(10..20, 1), 6)], 0);
+    }
+
+    #[test]
+    fn the_greatest_of_all_earlier_answers_counts() {
+        let history = [index(read(0..10, 1), 9), index(read(1..15, 1), 3), index(read(20..30, 1), 5)];
+        let verdict = check(&history);
+        assert_eq!(verdict.violations[0].operations, [history[0].clone(), history[2].clone()]);
+    }
+
+    #[test]
+    fn the_version_of_a_key_does_not_run_back() {
+        expect(&[version(read(0..10, 1), 2), version(read(20..30, 1), 2)], 0);
+        expect(&[version(ok(0..10, write(1)), 2), version(read(20..30, 1), 1)], 1);
+    }
+
+    #[test]
+    fn a_repeat_may_name_the_version_of_then() {
+        expect(&[version(read(0..10, 1), 2), version(ok(20..30, once("a", 1)), 1)], 0);
+    }
+
+    #[test]
+    fn a_stale_answer_is_held_to_what_its_client_read_at_its_node() {
+        let by = |client, node, mut operation: Operation| {
+            (operation.client, operation.node) = (client, node);
+            operation
+        };
+        let first = by(1, 1, version(stale(0..10, 1, 5), 2));
+        let second = |client, node| by(client, node, version(stale(20..30, 1, 5), 1));
+        expect(&[first.clone(), second(1, 1)], 1);
+        expect(&[first.clone(), second(1, 2)], 0);
+        expect(&[first, second(2, 1)], 0);
+    }
+}

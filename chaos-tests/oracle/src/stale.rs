@@ -89,3 +89,66 @@ fn one_value_a_version(register: &Register<'_>, verdict: &mut Verdict) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Answer, Outcome};
+    use crate::register::registers;
+    use crate::testing::{delete, ok, read, refused, stale, unknown, version, write};
+
+    #[track_caller]
+    fn expect(history: &[Operation], violations: usize) {
+        let verdict = check(&registers(history));
+        assert_eq!(verdict.violations.len(), violations, "{verdict:#?}");
+    }
+
+    #[test]
+    fn an_answer_may_be_as_old_as_it_says() {
+        let writes = [ok(0..10, write(1)), ok(20..30, write(2))];
+        expect(&[&writes[..], &[stale(60..70, 1, 30)]].concat(), 0);
+        expect(&[&writes[..], &[stale(60..70, 1, 28)]].concat(), 1);
+        expect(&[&writes[..], &[stale(60..70, 2, 0)]].concat(), 0);
+        expect(&[&writes[..], &[stale(60..70, None, 28)]].concat(), 1);
+    }
+
+    #[test]
+    fn it_says_how_old_and_keeps_the_bound() {
+        expect(&[stale(0..10, None, 100)], 0);
+        expect(&[stale(0..10, None, 101)], 1);
+        let mut silent = stale(0..10, None, 0);
+        silent.outcome = Outcome::Ok(Answer::default());
+        expect(&[silent], 1);
+    }
+
+    #[test]
+    fn nothing_is_shown_that_nobody_wrote() {
+        expect(&[stale(20..30, 1, 5)], 1);
+        expect(&[refused(0..10, write(1)), stale(20..30, 1, 5)], 1);
+        expect(&[stale(20..30, 1, 5), ok(40..50, write(1))], 1);
+        expect(&[unknown(0..10, write(1)), stale(20..30, 1, 5)], 0);
+    }
+
+    #[test]
+    fn a_delete_counts_like_a_write() {
+        let history = [ok(0..10, write(1)), ok(20..30, delete())];
+        expect(&[&history[..], &[stale(60..70, 1, 10)]].concat(), 1);
+        expect(&[&history[..], &[stale(60..70, 1, 35)]].concat(), 0);
+        expect(&[&history[..], &[stale(60..70, None, 10)]].concat(), 0);
+    }
+
+    #[test]
+    fn what_a_linearizable_read_has_shown_is_known_from_then_on() {
+        let history =
+            [version(ok(0..10, write(1)), 1), unknown(20..30, write(2)), version(read(40..50, 2), 2)];
+        expect(&[&history[..], &[version(stale(70..80, 1, 10), 1)]].concat(), 1);
+        expect(&[&history[..], &[version(stale(70..80, 1, 25), 1)]].concat(), 0);
+    }
+
+    #[test]
+    fn a_version_shows_one_value_to_all() {
+        let history = [version(ok(0..10, write(1)), 1), unknown(0..10, write(2))];
+        expect(&[&history[..], &[version(stale(5..10, 2, 5), 1)]].concat(), 1);
+        expect(&[&history[..], &[version(stale(5..10, 2, 5), 2)]].concat(), 0);
+    }
+}

@@ -2,6 +2,9 @@
 
 mod simulation;
 
+use std::time::{Duration, Instant};
+
+use conclave_oracle::history::{Action, Operation, Outcome};
 use conclave_oracle::judge::{Judgement, judge};
 use simulation::{Bug, Scenario, run};
 
@@ -9,6 +12,9 @@ use simulation::{Bug, Scenario, run};
 const SEEDS: u64 = 60;
 /// Of the runs in which a bug changed anything, how many must be refused.
 const REFUSED_PERCENT_MIN: usize = 95;
+
+/// What a judgement of 100,000 operations may take on a busy machine, in a build for tests.
+const JUDGEMENT_MAX: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn accepted(scenario: &Scenario) {
@@ -83,4 +89,58 @@ fn a_write_applied_twice_is_refused() {
 #[test]
 fn a_cas_checked_against_an_old_version_is_refused() {
     refused(Bug::OldCas, true);
+}
+
+/// Many small runs as one history, each with a key and clients of its own.
+fn side_by_side(runs: u64, scenario: &Scenario) -> Vec<Operation> {
+    let mut history = Vec::new();
+    for number in 0..runs {
+        let mut part = run(&Scenario { seed: scenario.seed + number, ..scenario.clone() }).history;
+        for operation in &mut part {
+            operation.client += u32::try_from(number).unwrap() * (scenario.clients + 1);
+            match &mut operation.action {
+                Action::Read { key, .. } | Action::Delete { key } | Action::Undelete { key, .. } => {
+                    *key = format!("{number}-{key}");
+                }
+                Action::Write { key, idempotency_key, .. } => {
+                    *key = format!("{number}-{key}");
+                    *idempotency_key = idempotency_key.take().map(|name| format!("{number}-{name}"));
+                }
+                Action::List { .. } => {}
+            }
+            // Each run has a sequence of indexes of its own.
+            if let Outcome::Ok(answer) = &mut operation.outcome {
+                answer.index = None;
+            }
+        }
+        history.extend(part);
+    }
+    history
+}
+
+#[test]
+fn a_hundred_thousand_operations_are_judged_in_seconds() {
+    for (versioned, unknown_percent) in [(true, 3), (true, 20), (false, 3), (false, 20)] {
+        let scenario = Scenario {
+            clients: 10,
+            keys: 1,
+            operations: 1_000,
+            versioned,
+            unknown_percent,
+            ..Scenario::new(1_000)
+        };
+        let history = side_by_side(100, &scenario);
+        let began = Instant::now();
+        let report = judge(&history);
+        let took = began.elapsed();
+        println!("{} operations, {} unknown: {took:?}", report.operations, report.unknown);
+        assert_eq!(report.judgement(), Judgement::Clean, "{report}");
+        assert!(report.operations >= 100_000 && took < JUDGEMENT_MAX, "{took:?}");
+    }
+}
+
+#[test]
+fn one_key_may_have_a_hundred_thousand_operations() {
+    accepted(&Scenario { clients: 10, keys: 1, operations: 100_000, ..Scenario::new(3) });
+    accepted(&Scenario { clients: 10, keys: 1, operations: 100_000, versioned: false, ..Scenario::new(3) });
 }

@@ -19,8 +19,8 @@
 //!    unknown undeletes of one version.
 //!
 //! Moreover each is placed as late as it can be. A filler moves past everything but an operation that needs a certain
-//! version, a write (whose own version it shifts) and a delete (whose effect it would undo). An unknown delete moves up to
-//! the first read that finds nothing, and an unknown undelete up to the first read that finds the value again: whatever
+//! version, a write (whose own version it shifts) and a delete (whose effect it would undo), known or not. An unknown delete
+//! moves up to the first read that finds nothing, and an unknown undelete up to the first read that finds the value again: whatever
 //! else comes first makes it needless. So they are no moves of their own but part of the move that needs them.
 
 use std::collections::HashMap;

@@ -109,9 +109,11 @@ impl State {
                 out.extend(filled.map(|state| state.written(Newest::of(value))));
             }
             What::Write { value, before: Required::Any } => {
-                self.with_fillers(problem, by_us, needed, out, |state| state.written(Newest::of(value)));
+                self.with_fillers(problem, by_us, needed, out, |state| {
+                    Some(state.written(Newest::of(value)))
+                });
             }
-            What::Delete => self.with_fillers(problem, by_us, needed, out, State::deleted),
+            What::Delete => self.with_fillers(problem, by_us, needed, out, |state| Some(state.deleted())),
             What::Undelete { version } => {
                 out.push(if version == self.version() { self.undeleted() } else { self });
             }
@@ -119,11 +121,13 @@ impl State {
                 let state = self.aided_by_undelete(problem, by_us);
                 out.extend(state.filter(|state| state.answers(Some(value), version)));
             }
-            What::Read { value: None, version } => {
-                let missing = version.unwrap_or(self.version()).checked_sub(self.version());
+            What::Read { value: None, version: Some(version) } => {
+                let missing = version.checked_sub(self.version());
                 let state = missing.and_then(|missing| self.filled(missing, problem, by_us));
-                let state = state.and_then(|state| state.aided_by_delete(problem, by_us));
-                out.extend(state.filter(|state| state.answers(None, version)));
+                out.extend(state.and_then(|state| state.aided_by_delete(problem, by_us)));
+            }
+            What::Read { value: None, version: None } => {
+                self.with_fillers(problem, by_us, needed, out, |state| state.aided_by_delete(problem, by_us));
             }
         }
     }
@@ -134,13 +138,13 @@ impl State {
         by_us: u64,
         needed: u64,
         out: &mut Vec<Self>,
-        then: impl Fn(Self) -> Self,
+        then: impl Fn(Self) -> Option<Self>,
     ) {
         let mut state = Some(self);
         while let Some(filled) = state {
-            out.push(then(filled));
-            // Without a later need for a certain version nothing has to be filled.
-            if needed == u64::MAX || filled.version() >= needed {
+            out.extend(then(filled));
+            // If no version is named any more, neither by an undelete, nothing has to be filled.
+            if filled.version() >= needed || (needed == u64::MAX && !problem.can_undelete) {
                 break;
             }
             state = filled.filled(1, problem, by_us);
