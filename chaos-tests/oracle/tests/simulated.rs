@@ -13,6 +13,8 @@ const SEEDS: u64 = 60;
 /// Of the runs in which a bug changed anything, how many must be refused.
 const REFUSED_PERCENT_MIN: usize = 95;
 
+/// Of more than a thousand operations so many are shown as contradicting each other, mostly.
+const SHOWN_MEDIAN_MAX: usize = 5;
 /// What a judgement of 100,000 operations may take on a busy machine, in a build for tests.
 const JUDGEMENT_MAX: Duration = Duration::from_secs(30);
 
@@ -23,19 +25,26 @@ fn accepted(scenario: &Scenario) {
     assert_eq!(report.judgement(), Judgement::Clean, "{scenario:?}\n{report}");
 }
 
-/// Refused runs of those that were bitten by `bug`.
-fn refused(bug: Bug, versioned: bool) {
+/// `checker` alone refuses nearly all runs that were bitten by `bug`.
+fn refused(bug: Bug, versioned: bool, checker: &str) {
     let (mut bitten, mut refused) = (0, 0);
+    let mut shown = Vec::new();
     for seed in 0..SEEDS {
-        let run = run(&Scenario { bug: Some(bug), versioned, operations: 1_500, ..Scenario::new(seed) });
+        let scenario = Scenario { bug: Some(bug), versioned, operations: 1_500, ..Scenario::new(seed) };
+        let run = run(&scenario);
         if run.bitten > 0 {
             bitten += 1;
-            refused += usize::from(judge(&run.history).judgement() == Judgement::Violated);
+            let report = judge(&run.history);
+            let verdict = report.verdicts.iter().find(|verdict| verdict.checker == checker).unwrap();
+            refused += usize::from(!verdict.violations.is_empty());
+            shown.extend(verdict.violations.iter().map(|violation| violation.operations.len()));
         }
     }
-    println!("{bug:?}: {refused} of {bitten} refused");
+    println!("{bug:?}, versions {versioned}: {refused} of {bitten} refused by {checker}");
     assert!(bitten * 2 > SEEDS as usize, "{bug:?} hardly ever did anything: {bitten} of {SEEDS}");
     assert!(refused * 100 >= bitten * REFUSED_PERCENT_MIN, "{bug:?}: only {refused} of {bitten} refused");
+    shown.sort_unstable();
+    assert!(shown[0] > 0 && shown[shown.len() / 2] <= SHOWN_MEDIAN_MAX, "not a few operations: {shown:?}");
 }
 
 #[test]
@@ -71,24 +80,35 @@ fn also_with_many_clients_on_one_key() {
 
 #[test]
 fn a_follower_that_answers_without_asking_the_leader_is_refused() {
-    refused(Bug::StaleFollower, true);
-    refused(Bug::StaleFollower, false);
+    refused(Bug::StaleFollower, true, "linearizable");
+    refused(Bug::StaleFollower, false, "linearizable");
+    refused(Bug::StaleFollower, true, "monotonic");
 }
 
 #[test]
 fn a_lost_acknowledged_write_is_refused() {
-    refused(Bug::LostWrite, true);
-    refused(Bug::LostWrite, false);
+    refused(Bug::LostWrite, true, "linearizable");
+    refused(Bug::LostWrite, false, "linearizable");
+    refused(Bug::LostWrite, true, "monotonic");
+    refused(Bug::LostWrite, true, "acknowledged");
 }
 
 #[test]
 fn a_write_applied_twice_is_refused() {
-    refused(Bug::DoubleApply, true);
+    refused(Bug::DoubleApply, true, "linearizable");
+    refused(Bug::DoubleApply, true, "idempotency");
 }
 
 #[test]
 fn a_cas_checked_against_an_old_version_is_refused() {
-    refused(Bug::OldCas, true);
+    refused(Bug::OldCas, true, "linearizable");
+    refused(Bug::OldCas, true, "cas");
+}
+
+#[test]
+fn a_stale_answer_that_lies_about_its_age_is_refused() {
+    refused(Bug::FalseAge, true, "stale");
+    refused(Bug::FalseAge, false, "stale");
 }
 
 /// Many small runs as one history, each with a key and clients of its own.

@@ -80,6 +80,7 @@ struct World {
     /// The newest version that each client saw of each key.
     known: Vec<Vec<u64>>,
     next_value: u64,
+    ended: bool,
 }
 
 pub fn run(scenario: &Scenario) -> Run {
@@ -93,6 +94,7 @@ pub fn run(scenario: &Scenario) -> Run {
         repeats: vec![None; scenario.clients as usize],
         known: vec![vec![0; scenario.keys]; scenario.clients as usize],
         next_value: 1,
+        ended: false,
     };
     for client in 0..scenario.clients as usize {
         world.schedule(client as u64, Event::Ask { client });
@@ -134,6 +136,10 @@ impl World {
     /// Sends the next request, and settles when it will be done and when its answer is there.
     fn ask(&mut self, client: usize, now_us: u64) {
         if self.history.len() >= self.scenario.operations {
+            // The last failover finds what was acknowledged last, and nothing is written over what it loses.
+            if !std::mem::replace(&mut self.ended, true) {
+                self.schedule(now_us + 1, Event::Failover);
+            }
             return;
         }
         let action = match self.repeats[client].take() {

@@ -25,6 +25,8 @@ pub enum Bug {
     DoubleApply,
     /// Check-and-set is decided when the write is asked for, not when it is applied.
     OldCas,
+    /// Stale answers say that they are new.
+    FalseAge,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -142,7 +144,11 @@ impl Server {
         }
         let version = self.versioned.then_some(state.version).filter(|&version| version > 0);
         let value = state.newest.filter(|_| !state.deleted);
-        let stale_for_ms = stale.then_some((now_us - shown_us) / 1000);
+        let mut stale_for_ms = stale.then_some((now_us - shown_us) / 1000);
+        if stale && self.bug == Some(Bug::FalseAge) {
+            self.bitten += usize::from(state != self.state(key, now_us));
+            stale_for_ms = Some(0);
+        }
         let index = (!stale && !careless).then_some(self.index);
         Outcome::Ok(Answer { value, version, index, stale_for_ms, names: Vec::new() })
     }
