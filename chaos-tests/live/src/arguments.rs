@@ -8,6 +8,8 @@ use clap::ValueEnum as _;
 use crate::fault::Kind;
 use crate::run::Settings;
 
+const SECONDS_PER_HOUR: f64 = 3600.0;
+
 #[derive(clap::Parser)]
 #[command(name = "conclave-chaos", about = "Break real clusters while clients work, and judge what they saw")]
 pub struct Arguments {
@@ -21,8 +23,11 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How long all runs together may take, in seconds.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, conflicts_with = "hours")]
     seconds: u64,
+    /// The same in hours, such as 0.5.
+    #[arg(long, value_parser = hours)]
+    hours: Option<Duration>,
     /// How long one run takes, at most, in seconds: then a new cluster is made.
     #[arg(long, default_value_t = 300)]
     run_seconds: u64,
@@ -47,11 +52,12 @@ impl Arguments {
     }
 
     pub fn lasts(&self) -> Duration {
-        Duration::from_secs(self.seconds)
+        self.hours.unwrap_or(Duration::from_secs(self.seconds))
     }
 
     pub fn settings(&self, run: u64, left: Duration) -> anyhow::Result<Settings> {
-        let kinds = if self.faults.is_empty() { Kind::value_variants().to_vec() } else { self.faults.clone() };
+        let kinds =
+            if self.faults.is_empty() { Kind::value_variants().to_vec() } else { self.faults.clone() };
         anyhow::ensure!(
             self.sizes().iter().all(|nodes| kinds.iter().any(|kind| kind.nodes_min() <= *nodes)),
             "none of these faults can be made with so few nodes"
@@ -62,5 +68,33 @@ impl Arguments {
             clients_per_node: self.clients,
             kinds,
         })
+    }
+}
+
+fn hours(text: &str) -> Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    Duration::try_from_secs_f64(hours * SECONDS_PER_HOUR).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn hours_may_be_fractions_but_not_negative() {
+        assert_eq!(hours("0.5"), Ok(Duration::from_secs(1800)));
+        assert!(hours("-1").is_err() && hours("nan").is_err() && hours("x").is_err());
+    }
+
+    #[test]
+    fn a_fault_that_needs_more_nodes_cannot_be_all_there_is() {
+        let settings = |nodes: &str| {
+            let line = ["chaos", "--nodes", nodes, "--faults", "ring"];
+            Arguments::parse_from(line).settings(0, Duration::ZERO)
+        };
+        assert!(settings("3").is_err());
+        assert!(settings("5").is_ok());
     }
 }

@@ -63,7 +63,8 @@ pub async fn play(
     }
     let healed = cluster.heal().await;
     let healed_us = recorder.now();
-    let times: Vec<(u64, u64)> = events[first..].iter().map(|event| (event.began_us, event.ended_us)).collect();
+    let times: Vec<(u64, u64)> =
+        events[first..].iter().map(|event| (event.began_us, event.ended_us)).collect();
     for (place, event) in events[first..].iter_mut().enumerate() {
         event.healed_us = healed_us;
         let others = times.iter().enumerate().filter(|(other, _)| *other != place);
@@ -95,7 +96,12 @@ async fn choose(cluster: &Cluster, faults: &[Planned]) -> Vec<usize> {
     chosen
 }
 
-async fn act(cluster: &Cluster, planned: &Planned, node: usize, recorder: &Recorder) -> anyhow::Result<Event> {
+async fn act(
+    cluster: &Cluster,
+    planned: &Planned,
+    node: usize,
+    recorder: &Recorder,
+) -> anyhow::Result<Event> {
     tokio::time::sleep(Duration::from_millis(planned.after_ms)).await;
     let scene = Scene { cluster, planned, node };
     let mut fault = fault::make(planned.kind);

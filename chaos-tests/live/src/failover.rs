@@ -22,7 +22,10 @@ pub struct Gaps(pub BTreeMap<Kind, Vec<u64>>);
 pub fn gaps(events: &[Event], operations: &[Operation]) -> Gaps {
     let mut gaps = Gaps::default();
     let alone = |event: &&Event| {
-        event.kind.takes_leader() && event.aim == Aim::Leader && event.not_counted.is_none() && !event.overlapping
+        event.kind.takes_leader()
+            && event.aim == Aim::Leader
+            && event.not_counted.is_none()
+            && !event.overlapping
     };
     for event in events.iter().filter(alone) {
         let node = u32::try_from(event.node).unwrap_or(u32::MAX);
@@ -68,7 +71,10 @@ impl Gaps {
     }
 
     pub fn write_markdown(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(text, "| leader lost by | times | writes back: p50 ms | p99 ms | max ms |\n|---|---|---|---|---|")?;
+        writeln!(
+            text,
+            "| leader lost by | times | writes back: p50 ms | p99 ms | max ms |\n|---|---|---|---|---|"
+        )?;
         for (kind, gaps) in &self.0 {
             let (p50, p99, max) = percentiles(gaps);
             writeln!(text, "| {kind:?} | {} | {p50} | {p99} | {max} |", gaps.len())?;
@@ -81,7 +87,8 @@ impl Gaps {
         }
         let most = counts.iter().copied().max().unwrap_or(0).max(1);
         for (place, count) in counts.iter().enumerate() {
-            let label = BARS_MS.get(place).map_or_else(|| "above".to_owned(), |bound| format!("<= {bound} ms"));
+            let label =
+                BARS_MS.get(place).map_or_else(|| "above".to_owned(), |bound| format!("<= {bound} ms"));
             let width = usize::try_from(count * BAR_WIDTH / most).unwrap_or(0);
             writeln!(text, "{label:>10} {count:>5} {}", "#".repeat(width))?;
         }

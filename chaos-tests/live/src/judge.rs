@@ -77,10 +77,8 @@ impl Key<'_> {
                     asked.push((operation.invoked_us, operation, version));
                 }
                 Action::Read { freshness: Freshness::Stale { bound_ms }, .. } => {
-                    let Some(age_ms) = answer.stale_for_ms else {
-                        findings.push(format!("a stale read does not say how old it is: {}", line(operation)));
-                        continue;
-                    };
+                    // An answer that does not say how old it is must keep at least what it was asked to keep.
+                    let age_ms = answer.stale_for_ms.unwrap_or(*bound_ms);
                     if age_ms > *bound_ms {
                         findings.push(format!("a stale read is older than it may be: {}", line(operation)));
                     }
@@ -102,7 +100,8 @@ impl Key<'_> {
             }
             let is_write = matches!(operation.action, Action::Write { .. });
             if version < newest || (is_write && version == newest) {
-                findings.push(format!("version {newest} was told before this was asked: {}", line(operation)));
+                findings
+                    .push(format!("version {newest} was told before this was asked: {}", line(operation)));
             }
         }
     }
@@ -189,8 +188,7 @@ mod tests {
     #[test]
     fn a_history_in_order_is_good() {
         let unknown = Operation { outcome: Outcome::Unknown, ..write((25, 30), 9, 0) };
-        let history =
-            [write((0, 10), 7, 1), read((11, 12), Some(7), 1), unknown, read((31, 32), Some(9), 2)];
+        let history = [write((0, 10), 7, 1), read((11, 12), Some(7), 1), unknown, read((31, 32), Some(9), 2)];
         assert_eq!(judge(&history), Vec::<String>::new());
     }
 
@@ -226,15 +224,17 @@ mod tests {
 
     #[test]
     fn a_stale_read_keeps_the_age_that_it_states() {
-        let stale = |age: u64| {
-            let freshness = Freshness::Stale { bound_ms: 500 };
-            let answer = Answer { version: Some(0), stale_for_ms: Some(age), ..Answer::default() };
+        let stale = |age: Option<u64>| {
+            let freshness = Freshness::Stale { bound_ms: 250 };
+            let answer = Answer { version: Some(0), stale_for_ms: age, ..Answer::default() };
             let action = Action::Read { key: "k".to_owned(), freshness };
             operation((300_000, 300_100), action, Outcome::Ok(answer))
         };
-        assert_eq!(judge(&[write((0, 100_000), 5, 1), stale(300)]), Vec::<String>::new());
-        finds(&[write((0, 100_000), 5, 1), stale(100)], "was told before");
-        finds(&[stale(501)], "older than it may be");
+        assert_eq!(judge(&[write((0, 100_000), 5, 1), stale(Some(210))]), Vec::<String>::new());
+        finds(&[write((0, 100_000), 5, 1), stale(Some(100))], "was told before");
+        finds(&[stale(Some(251))], "older than it may be");
+        assert_eq!(judge(&[write((0, 100_000), 5, 1), stale(None)]), Vec::<String>::new());
+        finds(&[write((0, 10_000), 5, 1), stale(None)], "was told before");
     }
 
     #[test]

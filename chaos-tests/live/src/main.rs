@@ -96,7 +96,12 @@ fn one(arguments: &Arguments, settings: &Settings, nodes: usize) -> anyhow::Resu
         tidy(&folder, nodes, arguments.keep_history)?;
         say(format_args!("seed {}: good, {} operations", settings.seed, report.operations.all));
     } else {
-        say(format_args!("seed {}: {} VIOLATIONS, kept in {}", settings.seed, report.violations.len(), folder.display()));
+        say(format_args!(
+            "seed {}: {} VIOLATIONS, kept in {}",
+            settings.seed,
+            report.violations.len(),
+            folder.display()
+        ));
     }
     Ok(report)
 }

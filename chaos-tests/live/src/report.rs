@@ -61,6 +61,8 @@ pub struct Totals {
     pub keyed_writes: u64,
     pub linearizable_reads: u64,
     pub stale_reads: u64,
+    /// Answers to stale reads that did not say how old they may be.
+    pub stale_without_age: u64,
     pub deletes: u64,
     pub lists: u64,
 }
@@ -77,7 +79,12 @@ impl Totals {
             }
             match &operation.action {
                 Action::Read { freshness: Freshness::Linearizable, .. } => totals.linearizable_reads += 1,
-                Action::Read { freshness: Freshness::Stale { .. }, .. } => totals.stale_reads += 1,
+                Action::Read { freshness: Freshness::Stale { .. }, .. } => {
+                    totals.stale_reads += 1;
+                    let ageless =
+                        matches!(&operation.outcome, Outcome::Ok(answer) if answer.stale_for_ms.is_none());
+                    totals.stale_without_age += u64::from(ageless);
+                }
                 Action::Write { cas, idempotency_key, .. } => {
                     totals.writes += 1;
                     totals.cas_writes += u64::from(cas.is_some());
@@ -100,6 +107,7 @@ impl Totals {
         self.keyed_writes += other.keyed_writes;
         self.linearizable_reads += other.linearizable_reads;
         self.stale_reads += other.stale_reads;
+        self.stale_without_age += other.stale_without_age;
         self.deletes += other.deletes;
         self.lists += other.lists;
     }
@@ -196,7 +204,12 @@ impl Report {
 
     fn write_markdown(&self, text: &mut String) -> std::fmt::Result {
         let counted: u64 = self.faults.values().map(|counts| counts.counted).sum();
-        writeln!(text, "# Chaos: {} s, {counted} faults, {} violations\n", self.seconds, self.violations.len())?;
+        writeln!(
+            text,
+            "# Chaos: {} s, {counted} faults, {} violations\n",
+            self.seconds,
+            self.violations.len()
+        )?;
         writeln!(text, "- seeds: {}", words(&self.seeds))?;
         writeln!(text, "- nodes: {}", words(&self.nodes))?;
         writeln!(text, "- version: {}\n- machine: {}", self.setting.version, self.setting.machine)?;
@@ -217,10 +230,11 @@ impl Report {
         writeln!(text, "| {} | {} | {} | {} |\n", totals.all, totals.ok, totals.failed, totals.unknown)?;
         writeln!(
             text,
-            "Linearizable reads {}, stale reads {}, writes {} (with cas {}, with an idempotency key {}), deletes {}, \
+            "Linearizable reads {}, stale reads {} ({} answers without an age), writes {} (with cas {}, with an idempotency key {}), deletes {}, \
              lists {}.\n",
             totals.linearizable_reads,
             totals.stale_reads,
+            totals.stale_without_age,
             totals.writes,
             totals.cas_writes,
             totals.keyed_writes,

@@ -106,7 +106,9 @@ impl Client {
         let answer = send(request).await;
         let returned_us = self.shared.recorder.now();
         let outcome = answer::outcome(action, answer);
-        if let (Outcome::Ok(answer), Action::Read { key, .. } | Action::Write { key, .. }) = (&outcome, action) {
+        if let (Outcome::Ok(answer), Action::Read { key, .. } | Action::Write { key, .. }) =
+            (&outcome, action)
+        {
             if self.versions.len() >= VERSIONS_MAX {
                 self.versions.clear();
             }

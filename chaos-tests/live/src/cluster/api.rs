@@ -45,14 +45,24 @@ impl Api {
     }
 
     /// Status and body; an error if there is no answer.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(u16, Value)> {
         self.ask_within(TIMEOUT, method, path, body).await
     }
 
     /// The body of an answer that is good.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let (status, answer) = self.ask(method, path, body).await?;
-        anyhow::ensure!((200..300).contains(&status), "{path} at {}: {status}: {}", self.base, answer["errors"]);
+        anyhow::ensure!(
+            (200..300).contains(&status),
+            "{path} at {}: {status}: {}",
+            self.base,
+            answer["errors"]
+        );
         Ok(answer)
     }
 

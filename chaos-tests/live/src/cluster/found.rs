@@ -80,8 +80,10 @@ impl Cluster {
         let began = Instant::now();
         while began.elapsed() < STEP_MAX {
             let answer = self.api(0).call(Method::GET, "sys/storage/raft/configuration", None).await;
-            let servers = answer.map(|answer| answer["data"]["config"]["servers"].clone()).unwrap_or_default();
-            let voters = servers.as_array().into_iter().flatten().filter(|server| server["voter"] == true).count();
+            let servers =
+                answer.map(|answer| answer["data"]["config"]["servers"].clone()).unwrap_or_default();
+            let voters =
+                servers.as_array().into_iter().flatten().filter(|server| server["voter"] == true).count();
             if voters == self.nodes() {
                 return Ok(());
             }

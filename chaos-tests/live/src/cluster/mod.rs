@@ -166,7 +166,8 @@ impl Cluster {
     /// Gives shares until the node is unsealed.
     pub async fn unseal(&self, node: usize) -> anyhow::Result<()> {
         for share in &self.shares {
-            let answer = self.api(node).call(Method::PUT, "sys/unseal", Some(&json!({ "key": share }))).await?;
+            let answer =
+                self.api(node).call(Method::PUT, "sys/unseal", Some(&json!({ "key": share }))).await?;
             if answer["sealed"] == Value::Bool(false) {
                 return Ok(());
             }

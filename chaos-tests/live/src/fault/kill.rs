@@ -38,7 +38,8 @@ impl Fault for Kill {
     }
 
     fn end<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
-        async move { self.nodes(scene).into_iter().try_for_each(|node| scene.cluster.start(node, None)) }.boxed()
+        async move { self.nodes(scene).into_iter().try_for_each(|node| scene.cluster.start(node, None)) }
+            .boxed()
     }
 
     fn exercised(&self) -> Result<(), String> {

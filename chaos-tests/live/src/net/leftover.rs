@@ -40,7 +40,8 @@ pub fn remove_leftovers() -> anyhow::Result<Vec<String>> {
 
 /// Ends what runs in the run's namespaces, and removes them. Fails silently: there is nobody left to tell.
 pub fn remove(run: &str) {
-    let spaces: Vec<String> = names().into_iter().filter(|name| run_of(name).as_deref() == Some(run)).collect();
+    let spaces: Vec<String> =
+        names().into_iter().filter(|name| run_of(name).as_deref() == Some(run)).collect();
     let own = Pid::as_raw(Some(rustix::process::getpid()));
     for space in &spaces {
         for pid in pids(space).into_iter().filter(|pid| *pid != own) {

@@ -71,11 +71,8 @@ impl Net {
     /// Moves this thread, and all that it starts from now on, to where the clients live.
     pub fn enter(&self) -> anyhow::Result<()> {
         let space = File::open(Path::new(NAMESPACES).join(self.hub()))?;
-        move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(&space),
-            Some(LinkNameSpaceType::Network),
-        )
-        .context("cannot enter the clients' network namespace: the run needs root")
+        move_into_link_name_space(std::os::fd::AsFd::as_fd(&space), Some(LinkNameSpaceType::Network))
+            .context("cannot enter the clients' network namespace: the run needs root")
     }
 
     pub fn nodes(&self) -> usize {

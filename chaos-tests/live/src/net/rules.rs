@@ -78,7 +78,12 @@ impl Cuts {
 }
 
 /// The whole ruleset of the node `to`, to be loaded in one transaction.
-pub fn ruleset(table: &str, to: usize, cuts: &BTreeMap<u64, Cuts>, address: impl Fn(usize) -> Ipv4Addr) -> String {
+pub fn ruleset(
+    table: &str,
+    to: usize,
+    cuts: &BTreeMap<u64, Cuts>,
+    address: impl Fn(usize) -> Ipv4Addr,
+) -> String {
     // Named before it is deleted: deleting a table that is not there is an error.
     let mut text = format!("table inet {table}\ndelete table inet {table}\n");
     let _infallible = writeln!(text, "table inet {table} {{");
