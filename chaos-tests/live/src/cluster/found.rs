@@ -76,15 +76,10 @@ impl Cluster {
     }
 
     /// Joined nodes become voters when they have caught up.
-    pub async fn await_voters(&self) -> anyhow::Result<()> {
+    async fn await_voters(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         while began.elapsed() < STEP_MAX {
-            let answer = self.api(0).call(Method::GET, "sys/storage/raft/configuration", None).await;
-            let servers =
-                answer.map(|answer| answer["data"]["config"]["servers"].clone()).unwrap_or_default();
-            let voters =
-                servers.as_array().into_iter().flatten().filter(|server| server["voter"] == true).count();
-            if voters == self.nodes() {
+            if self.voters().await == self.nodes() {
                 return Ok(());
             }
             tokio::time::sleep(POLL).await;

@@ -2,6 +2,7 @@
 
 mod api;
 mod found;
+mod member;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -148,19 +149,29 @@ impl Cluster {
             healths.clear();
             for node in 0..self.nodes() {
                 let health = self.api(node).health().await;
-                if health == Health::Sealed && began.elapsed() > PEERS_UNSEAL {
-                    drop(self.unseal(node).await);
-                }
+                self.help(node, health, began.elapsed()).await;
                 healths.push(health);
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
-            if leaders == 1 && healths.iter().all(|health| health.serves()) {
+            let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
+            if all_serve && self.voters().await == self.nodes() {
                 return Ok(began.elapsed());
             }
             self.note_deaths();
             tokio::time::sleep(POLL).await;
         }
         anyhow::bail!("not all nodes serve {HEAL_MAX:?} after every fault has ended: {healths:?}")
+    }
+
+    /// What an operator does about a node that does not come back by itself. It is tried until it helps.
+    async fn help(&self, node: usize, health: Health, waited: Duration) {
+        let helped = match health {
+            Health::Sealed if waited > PEERS_UNSEAL => self.unseal(node).await,
+            // It was removed, and joining again did not go through because of another fault.
+            Health::Removed | Health::NotInitialized if waited > PEERS_UNSEAL => self.join_again(node).await,
+            _ => Ok(()),
+        };
+        drop(helped);
     }
 
     /// Gives shares until the node is unsealed.

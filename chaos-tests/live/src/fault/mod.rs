@@ -3,11 +3,13 @@
 //! A fault says itself whether it happened as meant. One that did not (the node to be paused did not lead, not one packet
 //! met the cut) is made and healed like any other, but not counted.
 
+mod churn;
 mod kill;
 mod loss;
 mod operator;
 mod partition;
 mod pause;
+mod slow;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -34,10 +36,14 @@ pub enum Kind {
     /// Each node sees two neighbours only.
     Ring,
     Loss,
+    /// A node's link is slow.
+    Slow,
     Seal,
     Rotate,
     StepDown,
     SnapshotSave,
+    /// A node is removed and joins again.
+    Churn,
 }
 
 /// Whom a fault is for.
@@ -103,6 +109,8 @@ pub fn make(kind: Kind) -> Box<dyn Fault> {
             Box::new(partition::Partition::new(kind))
         }
         Kind::Loss => Box::new(loss::Loss::default()),
+        Kind::Slow => Box::new(slow::Slow::default()),
+        Kind::Churn => Box::new(churn::Churn::default()),
         Kind::Seal => Box::new(operator::Seal::default()),
         Kind::Rotate => Box::new(operator::Command::new("sys/rotate/keyring")),
         Kind::StepDown => Box::new(operator::StepDown::default()),
@@ -121,7 +129,7 @@ impl Kind {
 
     /// Whether it changes what a node's process does, so that two of them on one node would undo each other.
     pub fn holds_process(self) -> bool {
-        matches!(self, Self::Kill | Self::KillAll | Self::Pause | Self::Seal)
+        matches!(self, Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn)
     }
 
     /// Whether a leader it hits is lost to its cluster, so that the time without writes is a failover.

@@ -4,6 +4,7 @@
 //! are packets dropped where they arrive, which is what a broken network looks like: nobody is told.
 
 mod leftover;
+mod pace;
 pub mod probe;
 mod rules;
 
@@ -112,6 +113,9 @@ impl Net {
     pub async fn mend_all(&self) -> anyhow::Result<()> {
         let mut all = self.cuts.lock().await;
         all.clear();
+        for node in 0..self.nodes {
+            self.quicken(node).await?;
+        }
         self.apply(&all).await
     }
 
