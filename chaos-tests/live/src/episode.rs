@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, name};
@@ -12,6 +13,10 @@ use crate::random::Random;
 use crate::recorder::Recorder;
 use crate::say;
 use crate::schedule::Episode;
+
+/// A fault that is for the leader waits so long for there to be one.
+const ELECTION_MAX: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A fault as it came about.
 #[derive(Debug, Clone, Serialize)]
@@ -44,9 +49,9 @@ pub async fn play(
     recorder: &Recorder,
     events: &mut Vec<Event>,
 ) -> anyhow::Result<()> {
-    let nodes = choose(cluster, &episode.faults).await;
+    let held = Mutex::default();
     let first = events.len();
-    let plays = episode.faults.iter().zip(nodes).map(|(planned, node)| act(cluster, planned, node, recorder));
+    let plays = episode.faults.iter().map(|planned| act(cluster, planned, &held, recorder));
     for (planned, played) in episode.faults.iter().zip(futures::future::join_all(plays).await) {
         let mut event = played?;
         event.episode = episode.number;
@@ -74,35 +79,38 @@ pub async fn play(
     healed.map(drop)
 }
 
-/// A node for each fault; two faults that hold a process never get the same, as far as there are nodes.
-async fn choose(cluster: &Cluster, faults: &[Planned]) -> Vec<usize> {
-    let leader = cluster.leader().await;
-    let mut held = Vec::new();
-    let mut chosen = Vec::new();
-    for planned in faults {
-        let order = Random::new(planned.seed).order(cluster.nodes());
-        let fits = |node: &&usize| match planned.aim {
-            Aim::Leader => Some(**node) == leader,
-            Aim::Follower => Some(**node) != leader,
-        };
-        let free = |node: &&usize| !planned.kind.holds_process() || !held.contains(*node);
-        let best = order.iter().filter(fits).find(free).or_else(|| order.iter().find(free));
-        let node = best.copied().unwrap_or(order[0]);
-        if planned.kind.holds_process() {
-            held.push(node);
-        }
-        chosen.push(node);
+/// The node that a fault is for, chosen when it begins: an earlier fault may have moved the leader. Two faults that hold
+/// a process never get the same node, as far as there are nodes.
+async fn choose(cluster: &Cluster, planned: &Planned, held: &Mutex<Vec<usize>>) -> usize {
+    let mut leader = cluster.leader().await;
+    let deadline = Instant::now() + ELECTION_MAX;
+    while leader.is_none() && Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+        leader = cluster.leader().await;
     }
-    chosen
+    let mut held = held.lock();
+    let order = Random::new(planned.seed).order(cluster.nodes());
+    let fits = |node: &&usize| match planned.aim {
+        Aim::Leader => Some(**node) == leader,
+        Aim::Follower => Some(**node) != leader,
+    };
+    let free = |node: &&usize| !planned.kind.holds_process() || !held.contains(*node);
+    let best = order.iter().filter(fits).find(free).or_else(|| order.iter().find(free));
+    let node = best.copied().unwrap_or(order[0]);
+    if planned.kind.holds_process() {
+        held.push(node);
+    }
+    node
 }
 
 async fn act(
     cluster: &Cluster,
     planned: &Planned,
-    node: usize,
+    held: &Mutex<Vec<usize>>,
     recorder: &Recorder,
 ) -> anyhow::Result<Event> {
     tokio::time::sleep(Duration::from_millis(planned.after_ms)).await;
+    let node = choose(cluster, planned, held).await;
     let scene = Scene { cluster, planned, node };
     let mut fault = fault::make(planned.kind);
     let began_us = recorder.now();

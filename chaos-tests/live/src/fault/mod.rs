@@ -72,7 +72,7 @@ pub struct Planned {
 pub struct Scene<'a> {
     pub cluster: &'a Cluster,
     pub planned: &'a Planned,
-    /// Whom it is for, chosen when the episode began.
+    /// Whom it is for, chosen just before.
     pub node: usize,
 }
 
