@@ -51,6 +51,11 @@ fn main() -> ExitCode {
 /// Runs one after another until the time is over; returns them added up.
 fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
     net::probe::requirements()?;
+    anyhow::ensure!(
+        arguments.conclave.is_file(),
+        "there is no server at {}: 'make build' makes it, --conclave names another",
+        arguments.conclave.display()
+    );
     for run in net::remove_leftovers()? {
         say(format_args!("removed what run {run} had left"));
     }

@@ -88,17 +88,36 @@ pub fn ruleset(
     let mut text = format!("table inet {table}\ndelete table inet {table}\n");
     let _infallible = writeln!(text, "table inet {table} {{");
     text.push_str("  chain input {\n    type filter hook input priority 0; policy accept;\n");
-    for cut in cuts.values().flat_map(|cuts| &cuts.0).filter(|cut| cut.to == to) {
-        let from = address(cut.from);
-        let _infallible = match cut.lost {
-            EVERY.. => writeln!(text, "    ip saddr {from} counter drop"),
-            lost => {
-                writeln!(text, "    ip saddr {from} numgen random mod {EVERY} < {lost} counter drop")
-            }
-        };
+    for (fault, cuts) in cuts {
+        for cut in cuts.0.iter().filter(|cut| cut.to == to) {
+            let some = match cut.lost {
+                EVERY.. => String::new(),
+                lost => format!("numgen random mod {EVERY} < {lost} "),
+            };
+            // The comment says which fault's packets were counted.
+            let _infallible = writeln!(
+                text,
+                "    ip saddr {} {some}counter drop comment \"{}\"",
+                address(cut.from),
+                mark(*fault)
+            );
+        }
     }
     text.push_str("  }\n}\n");
     text
+}
+
+/// How many packets a fault's rules have dropped, in a listing of the ruleset.
+pub fn dropped(listing: &str, fault: u64) -> u64 {
+    let mark = format!("comment \"{}\"", mark(fault));
+    let lines = listing.lines().filter(|line| line.contains(&mark));
+    let counters =
+        lines.filter_map(|line| line.split_once("packets ")?.1.split(' ').next()?.parse::<u64>().ok());
+    counters.sum()
+}
+
+fn mark(fault: u64) -> String {
+    format!("fault {fault}")
 }
 
 #[cfg(test)]
@@ -142,8 +161,16 @@ mod tests {
     fn the_rules_of_a_node_are_the_union_of_all_faults() {
         let cuts = BTreeMap::from([(1, Cuts::isolate(0, 3)), (2, Cuts::loss(3, 150))]);
         let text = ruleset("t", 0, &cuts, |node| Ipv4Addr::new(10, 0, 0, node as u8));
-        assert!(text.contains("ip saddr 10.0.0.1 counter drop"), "{text}");
+        assert!(text.contains("ip saddr 10.0.0.1 counter drop comment \"fault 1\""), "{text}");
         assert!(text.contains("ip saddr 10.0.0.2 numgen random mod 1000 < 150 counter drop"), "{text}");
         assert!(!text.contains("10.0.0.0"), "{text}");
+    }
+
+    #[test]
+    fn dropped_packets_are_counted_for_the_fault_that_dropped_them() {
+        let listing = "ip saddr 10.0.0.1 counter packets 12 bytes 720 drop comment \"fault 1\"\n\
+                       ip saddr 10.0.0.2 counter packets 3 bytes 180 drop comment \"fault 1\"\n\
+                       ip saddr 10.0.0.2 counter packets 40 bytes 9 drop comment \"fault 12\"";
+        assert_eq!([1, 12, 2].map(|fault| dropped(listing, fault)), [15, 40, 0]);
     }
 }
