@@ -160,7 +160,10 @@ impl Cluster {
             self.note_deaths();
             tokio::time::sleep(POLL).await;
         }
-        anyhow::bail!("not all nodes serve {HEAL_MAX:?} after every fault has ended: {healths:?}")
+        let voters = self.voters().await;
+        anyhow::bail!(
+            "not all nodes serve and vote {HEAL_MAX:?} after every fault has ended: {healths:?}, {voters} voters"
+        )
     }
 
     /// What an operator does about a node that does not come back by itself. It is tried until it helps.
