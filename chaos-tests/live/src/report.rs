@@ -90,7 +90,7 @@ impl Totals {
                     totals.cas_writes += u64::from(cas.is_some());
                     totals.keyed_writes += u64::from(idempotency_key.is_some());
                 }
-                Action::Delete { .. } => totals.deletes += 1,
+                Action::Delete { .. } | Action::Undelete { .. } => totals.deletes += 1,
                 Action::List { .. } => totals.lists += 1,
             }
         }

@@ -61,7 +61,7 @@ fn read_answer(action: &Action, raw: &Raw) -> Answer {
             answer.version = data["metadata"]["version"].as_u64();
         }
         Action::Write { .. } => answer.version = data["version"].as_u64(),
-        Action::Delete { .. } => {}
+        Action::Delete { .. } | Action::Undelete { .. } => {}
         Action::List { .. } => {
             let names = data["keys"].as_array().into_iter().flatten();
             answer.names = names.filter_map(Value::as_str).map(str::to_owned).collect();

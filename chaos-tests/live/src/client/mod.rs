@@ -148,6 +148,10 @@ impl Client {
                 }
             }
             Action::Delete { key } => self.http.delete(format!("{base}/data/{key}")),
+            Action::Undelete { key, version } => {
+                let body = json!({ "versions": [version] });
+                self.http.post(format!("{base}/undelete/{key}")).body(body.to_string())
+            }
             Action::List { folder } => {
                 let list = Method::from_bytes(b"LIST").expect("LIST is a method");
                 self.http.request(list, format!("{base}/metadata/{folder}"))

@@ -32,7 +32,11 @@ pub fn choose(random: &mut Random, shared: &Shared, versions: &HashMap<String, u
             let cas = versions.get(&key).copied().unwrap_or(0);
             write(random, shared, key, Some(cas))
         }
-        92..97 => Action::Delete { key },
+        92..95 => Action::Delete { key },
+        95..97 => match versions.get(&key) {
+            Some(&version) if version > 0 => Action::Undelete { key, version },
+            _ => Action::Delete { key },
+        },
         _ => Action::List { folder: folder(epoch) },
     }
 }
