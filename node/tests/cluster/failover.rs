@@ -110,6 +110,10 @@ async fn without_a_quorum_answers_are_honest_and_stale_reads_go_on() {
     assert_eq!(answer.json()["data"]["data"]["value"], "old");
     assert!(answer.header("x-conclave-stale-for").is_some_and(|age| age.ends_with("ms")));
     assert!(answer.json()["warnings"][0].as_str().is_some_and(|warning| warning.contains("stale")));
+    let nothing = cluster.try_call(survivor, "GET", "secret/data/none", Value::Null, &stale).await.unwrap();
+    let nothing = nothing.expect(404);
+    assert!(nothing.header("x-conclave-stale-for").is_some(), "that there is nothing may be as old");
+    assert!(nothing.header("x-conclave-index").is_some());
 
     let tight = [("X-Conclave-Consistency", "stale"), ("X-Conclave-Max-Stale", "1s")];
     tokio::time::sleep(Duration::from_millis(1200)).await;
