@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 
 use self::problem::Problem;
 use self::search::{Found, search};
+use crate::history::Operation;
 use crate::register::Register;
 use crate::verdict::Verdict;
 
@@ -30,6 +31,8 @@ use crate::verdict::Verdict;
 pub const SEARCH_STEPS_MAX: u64 = 3_000_000;
 /// Violated secrets whose contradiction is looked for; of the others it is only said that there is one.
 const SHRUNK_MAX: usize = 8;
+/// Operations that are shown of one contradiction that could not be made smaller in time.
+const SHOWN_MAX: usize = 60;
 
 /// Judges every register.
 #[must_use]
@@ -55,18 +58,24 @@ pub fn check_within(registers: &BTreeMap<&str, Register<'_>>, steps_max: u64) ->
                     .undecided(register.key, format!("no order was found or excluded in {steps_max} steps"));
             }
             Found::NoOrder => {
-                let shown = if verdict.violations.len() < SHRUNK_MAX {
-                    shrink::contradiction(register)
-                } else {
-                    Vec::new()
+                let (reason, shown) = match verdict.violations.len() {
+                    0..SHRUNK_MAX => explanation(register),
+                    _ => ("no order explains the answers".to_owned(), Vec::new()),
                 };
-                verdict.violated(
-                    register.key,
-                    "no order explains these answers, whatever became of all else",
-                    shown,
-                );
+                verdict.violated(register.key, reason, shown);
             }
         }
     }
     verdict
+}
+
+fn explanation<'h>(register: &Register<'h>) -> (String, Vec<&'h Operation>) {
+    let mut shown = shrink::contradiction(register);
+    let found = shown.len();
+    if found <= SHOWN_MAX {
+        return ("no order explains these answers, whatever became of all else".to_owned(), shown);
+    }
+    shown.sort_by_key(|operation| operation.returned_us);
+    let reason = format!("no order explains {found} answers, of which these are the last");
+    (reason, shown.split_off(found - SHOWN_MAX))
 }

@@ -70,6 +70,10 @@ pub struct Problem {
     pub needed_from: Vec<u64>,
     /// The last place in `steps` of a read that returned this value.
     pub last_read: HashMap<u64, u32>,
+    /// The versions up to which it can matter that fillers stand before a delete or a write, ascending: those at which a
+    /// read found nothing, those that an unknown check-and-set made, which fits nowhere else, and those around a version
+    /// that an undelete names, which it then finds or misses.
+    pub stops: Vec<u64>,
     pub versioned: bool,
     pub can_undelete: bool,
     /// When unknown writes that nobody read were asked, ascending.
@@ -134,8 +138,23 @@ impl Problem {
                 what: What::Read { value: read.value, version: read.version },
             });
         }
+        problem.stop();
         problem.sort();
         problem
+    }
+
+    fn stop(&mut self) {
+        for step in &self.steps {
+            match step.what {
+                What::Read { value: None, version: Some(version) } => self.stops.push(version),
+                What::Undelete { version } => self.stops.extend(around(version)),
+                _ => {}
+            }
+        }
+        self.stops.extend(self.undeletes.keys().flat_map(|&version| around(version)));
+        self.stops.extend(self.cas_fillers.keys().map(|&version| version.saturating_add(1)));
+        self.stops.sort_unstable();
+        self.stops.dedup();
     }
 
     fn sort(&mut self) {
@@ -152,6 +171,11 @@ impl Problem {
             }
         }
     }
+}
+
+/// From the version before, onto which a write makes it, to the next, which a delete has when the undelete misses it.
+fn around(version: u64) -> std::ops::RangeInclusive<u64> {
+    version.saturating_sub(1)..=version.saturating_add(1)
 }
 
 fn required(cas: Option<u64>, told: Option<u64>) -> Required {

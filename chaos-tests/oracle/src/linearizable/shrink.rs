@@ -9,8 +9,9 @@ use super::search::{Found, search};
 use crate::history::Operation;
 use crate::register::Register;
 
-/// Places that all searches on the way may visit together: what is left when they are used up is shown as it is.
-const SHRINK_STEPS_MAX: u64 = 2_000_000;
+/// Places that all searches on the way may visit together, and operations they are prepared from: what is left when they
+/// are used up is shown as it is.
+const SHRINK_STEPS_MAX: u64 = 10_000_000;
 /// Places that one of them may visit.
 const TRIAL_STEPS_MAX: u64 = 200_000;
 
@@ -66,9 +67,9 @@ impl Shrink<'_, '_> {
     /// Takes away ever smaller pieces while what is left still contradicts itself.
     fn thin_out(&mut self, kept: &mut Vec<Fact>) {
         let mut piece = kept.len().div_ceil(2);
-        while piece > 0 {
+        while piece > 0 && self.steps_left > 0 {
             let mut at = 0;
-            while at < kept.len() {
+            while at < kept.len() && self.steps_left > 0 {
                 let mut fewer = kept.clone();
                 fewer.drain(at..(at + piece).min(kept.len()));
                 if !fewer.is_empty() && self.contradicts(&fewer) { *kept = fewer } else { at += piece }
@@ -78,8 +79,10 @@ impl Shrink<'_, '_> {
     }
 
     fn contradicts(&mut self, facts: &[Fact]) -> bool {
+        let weak = weakened(self.register, facts);
+        self.steps_left = self.steps_left.saturating_sub((weak.writes.len() + weak.reads.len()) as u64);
         let budget = self.steps_left.min(TRIAL_STEPS_MAX);
-        let (found, left) = search(&Problem::of(&weakened(self.register, facts)), budget);
+        let (found, left) = search(&Problem::of(&weak), budget);
         self.steps_left -= budget - left;
         found == Found::NoOrder
     }

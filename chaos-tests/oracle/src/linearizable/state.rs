@@ -140,14 +140,16 @@ impl State {
         out: &mut Vec<Self>,
         then: impl Fn(Self) -> Option<Self>,
     ) {
-        let mut state = Some(self);
-        while let Some(filled) = state {
-            out.extend(then(filled));
-            // If no version is named any more, neither by an undelete, nothing has to be filled.
-            if filled.version() >= needed || (needed == u64::MAX && !problem.can_undelete) {
-                break;
-            }
-            state = filled.filled(1, problem, by_us);
+        let stops = &problem.stops[problem.stops.partition_point(|&stop| stop <= self.version())..];
+        // If no version is named any more, neither by an undelete, nothing has to be filled.
+        let fills = needed != u64::MAX || problem.can_undelete;
+        let stops = stops.iter().take_while(|&&stop| fills && stop <= needed);
+        let mut state = self;
+        out.extend(then(state));
+        for stop in stops {
+            let Some(filled) = state.filled(stop - state.version(), problem, by_us) else { break };
+            state = filled;
+            out.extend(then(state));
         }
     }
 

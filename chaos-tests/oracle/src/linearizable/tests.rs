@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::history::{Action, Answer, Operation, Outcome};
+use crate::history::{Action, Answer, Outcome};
 use crate::register::registers;
 use crate::testing::{cas, delete, ok, read, undelete, unknown, version, write};
 
@@ -130,7 +130,7 @@ fn a_delete_after_an_unseen_write_leaves_its_version() {
 }
 
 #[test]
-fn an_unseen_write_may_be_needed_before_a_delete_though_no_answer_there_names_a_version() {
+fn an_unseen_write_may_be_needed_before_a_change_though_no_answer_there_names_a_version() {
     linearizable(&[
         version(ok(0..10, write(1)), 1),
         unknown(20..30, write(2)),
@@ -138,6 +138,8 @@ fn an_unseen_write_may_be_needed_before_a_delete_though_no_answer_there_names_a_
         read(60..70, None),
         version(read(80..90, None), 2),
     ]);
+    // The unknown write against version 0 fits nowhere but first.
+    linearizable(&[unknown(0..10, cas(1, 0)), ok(20..40, write(2)), version(ok(20..40, cas(3, 2)), 3)]);
     // The undelete finds another version than it names, so the delete stands.
     linearizable(&[
         ok(0..40, delete()),
