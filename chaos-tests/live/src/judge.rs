@@ -113,7 +113,7 @@ impl Key<'_> {
                 && !matches!(operation.outcome, Outcome::Failed { .. })
         });
         let first_delete = first_delete.map(|operation| operation.invoked_us).min().unwrap_or(u64::MAX);
-        let mut values: HashMap<u64, u64> = HashMap::new();
+        let (mut values, mut versions) = (HashMap::new(), HashMap::new());
         for operation in &self.operations {
             let Some(answer) = answer(operation) else { continue };
             let version = answer.version.unwrap_or(0);
@@ -145,6 +145,9 @@ impl Key<'_> {
             }
             if *values.entry(version).or_insert(value) != value {
                 findings.push(format!("version {version} has another value too: {}", line(operation)));
+            }
+            if *versions.entry(value).or_insert(version) != version {
+                findings.push(format!("this write took effect twice: {}", line(operation)));
             }
         }
     }
@@ -200,6 +203,11 @@ mod tests {
     #[test]
     fn two_writes_of_one_version_are_found() {
         finds(&[write((0, 10), 7, 1), write((5, 12), 8, 1)], "another value");
+    }
+
+    #[test]
+    fn a_write_that_took_effect_twice_is_found() {
+        finds(&[write((0, 10), 7, 1), write((11, 12), 7, 2)], "twice");
     }
 
     #[test]
