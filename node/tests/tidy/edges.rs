@@ -96,13 +96,14 @@ fn the_table_of_rooms_names_no_crate_that_is_gone() {
 }
 
 #[test]
-fn nothing_depends_on_the_chaos_tests() {
+fn nothing_else_depends_on_the_chaos_tests() {
     let chaos: Vec<&str> = metadata()
         .members()
         .filter(|package| package.manifest_path.contains("/chaos-tests/"))
         .map(|package| package.name.as_str())
         .collect();
-    for package in metadata().members() {
+    // Among themselves they may: the table above says which.
+    for package in metadata().members().filter(|package| !chaos.contains(&package.name.as_str())) {
         for dependency in &package.dependencies {
             assert!(!chaos.contains(&dependency.name.as_str()), "{} -> {}", package.name, dependency.name);
         }

@@ -23,6 +23,8 @@ const TIMEOUTS: [Duration; 3] = [Duration::from_millis(1500), Duration::from_sec
 const CONNECT_MAX: Duration = Duration::from_millis(800);
 /// How often a write with an idempotency key is tried, and the longest pause before it is repeated.
 const TRIES: u32 = 6;
+/// How often a write that is done is repeated nevertheless, as if its answer had been lost, in percent.
+const AGAIN_PERCENT: u64 = 10;
 const REPEAT_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// A client thinks up to so long before it asks again. Faster ones would only make the processors the bottleneck.
 const THINK_MAX: Duration = Duration::from_millis(60);
@@ -87,7 +89,8 @@ impl Client {
         let mut node = self.home;
         for attempt in 1.. {
             let outcome = self.ask(node, &action).await?;
-            if !repeatable || matches!(outcome, Outcome::Ok(_)) || attempt == TRIES {
+            let done = matches!(outcome, Outcome::Ok(_)) && !self.random.chance(AGAIN_PERCENT);
+            if !repeatable || done || attempt == TRIES {
                 return Ok(());
             }
             if let Outcome::Failed { status: 400..500 } = outcome {
