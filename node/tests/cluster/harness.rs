@@ -378,8 +378,7 @@ fn trusting(ca_cert: &Path) -> Client {
 }
 
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    conclave_cli::ports::unused(1).expect("a free port")[0]
 }
 
 /// Waits until `holds`, or fails the test.
