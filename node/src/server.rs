@@ -17,7 +17,7 @@ use crate::metrics;
 use crate::node::{Node, VERSION};
 use crate::service::peer::PeerService;
 use crate::service::{Service, sys};
-use crate::task;
+use crate::{recover, task};
 
 /// Exit code for settings that cannot be used, or a node that cannot start.
 const EXIT_USAGE: u8 = 2;
@@ -98,6 +98,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let recorded = metrics::install()?;
     tokio::spawn(metrics::keep_up(recorded.clone()));
     let node = Node::open(config, recorded)?;
+    recover::tell(&node.config.data_dir);
     let listener = Listener::bind(node.config.api_listen, node.api_tls()?).await?;
     let service = Arc::new(Service::new(Arc::clone(&node)));
     node.serve_peers(Arc::new(PeerService(Arc::clone(&service))));

@@ -2,7 +2,7 @@
 //!
 //! - [`types`], [`convert`]: openraft's types filled in, and their form on disk and wire;
 //! - [`keyspace`], [`apply`], [`record`], [`expiry`], [`hash`]: the pure rules, without clock, randomness or IO;
-//! - [`store`]: opening a data directory;
+//! - [`store`]: opening a data directory; [`recover`]: when the quorum is lost for good;
 //! - [`log_store`], [`state_machine`], [`snapshot`]: Raft's storage on RocksDB;
 //! - [`Awaited`]: what became of the transactions that this node proposed;
 //! - [`reader`]: consistent views for everybody else.
@@ -31,6 +31,7 @@ mod model_tests;
 pub mod reader;
 mod recent;
 pub mod record;
+pub mod recover;
 mod rocks;
 pub mod snapshot;
 pub mod snapshot_writer;

@@ -16,7 +16,7 @@ use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 use prost::Message;
-use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, WriteBatch};
+use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::convert::{
     entry_from_proto, entry_to_proto, log_id_from_proto, log_id_to_proto, vote_from_proto, vote_to_proto,
@@ -127,6 +127,29 @@ impl LogStore {
 
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.log.held.lock().extent.purged
+    }
+
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.log.held.lock().extent.last
+    }
+
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        *self.log.vote.lock()
+    }
+
+    pub(crate) fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        self.log.read(start, end, bytes_max)
+    }
+
+    /// Writes a vote and an entry behind the last one, both or neither, and waits for the disk. The log must be opened
+    /// anew to see them: this is for a directory that no Raft uses.
+    pub(crate) fn write_offline(&self, vote: &Vote, entry: &Entry) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
+        batch.put_cf(self.log.entries(), entry.log_id.index().to_be_bytes(), encode_entry(entry));
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        Ok(self.log.db.write_opt(batch, &synced)?)
     }
 
     /// Writes a batch, unsynced; an error is the log's last word.

@@ -135,7 +135,7 @@ fn check_agreement(
 }
 
 /// `false`: the directory has not been made completely yet.
-fn has_known_format(directory: &Path) -> Result<bool, StorageError> {
+pub(crate) fn has_known_format(directory: &Path) -> Result<bool, StorageError> {
     let Some(content) = files::read_if_exists(&directory.join(FORMAT_NAME))? else { return Ok(false) };
     if content == format_line().as_bytes() {
         return Ok(true);

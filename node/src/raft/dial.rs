@@ -133,11 +133,24 @@ impl Dialer {
 }
 
 async fn connect(inner: &Inner, node_id: u64, link: Link) -> io::Result<TlsStream<TcpStream>> {
-    let config = inner.tls.cluster_client(node_id, link).map_err(io::Error::other)?;
     let node = inner.roster.node(node_id).ok_or_else(|| io::Error::other("its address is not known"))?;
+    handshake(&inner.tls, node_id, &node.cluster_addr, link).await
+}
+
+/// Connects to `cluster_addr`, where exactly `node_id` must answer.
+///
+/// # Errors
+/// What kept it from doing so within [`CONNECT_TIMEOUT`].
+pub async fn handshake(
+    tls: &LiveTls,
+    node_id: u64,
+    cluster_addr: &str,
+    link: Link,
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = tls.cluster_client(node_id, link).map_err(io::Error::other)?;
     let name = ServerName::try_from("conclave.invalid").expect("a constant DNS name");
     let handshake = async {
-        let stream = TcpStream::connect(&node.cluster_addr).await?;
+        let stream = TcpStream::connect(cluster_addr).await?;
         stream.set_nodelay(true)?;
         TlsConnector::from(config).connect(name, stream).await
     };

@@ -7,6 +7,7 @@ mod failover;
 mod harness;
 mod load;
 mod membership;
+mod recover;
 mod seal;
 mod secrecy;
 mod snapshot;
