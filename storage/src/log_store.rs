@@ -129,6 +129,16 @@ impl LogStore {
         self.log.held.lock().extent.purged
     }
 
+    /// The last entry, or the purged one when there is none.
+    pub fn last(&self) -> Option<LogId> {
+        self.log.held.lock().extent.last
+    }
+
+    /// The vote on disk.
+    pub fn vote(&self) -> Option<Vote> {
+        *self.log.vote.lock()
+    }
+
     /// Writes a batch, unsynced; an error is the log's last word.
     fn write(&self, batch: WriteBatch) -> io::Result<()> {
         self.log.db.write(batch).map_err(|error| self.log.io.fail(&error))
