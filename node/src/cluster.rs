@@ -50,8 +50,9 @@ pub enum StartError {
     #[error("the data of the cluster that this node left could not be removed: {0}")]
     Leaving(std::io::Error),
     #[error(
-        "{0}; this node knows of no other member that could take it back: put the data directory back as it was, or \
-         empty it, begin a new cluster and restore a snapshot there"
+        "{0}; this node knows of no other member that could take it back: put the data directory back as it was. If it \
+         has a cluster, empty the directory and join it with a token of 'conclave join-token --replace'; if it was \
+         alone, empty it, begin a new cluster and restore a snapshot there"
     )]
     DamagedAlone(StorageError),
     /// The data is whole and too old: other members know more of this node than it does.

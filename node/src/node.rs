@@ -22,6 +22,9 @@ use crate::rejoin::{self, Loss};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Why a node that lost what it stored is not back, at first.
+const NOT_ASKED_YET: &str = "its cluster has not been asked yet";
+
 /// A running server's state, shared by all its parts.
 pub struct Node {
     pub config: Config,
@@ -71,7 +74,7 @@ impl Node {
             founding: Mutex::new(Founding { storage: Some(storage), cluster_port: Some(cluster_port) }),
             joined: watch::Sender::new(false),
             peer_service: OnceLock::new(),
-            rejoining: ArcSwapOption::from_pointee(loss.as_ref().map(|loss| loss.reason().to_owned())),
+            rejoining: ArcSwapOption::from_pointee(loss.as_ref().map(|_| NOT_ASKED_YET.to_owned())),
             loss: parking_lot::Mutex::new(loss),
             faults: Faults::default(),
             config,
@@ -145,6 +148,7 @@ impl Node {
         self.loss.lock().take()
     }
 
+    /// Strangers may read the reason: what was damaged, and where, stands in the log only.
     pub fn waits_to_rejoin(&self, reason: String) {
         self.rejoining.store(Some(Arc::new(reason)));
     }
@@ -170,7 +174,7 @@ impl Node {
         let (storage, _) = rejoin::open_storage(&self.config.data_dir, &options)?;
         let cluster_port = bind_cluster_port(&self.config)?;
         *founding = Founding { storage: Some(storage), cluster_port: Some(cluster_port) };
-        self.waits_to_rejoin(loss.reason().to_owned());
+        self.waits_to_rejoin(NOT_ASKED_YET.to_owned());
         Ok(loss)
     }
 

@@ -122,8 +122,8 @@ impl RaftNode {
         let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
         let told = CommitTold::default();
         let network = Network::new(node_id, dialer.clone(), fence.clone(), told.clone());
+        let own = recall::Own::of(&storage);
         let Opened { log, state_machine, reader, inbox } = storage;
-        let own = recall::Own::of(&log);
         let raft = runtime
             .spawn(async move { Raft::new(node_id, raft_config, network, log, state_machine).await })
             .await

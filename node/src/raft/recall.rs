@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use conclave_proto::peer::{RecallRequest, RecallResponse};
-use conclave_storage::LogStore;
+use conclave_storage::Opened;
 use conclave_storage::types::Raft;
 use futures::future::join_all;
 use openraft::async_runtime::WatchReceiver as _;
@@ -35,11 +35,13 @@ pub struct Own {
 
 impl Own {
     /// `starts` is counted later, when all else that could fail has not.
-    pub fn of(log: &LogStore) -> Self {
+    pub fn of(storage: &Opened) -> Self {
+        let last_index = storage.log.last().map_or(0, |last| last.index());
         Self {
             starts: 0,
-            vote_term: log.vote().map_or(0, |vote| vote.leader_id.term),
-            last_index: log.last().map_or(0, |last| last.index()),
+            vote_term: storage.log.vote().map_or(0, |vote| vote.leader_id.term),
+            // A snapshot may have been installed that the log has not been cut to yet.
+            last_index: last_index.max(storage.reader.applied_index()),
         }
     }
 

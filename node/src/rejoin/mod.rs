@@ -115,7 +115,7 @@ pub async fn run(node: Arc<Node>, loss: Loss) -> Result<(), StartError> {
             tracing::warn!(reason, "this node waits to be taken back into its cluster");
             told.clone_from(&reason);
         }
-        node.waits_to_rejoin(format!("{}; {reason}", loss.reason()));
+        node.waits_to_rejoin(reason);
         tokio::time::sleep(PAUSE).await;
     }
 }
