@@ -14,10 +14,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::fault::Faults;
 use crate::identity::{ClusterId, IdentityError, LiveTls};
 use crate::node::VERSION;
 use crate::raft::{
-    Fence, Member, Membership, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig,
+    Fence, Member, Membership, PeerBook, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig,
     RaftOptions, ReadBarrier, Role, system_clock,
 };
 use crate::seal::{SealState, Unsealed};
@@ -48,6 +49,19 @@ pub enum StartError {
     Orphaned(std::path::PathBuf),
     #[error("the data of the cluster that this node left could not be removed: {0}")]
     Leaving(std::io::Error),
+    #[error(
+        "{0}; this node knows of no other member that could take it back: put the data directory back as it was. If it \
+         has a cluster, empty the directory and join it with a token of 'conclave join-token --replace'; if it was \
+         alone, empty it, begin a new cluster and restore a snapshot there"
+    )]
+    DamagedAlone(StorageError),
+    /// The data is whole and too old: other members know more of this node than it does.
+    #[error("{0}")]
+    RolledBack(String),
+    #[error("the loss of this node's data could not be dealt with: {0}")]
+    Rejoining(std::io::Error),
+    #[error("the node stopped: {0}")]
+    Fault(String),
     #[error("an earlier attempt to start the node's cluster failed: restart the node")]
     Again,
 }
@@ -61,9 +75,11 @@ pub struct Cluster {
     pub peers: Peers,
     pub membership: Membership,
     pub fence: Arc<Fence>,
+    pub book: Arc<PeerBook>,
     pub seal: SealState,
     /// Held while this node, as leader, adds an admitted node to the membership or removes one.
     pub admitting: tokio::sync::Mutex<()>,
+    faults: Faults,
     proposer: Proposer,
     raft: RaftNode,
     tls: Arc<LiveTls>,
@@ -72,7 +88,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts Raft on `storage`; other nodes are answered once [`Cluster::raft`] is told to serve them.
-    pub async fn start(config: &Config, tls: Arc<LiveTls>, storage: Opened) -> Result<Arc<Self>, StartError> {
+    pub async fn start(
+        config: &Config,
+        tls: Arc<LiveTls>,
+        storage: Opened,
+        faults: Faults,
+    ) -> Result<Arc<Self>, StartError> {
         let peer = tls.peer()?;
         let defaults = RaftOptions::default();
         let options = RaftOptions {
@@ -95,7 +116,16 @@ impl Cluster {
             calls: Handle::current(),
         };
         let raft = RaftNode::start(raft_config, storage).await?;
+        tokio::spawn({
+            let (failure, faults) = (raft.failure(), faults.clone());
+            async move {
+                if let Some(why) = failure.await {
+                    faults.report(why);
+                }
+            }
+        });
         Ok(Arc::new(Self {
+            faults,
             cluster_id: peer.cluster_id,
             node_id: peer.node_id,
             reader: raft.reader().clone(),
@@ -103,6 +133,7 @@ impl Cluster {
             peers: raft.peers.clone(),
             membership: raft.membership.clone(),
             fence: Arc::clone(&raft.fence),
+            book: Arc::clone(&raft.book),
             seal: SealState::new(&config.data_dir),
             admitting: tokio::sync::Mutex::default(),
             proposer: raft.proposer.clone(),
@@ -141,17 +172,21 @@ impl Cluster {
 
     /// Runs `read` on one consistent view of this node's state.
     pub fn view<T>(&self, read: impl FnOnce(&dyn View) -> T) -> T {
-        self.reader.view(|view| read(&Replica(view)))
+        self.reader.view(|view| read(&self.replica(view)))
     }
 
     /// As [`Cluster::view`], with the cluster's time as a leader counts it, Unix milliseconds.
     pub fn view_now<T>(&self, read: impl FnOnce(&dyn View, u64) -> T) -> T {
-        self.reader.view(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
+        self.reader.view(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
     }
 
     /// As [`Cluster::view_now`], much cheaper for a few records; `read` may be run twice ([`StateReader::glance`]).
     pub fn glance_now<T>(&self, read: impl Fn(&dyn View, u64) -> T) -> T {
-        self.reader.glance(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
+        self.reader.glance(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
+    }
+
+    fn replica<'a>(&'a self, view: &'a StateView<'a>) -> Replica<'a> {
+        Replica { view, faults: &self.faults }
     }
 
     /// Takes over the keyring of this node's state, if it is a newer one. Returns whether it was.
@@ -159,7 +194,7 @@ impl Cluster {
     /// # Errors
     /// The keyring cannot be read.
     pub fn refresh_keys(&self) -> Result<bool, conclave_core::Error> {
-        if self.reader.glance(|view| self.seal.is_current(&Replica(view)))? {
+        if self.reader.glance(|view| self.seal.is_current(&self.replica(view)))? {
             return Ok(false);
         }
         self.view(|view| self.seal.refresh(view))
@@ -270,29 +305,36 @@ impl Cluster {
 }
 
 /// The replicated state as rules see it.
-struct Replica<'a>(&'a StateView<'a>);
+struct Replica<'a> {
+    view: &'a StateView<'a>,
+    /// Told of damage, whatever becomes of the request that met it.
+    faults: &'a Faults,
+}
 
 impl View for Replica<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError> {
-        let found = self.0.get(key).map_err(view_error)?;
+        let found = self.view.get(key).map_err(|error| view_error(self.faults, &error))?;
         Ok(found.map(record))
     }
 
     fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, ViewError> {
-        let found = self.0.stamp(key).map_err(view_error)?;
+        let found = self.view.stamp(key).map_err(|error| view_error(self.faults, &error))?;
         Ok(found.map(|found| Stamp { revision: found.revision, expires_at_ms: found.expires_at_ms }))
     }
 
     fn cursor(&self) -> Box<dyn Cursor + '_> {
-        Box::new(ReplicaCursor(self.0.cursor()))
+        Box::new(ReplicaCursor { cursor: self.view.cursor(), faults: self.faults })
     }
 }
 
-struct ReplicaCursor<'a>(conclave_storage::Cursor<'a>);
+struct ReplicaCursor<'a> {
+    cursor: conclave_storage::Cursor<'a>,
+    faults: &'a Faults,
+}
 
 impl Cursor for ReplicaCursor<'_> {
     fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, Record)>, ViewError> {
-        let found = self.0.seek(from).map_err(view_error)?;
+        let found = self.cursor.seek(from).map_err(|error| view_error(self.faults, &error))?;
         Ok(found.map(|(key, stored)| (key, record(stored))))
     }
 }
@@ -301,6 +343,7 @@ fn record(stored: conclave_storage::StoredRecord) -> Record {
     Record { revision: stored.revision, expires_at_ms: stored.expires_at_ms, sealed: stored.sealed }
 }
 
-fn view_error(error: StorageError) -> ViewError {
+fn view_error(faults: &Faults, error: &StorageError) -> ViewError {
+    faults.report_damage(error);
     ViewError(error.to_string())
 }

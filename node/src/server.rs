@@ -12,15 +12,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cluster::StartError;
 use crate::config::{ApiTls, Config, LogFormat, ServerArgs};
+use crate::fault::Fault;
 use crate::http::Listener;
 use crate::metrics;
 use crate::node::{Node, VERSION};
+use crate::rejoin::{self, Loss};
 use crate::service::peer::PeerService;
 use crate::service::{Service, sys};
 use crate::{recover, task};
 
 /// Exit code for settings that cannot be used, or a node that cannot start.
 const EXIT_USAGE: u8 = 2;
+/// Exit code of a node that ran and could not go on, because its storage failed.
+const EXIT_FAULT: u8 = 3;
 /// How long handing leadership over may take when the node stops.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the first join is tried again while the member cannot be reached.
@@ -51,7 +55,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Err(error) => {
             tracing::error!(%error, "the node cannot run");
             eprintln!("conclave server: {error}");
-            ExitCode::from(EXIT_USAGE)
+            let failed = matches!(error.downcast_ref(), Some(StartError::Fault(_)));
+            ExitCode::from(if failed { EXIT_FAULT } else { EXIT_USAGE })
         }
     }
 }
@@ -102,9 +107,13 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let listener = Listener::bind(node.config.api_listen, node.api_tls()?).await?;
     let service = Arc::new(Service::new(Arc::clone(&node)));
     node.serve_peers(Arc::new(PeerService(Arc::clone(&service))));
-    if node.tls.identity().peer().is_some() {
+    let mut loss = node.take_loss();
+    if loss.is_none() && node.tls.identity().peer().is_some() {
         let mut founding = node.found().await;
-        node.start_cluster(&mut founding).await?;
+        match node.start_cluster(&mut founding).await {
+            Err(StartError::RolledBack(reason)) => loss = Some(node.give_up_data(&mut founding, reason)?),
+            started => drop(started?),
+        }
     }
     tracing::info!(
         version = VERSION,
@@ -118,7 +127,15 @@ async fn serve(config: Config) -> Result<(), StartError> {
     tokio::spawn(join_when_told(Arc::clone(&node)));
     let tasks = tokio::spawn(task::run(Arc::clone(&service), stopping.clone()));
     let serving = tokio::spawn(listener.serve(service, stopping));
-    wait_for_signal().await;
+    let rejoining = take_back(Arc::clone(&node), loss);
+    let stopped_by = tokio::select! {
+        () = wait_for_signal() => Ok(()),
+        fault = node.faults.first() => Err(fault),
+        Err(error) = rejoining => return Err(error),
+    };
+    if let Err(fault) = stopped_by {
+        return Err(give_up(&node, fault));
+    }
     tracing::info!("stopping");
     hand_over(&node).await;
     stop.send_replace(true);
@@ -141,6 +158,26 @@ async fn wait_for_signal() {
     }
 }
 
+/// Has the node taken back if it lost what it stored; ends only if that cannot be.
+async fn take_back(node: Arc<Node>, loss: Option<Loss>) -> Result<std::convert::Infallible, StartError> {
+    if let Some(loss) = loss {
+        rejoin::run(node, loss).await?;
+    }
+    std::future::pending().await
+}
+
+/// Ends a node whose storage failed. Nothing is finished in order: what it would write cannot be written.
+fn give_up(node: &Node, fault: Fault) -> StartError {
+    let mut sentence = fault.sentence;
+    if fault.is_damage {
+        match node.note_damage(sentence.clone()) {
+            Ok(()) => sentence.push_str("; at its next start the node sets its data aside and rejoins"),
+            Err(error) => tracing::error!(%error, "the damage could not be noted"),
+        }
+    }
+    StartError::Fault(sentence)
+}
+
 /// A leader that stops hands over first, so that no request waits for an election.
 async fn hand_over(node: &Node) {
     let Some(cluster) = node.cluster() else { return };
@@ -156,6 +193,10 @@ async fn hand_over(node: &Node) {
 /// Joins the cluster that the settings name, unless the node is a member already.
 async fn join_when_told(node: Arc<Node>) {
     let Some(join) = &node.config.join else { return };
+    if node.rejoining().is_some() {
+        // A member comes back by itself; its token is for the first time.
+        return;
+    }
     while node.cluster().is_none() {
         match sys::join::join_at(&node, &join.addr, join.token.expose()).await {
             Ok(()) => return,

@@ -129,14 +129,6 @@ impl LogStore {
         self.log.held.lock().extent.purged
     }
 
-    pub(crate) fn last(&self) -> Option<LogId> {
-        self.log.held.lock().extent.last
-    }
-
-    pub(crate) fn vote(&self) -> Option<Vote> {
-        *self.log.vote.lock()
-    }
-
     pub(crate) fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         self.log.read(start, end, bytes_max)
     }
@@ -150,6 +142,16 @@ impl LogStore {
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         Ok(self.log.db.write_opt(batch, &synced)?)
+    }
+
+    /// The last entry, or the purged one when there is none.
+    pub fn last(&self) -> Option<LogId> {
+        self.log.held.lock().extent.last
+    }
+
+    /// The vote on disk.
+    pub fn vote(&self) -> Option<Vote> {
+        *self.log.vote.lock()
     }
 
     /// Writes a batch, unsynced; an error is the log's last word.

@@ -329,3 +329,72 @@ async fn a_log_or_a_state_from_elsewhere_is_refused() {
     refused_as_damaged(mixed(&a, &b).path());
     open(mixed(&a, &a).path());
 }
+
+#[tokio::test]
+async fn a_log_that_ends_before_what_was_applied_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let mut opened = open(directory.path());
+        opened.log.save_vote(&vote(1)).await.unwrap();
+        append(&mut opened.log, (0..20).map(blank).collect()).await;
+        apply(&mut opened.state_machine, (0..20).map(blank).collect()).await;
+    }
+    // Cut between two records, as if the last write had never been: RocksDB cannot tell that.
+    let mut opened = open(directory.path());
+    let wal = write_ahead_log(&directory.path().join("log"));
+    let whole = fs::metadata(&wal).unwrap().len();
+    append(&mut opened.log, vec![blank(20)]).await;
+    apply(&mut opened.state_machine, vec![blank(20)]).await;
+    drop(opened);
+    assert!(fs::metadata(&wal).unwrap().len() > whole);
+    cut(&wal, whole);
+    refused_as_damaged(directory.path());
+}
+
+#[tokio::test]
+async fn a_log_without_the_vote_of_its_last_term_is_refused() {
+    for saved in [None, Some(vote(0))] {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let mut opened = open(directory.path());
+            if let Some(saved) = saved {
+                opened.log.save_vote(&saved).await.unwrap();
+            }
+            append(&mut opened.log, (0..3).map(blank).collect()).await;
+        }
+        refused_as_damaged(directory.path());
+    }
+}
+
+#[tokio::test]
+async fn a_missing_file_of_an_instance_is_damage() {
+    let prepared = tempfile::tempdir().unwrap();
+    {
+        let mut opened = open(prepared.path());
+        opened.log.save_vote(&vote(1)).await.unwrap();
+        append(&mut opened.log, (0..20).map(blank).collect()).await;
+        apply(&mut opened.state_machine, (0..20).map(blank).collect()).await;
+    }
+    // Opened once more, so that there are data files.
+    drop(open(prepared.path()));
+    for instance in ["log", "state/1"] {
+        for start in ["CURRENT", "MANIFEST", "0"] {
+            let copy = tempfile::tempdir().unwrap();
+            copy_folder(prepared.path(), copy.path());
+            let mut removed = 0;
+            for entry in fs::read_dir(copy.path().join(instance)).unwrap() {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                if name.starts_with(start) && !name.ends_with(".log") {
+                    fs::remove_file(entry.path()).unwrap();
+                    removed += 1;
+                }
+            }
+            assert!(removed > 0, "{instance} has no {start}");
+            match try_open(copy.path()) {
+                Err(error) => assert!(error.is_damage(), "{instance} without {start}: {error}"),
+                Ok(_) => panic!("{instance} without {start} was opened"),
+            }
+        }
+    }
+}

@@ -6,8 +6,7 @@
 //! A fenced node stays fenced across restarts, until it leaves and joins anew ([`Fence::lift`]).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use conclave_storage::types::StoredMembership;
@@ -18,7 +17,6 @@ use tokio::sync::watch;
 use super::roster::log_index;
 
 pub const FENCE_FILE: &str = "fence.json";
-const FENCE_FILE_NEXT: &str = "fence.json.next";
 
 /// The fence file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -164,18 +162,10 @@ impl Fence {
 
     /// Fencing in memory must not depend on the disk: a failure is logged, and peers refuse the node after a restart.
     fn save(&self, record: &Record) {
-        let next = self.path.with_file_name(FENCE_FILE_NEXT);
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&next)?;
-            file.write_all(&serde_json::to_vec(record).map_err(std::io::Error::other)?)?;
-            file.sync_all()?;
-            fs::rename(&next, &self.path)?;
-            match self.path.parent() {
-                Some(dir) => File::open(dir)?.sync_all(),
-                None => Ok(()),
-            }
-        };
-        if let Err(error) = write() {
+        let written = serde_json::to_vec(record)
+            .map_err(std::io::Error::other)
+            .and_then(|record| crate::durable::write(&self.path, &record));
+        if let Err(error) = written {
             tracing::error!(%error, path = %self.path.display(), "the fence file could not be written");
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_storage::types::{Raft, RaftMetrics};
+use conclave_storage::types::{Fatal, Raft, RaftMetrics};
 use conclave_storage::{Opened, SnapshotInbox, StateReader};
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::Mutex;
@@ -24,8 +24,10 @@ use super::lease::{CommitTold, Lease, Promise};
 use super::membership::Membership;
 use super::network::Network;
 use super::options::{RaftOptions, RaftOptionsError};
+use super::peer_book::PeerBook;
 use super::peers::Peers;
 use super::proposer::Proposer;
+use super::recall::{self, Admittance};
 use super::roster::Roster;
 use super::runtime::RaftRuntime;
 use super::server;
@@ -90,7 +92,11 @@ pub struct RaftNode {
     pub peers: Peers,
     pub membership: Membership,
     pub fence: Arc<Fence>,
+    pub book: Arc<PeerBook>,
     pub lease: Arc<Lease>,
+    /// What it had stored when it started.
+    own: recall::Own,
+    admittance: Admittance,
     tls: Arc<LiveTls>,
     calls: Handle,
     stop: CancellationToken,
@@ -110,11 +116,13 @@ impl RaftNode {
         let started = Instant::now();
         let raft_config = options.config(peer.cluster_id.to_string())?;
         let fence = Arc::new(Fence::open(&data_dir, node_id)?);
+        let book = Arc::new(PeerBook::open(&data_dir, node_id)?);
         let runtime = RaftRuntime::start(options.threads)?;
         let roster = Roster::new();
         let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
         let told = CommitTold::default();
         let network = Network::new(node_id, dialer.clone(), fence.clone(), told.clone());
+        let own = recall::Own::of(&storage);
         let Opened { log, state_machine, reader, inbox } = storage;
         let raft = runtime
             .spawn(async move { Raft::new(node_id, raft_config, network, log, state_machine).await })
@@ -176,19 +184,46 @@ impl RaftNode {
             proposer,
             peers,
             fence,
+            book,
+            own,
+            admittance: Admittance::default(),
             tls,
             calls,
             stop: CancellationToken::new(),
             runtime: Mutex::new(Some(runtime)),
         };
         node.spawn(node.stop.clone().run_until_cancelled_owned(follow_membership(node.watched())));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(stand(node.watched(), promise)));
+        node.spawn(node.stop.clone().run_until_cancelled_owned(stand(
+            node.watched(),
+            promise,
+            node.admittance.clone(),
+        )));
         node.spawn(node.stop.clone().run_until_cancelled_owned(pulse(node.barrier.clone())));
         node.spawn(node.stop.clone().run_until_cancelled_owned(inquire(node.watched())));
         Ok(node)
     }
 
-    /// Serves the cluster port until the node stops.
+    /// Counts this start and asks the other members what they know of this node, which must be served. Returns why it
+    /// must not take part: it has less than it had.
+    ///
+    /// # Errors
+    /// [`StartError::Io`] if the start could not be counted.
+    pub async fn recall(&self) -> Result<Option<String>, StartError> {
+        let own = recall::Own { starts: self.book.count_start()?, ..self.own };
+        if !self.fence.was_member() {
+            return Ok(None);
+        }
+        let membership = self.roster.committed();
+        let others = membership.membership().nodes().map(|(node_id, _)| *node_id);
+        Ok(recall::ask(&self.peers, own, others.filter(|other| *other != self.node_id).collect()).await)
+    }
+
+    /// From now on the node votes, acknowledges and answers others.
+    pub fn take_part(&self) {
+        self.admittance.open();
+    }
+
+    /// Serves the cluster port until the node stops. Only [`RaftNode::take_part`] makes the node a part of its cluster.
     ///
     /// # Errors
     /// [`StartError::Io`] if the listener cannot be used.
@@ -203,6 +238,8 @@ impl RaftNode {
             roster: self.roster.clone(),
             inbox: self.inbox.clone(),
             promise: self.promise,
+            book: self.book.clone(),
+            admittance: self.admittance.clone(),
             handler,
         };
         let (tls, calls, stop) = (self.tls.clone(), self.calls.clone(), self.stop.clone());
@@ -238,6 +275,23 @@ impl RaftNode {
     /// Raft's state of the moment.
     pub fn metrics(&self) -> RaftMetrics {
         self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Completes when Raft has ended, with the reason unless it was told to.
+    pub fn failure(&self) -> impl Future<Output = Option<String>> + use<> {
+        let mut metrics = self.raft.metrics();
+        async move {
+            loop {
+                match &metrics.borrow_and_update().running_state {
+                    Ok(()) => {}
+                    Err(Fatal::Stopped) => return None,
+                    Err(error) => return Some(error.to_string()),
+                }
+                if metrics.changed().await.is_err() {
+                    return None;
+                }
+            }
+        }
     }
 
     /// Waits until the leader this node believes in is not `known` any more, at most for `wait`.
@@ -285,6 +339,7 @@ impl RaftNode {
             dialer: self.dialer.clone(),
             peers: self.peers.clone(),
             fence: self.fence.clone(),
+            book: self.book.clone(),
         }
     }
 }
@@ -303,6 +358,7 @@ struct Watched {
     dialer: Dialer,
     peers: Peers,
     fence: Arc<Fence>,
+    book: Arc<PeerBook>,
 }
 
 /// Tells the fence of every membership that is committed, and forgets the connections of those who left.
@@ -314,6 +370,7 @@ async fn follow_membership(watched: Watched) {
             (metrics.membership_config.clone(), metrics.committed_membership_config.clone())
         };
         watched.fence.observe_membership(&committed);
+        watched.book.note_members(effective.membership().nodes());
         let knows = |node_id: u64| {
             [&effective, &committed].iter().any(|set| set.membership().get_node(&node_id).is_some())
         };
@@ -334,8 +391,9 @@ async fn follow_membership(watched: Watched) {
 }
 
 /// Lets the node stand for election once it is free to.
-async fn stand(watched: Watched, promise: Promise) {
+async fn stand(watched: Watched, promise: Promise, admittance: Admittance) {
     promise.over().await;
+    admittance.opened().await;
     watched.raft.runtime_config().elect(true);
     if watched.fence.is_fenced() {
         // Removed while it waited: see `follow_membership`.

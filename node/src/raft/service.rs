@@ -11,10 +11,11 @@ use conclave_proto::peer::cluster_server::Cluster;
 use conclave_proto::peer::raft_server::Raft as RaftRpc;
 use conclave_proto::peer::{
     AppendRequest, AppendResponse, CheckMembershipRequest, CheckMembershipResponse, ForwardRequest,
-    ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, SnapshotPart, SnapshotResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse, UnsealRequest, UnsealResponse,
-    UpdateAddressRequest, UpdateAddressResponse, VoteRequest, VoteResponse,
+    ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RecallRequest,
+    RecallResponse, RejoinRequest, RejoinResponse, RenewCertificateRequest, RenewCertificateResponse,
+    SnapshotPart, SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest,
+    TransferLeaderResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    VoteRequest, VoteResponse,
 };
 use conclave_storage::SnapshotInbox;
 use conclave_storage::convert::{stored_membership_from_proto, stored_membership_to_proto, vote_to_proto};
@@ -28,9 +29,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::handler::ClusterHandler;
 use super::lease::Promise;
+use super::peer_book::PeerBook;
+use super::recall::Admittance;
 use super::roster::{Access, Roster};
 use super::server::Caller;
-use super::{refusal, transfer, wire};
+use super::{recall, refusal, transfer, wire};
 
 /// Carries the membership that the answering node knows to be committed, for a caller that was away.
 const MEMBERSHIP_KEY: &str = "conclave-membership-bin";
@@ -42,6 +45,8 @@ pub struct PeerService {
     pub roster: Arc<Roster>,
     pub inbox: SnapshotInbox,
     pub promise: Promise,
+    pub book: Arc<PeerBook>,
+    pub admittance: Admittance,
     pub handler: Arc<dyn ClusterHandler>,
 }
 
@@ -55,8 +60,16 @@ impl PeerService {
     /// The caller's node id, if it may speak Raft with this node.
     fn raft_caller<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let node_id = caller(request)?;
+        self.takes_part()?;
         admit(&self.roster, node_id)?;
         Ok(node_id)
+    }
+
+    fn takes_part(&self) -> Result<(), Status> {
+        if self.admittance.is_open() {
+            return Ok(());
+        }
+        Err(Status::unavailable("this node has just started and asks what others know of it"))
     }
 
     fn free_to_vote(&self, handed_over: bool) -> Result<(), Status> {
@@ -69,6 +82,7 @@ impl PeerService {
     /// The caller's node id, if it may ask this node for anything else.
     fn member<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let node_id = caller(request)?;
+        self.takes_part()?;
         self.check_member(node_id)?;
         Ok(node_id)
     }
@@ -258,5 +272,19 @@ impl Cluster for PeerService {
     ) -> Result<Response<CheckMembershipResponse>, Status> {
         let peer = self.member(&request)?;
         Ok(Response::new(self.handler.check_membership(peer, request.into_inner()).await?))
+    }
+
+    /// Answered also before this node takes part: all of a cluster may start at once.
+    async fn recall(&self, request: Request<RecallRequest>) -> Result<Response<RecallResponse>, Status> {
+        let caller = caller(&request)?;
+        self.check_member(caller)?;
+        let known = recall::answer(&self.book, &self.raft, caller, request.into_inner());
+        Ok(Response::new(known.map_err(|error| Status::unavailable(error.to_string()))?))
+    }
+
+    async fn rejoin(&self, request: Request<RejoinRequest>) -> Result<Response<RejoinResponse>, Status> {
+        let caller = caller(&request)?;
+        self.takes_part()?;
+        Ok(Response::new(self.handler.rejoin(caller, request.into_inner()).await?))
     }
 }

@@ -36,6 +36,7 @@ pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, ROUTES, Route};
 
+use crate::cluster::Cluster;
 use crate::metrics;
 use crate::node::Node;
 
@@ -58,6 +59,17 @@ impl Service {
 
     pub fn node_name(&self) -> &str {
         &self.node.config.node_name
+    }
+
+    /// The cluster, if this node takes part in one.
+    ///
+    /// # Errors
+    /// [`Failure::NotInitialized`], [`Failure::Rejoining`].
+    pub fn cluster(&self) -> Result<Arc<Cluster>, Failure> {
+        self.node.cluster().ok_or_else(|| match self.node.rejoining() {
+            Some(reason) => Failure::Rejoining(reason.to_string()),
+            None => Failure::NotInitialized,
+        })
     }
 
     /// The memory for bodies.
@@ -113,7 +125,7 @@ impl Service {
         if route.place == Place::Here {
             return self.here(route, call).await;
         }
-        let cluster = self.node.cluster().ok_or(Failure::NotInitialized)?;
+        let cluster = self.cluster()?;
         if cluster.fence.is_fenced() {
             return Err(Failure::Fenced);
         }

@@ -72,6 +72,7 @@ async fn compare_states(cluster: &Cluster) {
         let Some(theirs) = cluster.status_of(member.node_id, Instant::now() + TIMEOUT).await else {
             continue;
         };
+        cluster.book.hear_progress(member.node_id, theirs.applied_index, theirs.term);
         let Some(ours) = ours.iter().find(|ours| ours.index == theirs.hash_index) else { continue };
         if ours.hash.as_slice() != theirs.state_hash.as_ref() {
             metrics::counter!("conclave_state_hash_mismatches_total").increment(1);
@@ -83,4 +84,5 @@ async fn compare_states(cluster: &Cluster) {
             );
         }
     }
+    cluster.book.flush();
 }

@@ -3,7 +3,9 @@
 mod admission;
 mod bad_input;
 mod consistency;
+mod damage;
 mod failover;
+mod full_disk;
 mod harness;
 mod load;
 mod membership;

@@ -22,7 +22,7 @@ use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
-use crate::service::sys::admission::Registry;
+use crate::service::sys::registry::Registry;
 
 /// The founding node's id in the Raft group.
 const FIRST_NODE_ID: u64 = 1;
