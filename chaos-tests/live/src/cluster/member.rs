@@ -15,6 +15,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// The node is asked itself to leave.
+    pub async fn leave(&self, node: usize) -> anyhow::Result<()> {
+        self.api(node).call(Method::PUT, "sys/cluster/leave", None).await?;
+        Ok(())
+    }
+
     /// Wipes a node that is no member any more, and lets it join like one that never was.
     pub async fn join_again(&self, node: usize) -> anyhow::Result<()> {
         let other = (node + 1) % self.nodes();
