@@ -10,6 +10,8 @@ use anyhow::Context as _;
 
 /// Where Debian's package has it, below a folder for the architecture.
 const LIBRARIES: &str = "/usr/lib";
+/// Where Linux has named shared memory and semaphores.
+const SHARED_MEMORY: &str = "/dev/shm";
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
 pub struct Clocks {
@@ -38,9 +40,7 @@ impl Clocks {
             .env("LD_PRELOAD", &self.library)
             .env("FAKETIME_TIMESTAMP_FILE", &self.files[node])
             .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            // It would be left behind by each process that is killed.
-            .env("FAKETIME_DISABLE_SHM", "1");
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
 
     /// The node's clock is off by so much from now on.
@@ -55,6 +55,14 @@ impl Clocks {
 
     pub fn right_all(&self) -> anyhow::Result<()> {
         (0..self.files.len()).try_for_each(|node| self.set(node, 0))
+    }
+}
+
+/// Removes what the library keeps for a process and leaves behind if that is killed. A later process with the same number
+/// would wait for it for ever.
+pub fn remove_leftovers(process: u32) {
+    for name in [format!("faketime_shm_{process}"), format!("sem.faketime_sem_{process}")] {
+        drop(std::fs::remove_file(Path::new(SHARED_MEMORY).join(name)));
     }
 }
 
