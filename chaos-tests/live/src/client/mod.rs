@@ -86,6 +86,11 @@ impl Shared {
         self.judged.store(judged, Ordering::Relaxed);
     }
 
+    /// Which era it is: the first epoch of it.
+    fn era(&self) -> u64 {
+        self.oldest_epoch.load(Ordering::Relaxed)
+    }
+
     /// A number that was never written before.
     fn fresh_value(&self) -> u64 {
         self.values.fetch_add(1, Ordering::Relaxed)
@@ -119,15 +124,16 @@ impl Client {
 
     pub async fn run(mut self) -> anyhow::Result<()> {
         while !self.shared.stop.load(Ordering::Relaxed) {
+            let era = self.shared.era();
             let action = workload::choose(&mut self.random, &self.shared, &self.versions);
-            self.perform(action).await?;
+            self.perform(action, era).await?;
             tokio::time::sleep(self.random.between(Duration::ZERO, THINK_MAX)).await;
         }
         Ok(())
     }
 
     /// Asks, and repeats what may be repeated safely, anywhere, until it is certain.
-    async fn perform(&mut self, action: Action) -> anyhow::Result<()> {
+    async fn perform(&mut self, action: Action, era: u64) -> anyhow::Result<()> {
         let repeatable = matches!(&action, Action::Write { idempotency_key: Some(_), .. });
         let mut node = self.home;
         for attempt in 1.. {
@@ -136,6 +142,10 @@ impl Client {
                 tokio::time::sleep(SHUT_PAUSE).await;
                 return Ok(());
             };
+            // Its key is not to be touched any more. While a request is inside, the era does not change.
+            if shared.era() != era {
+                return Ok(());
+            }
             let outcome = self.ask(node, &action).await?;
             drop(inside);
             let done = matches!(outcome, Outcome::Ok(_)) && !self.random.chance(AGAIN_PERCENT);

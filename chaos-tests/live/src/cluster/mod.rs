@@ -24,6 +24,8 @@ pub use clocks::{Clocks, library};
 const CLUSTER_PORT: u16 = 8201;
 /// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
+/// A node that joins is left alone for so long.
+const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 /// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
 const SNAPSHOT_AFTER_ENTRIES: &str = "1000";
@@ -167,11 +169,13 @@ impl Cluster {
             self.start(node, None)?;
         }
         let mut healths = Vec::new();
+        // When each node was last made to join again: that takes a while, and must not be disturbed.
+        let mut joined: Vec<Option<Instant>> = vec![None; self.nodes()];
         while began.elapsed() < self.heal_max {
             healths.clear();
             for node in 0..self.nodes() {
                 let health = self.api(node).health().await;
-                self.help(node, health, began.elapsed()).await;
+                self.help(node, health, began.elapsed(), &mut joined[node]).await;
                 healths.push(health);
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
@@ -190,11 +194,18 @@ impl Cluster {
     }
 
     /// What an operator does about a node that does not come back by itself. It is tried until it helps.
-    async fn help(&self, node: usize, health: Health, waited: Duration) {
+    async fn help(&self, node: usize, health: Health, waited: Duration, joined: &mut Option<Instant>) {
+        if waited <= PEERS_UNSEAL {
+            return;
+        }
+        let joins = joined.is_some_and(|at| at.elapsed() < JOINING_MAX);
         let helped = match health {
-            Health::Sealed if waited > PEERS_UNSEAL => self.unseal(node).await,
+            Health::Sealed => self.unseal(node).await,
             // It was removed, and joining again did not go through because of another fault.
-            Health::Removed | Health::NotInitialized if waited > PEERS_UNSEAL => self.join_again(node).await,
+            Health::Removed | Health::NotInitialized if !joins => {
+                *joined = Some(Instant::now());
+                self.join_again(node).await
+            }
             _ => Ok(()),
         };
         drop(helped);
