@@ -173,9 +173,9 @@ impl Cluster {
         let mut joined: Vec<Option<Instant>> = vec![None; self.nodes()];
         while began.elapsed() < self.heal_max {
             healths.clear();
-            for node in 0..self.nodes() {
+            for (node, joined) in joined.iter_mut().enumerate() {
                 let health = self.api(node).health().await;
-                self.help(node, health, began.elapsed(), &mut joined[node]).await;
+                self.help(node, health, began.elapsed(), joined).await;
                 healths.push(health);
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
