@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Kinds of faults [default: all].
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// How long a cluster may take, after faults have ended, until all nodes serve, in seconds.
+    #[arg(long, default_value_t = 60)]
+    heal_seconds: u64,
     /// Where reports go, and everything of a run that failed.
     #[arg(long, default_value = "target/chaos")]
     pub out: PathBuf,
@@ -67,6 +70,7 @@ impl Arguments {
             lasts: left.min(Duration::from_secs(self.run_seconds)),
             clients_per_node: self.clients,
             kinds,
+            heal_max: Duration::from_secs(self.heal_seconds),
         })
     }
 }

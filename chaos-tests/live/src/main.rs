@@ -9,8 +9,8 @@ mod cluster;
 mod episode;
 mod failover;
 mod fault;
+mod invariant;
 mod judge;
-mod logs;
 mod machine;
 mod net;
 mod random;
@@ -33,6 +33,8 @@ use crate::net::Net;
 use crate::report::Report;
 use crate::run::Settings;
 
+const NO_FAKETIME: &str = "libfaketime is missing, so no clock is bent: apt-get install libfaketime";
+
 fn main() -> ExitCode {
     // The HTTP client wants one even for plain HTTP. Fails only if there is one already.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
 
 /// Runs one after another until the time is over; returns them added up.
 fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
-    net::probe::requirements()?;
+    net::probe::requirements().context("cannot run here")?;
     anyhow::ensure!(
         arguments.conclave.is_file(),
         "there is no server at {}: 'make build' makes it, --conclave names another",
@@ -66,18 +68,29 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         if number > 0 && left.is_zero() {
             break;
         }
-        let settings = arguments.settings(number, left)?;
-        sum.add(one(arguments, &settings, nodes)?);
+        let mut settings = arguments.settings(number, left)?;
+        let unbent = settings.bends_clocks() && cluster::library().is_none();
+        if unbent {
+            settings.kinds.retain(|kind| !kind.bends_clock());
+            anyhow::ensure!(!settings.kinds.is_empty(), NO_FAKETIME);
+        }
+        let limits = unbent.then(|| NO_FAKETIME.to_owned()).into_iter().collect();
+        sum.add(one(arguments, &settings, nodes, limits)?);
         sum.write(&arguments.out)?;
     }
     Ok(sum)
 }
 
-fn one(arguments: &Arguments, settings: &Settings, nodes: usize) -> anyhow::Result<Report> {
+fn one(
+    arguments: &Arguments,
+    settings: &Settings,
+    nodes: usize,
+    mut limits: Vec<String>,
+) -> anyhow::Result<Report> {
     let folder = folder(arguments, settings.seed, nodes)?;
     say(format_args!("seed {}, {nodes} nodes, in {}", settings.seed, folder.display()));
     let net = Arc::new(Net::new(nodes)?);
-    let limits = net::probe::limits(&net);
+    limits.extend(net::probe::limits(&net));
     for limit in &limits {
         say(limit);
     }
@@ -117,11 +130,10 @@ async fn broken(
     net: Arc<Net>,
     folder: &Path,
 ) -> anyhow::Result<Report> {
-    let cluster = Cluster::found(net, &arguments.conclave, folder).await?;
+    let needs = (settings.bends_clocks(), settings.heal_max);
+    let cluster = Cluster::found(net, &arguments.conclave, folder, needs).await?;
     say("the cluster serves");
-    let report = run::run(&cluster, settings, folder).await?;
-    cluster.stop().await?;
-    Ok(report)
+    run::run(&cluster, settings, folder).await
 }
 
 fn folder(arguments: &Arguments, seed: u64, nodes: usize) -> anyhow::Result<PathBuf> {

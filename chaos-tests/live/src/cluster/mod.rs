@@ -1,6 +1,7 @@
 //! Real servers, each in its namespace: made into a cluster, broken, and mended.
 
 mod api;
+mod clocks;
 mod found;
 mod member;
 mod process;
@@ -16,14 +17,15 @@ use serde_json::{Value, json};
 use crate::net::Net;
 use process::Process;
 
-pub use api::{API_PORT, Api, Health};
+pub use api::{API_PORT, Api, Health, Probe};
+pub use clocks::{Clocks, library};
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;
-/// How long a cluster that was healed may take until all nodes serve. A paused node may have much to catch up with.
-const HEAL_MAX: Duration = Duration::from_secs(60);
 /// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
+/// A node that joins is left alone for so long.
+const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 /// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
 const SNAPSHOT_AFTER_ENTRIES: &str = "1000";
@@ -33,6 +35,9 @@ pub struct Cluster {
     program: PathBuf,
     folder: PathBuf,
     http: reqwest::Client,
+    clocks: Option<Arc<Clocks>>,
+    /// How long a cluster that was healed may take until all nodes serve.
+    heal_max: Duration,
     /// Nothing while the node is down.
     processes: Vec<Mutex<Option<Process>>>,
     token: String,
@@ -48,6 +53,19 @@ impl Cluster {
 
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    pub fn shares(&self) -> &[String] {
+        &self.shares
+    }
+
+    /// The nodes' clocks, if the run bends them.
+    pub fn clocks(&self) -> Option<&Arc<Clocks>> {
+        self.clocks.as_ref()
+    }
+
+    pub fn heal_max(&self) -> Duration {
+        self.heal_max
     }
 
     pub fn api(&self, node: usize) -> Api {
@@ -87,6 +105,9 @@ impl Cluster {
         let cluster = format!("{address}:{CLUSTER_PORT}");
         command.args(["--cluster-listen", &cluster, "--cluster-addr", &cluster]);
         command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES]);
+        if let Some(clocks) = &self.clocks {
+            clocks.bend(&mut command, node);
+        }
         if let Some((member, token)) = join {
             command.env("CONCLAVE_JOIN_ADDR", member).env("CONCLAVE_JOIN_TOKEN", token);
         }
@@ -139,17 +160,22 @@ impl Cluster {
     pub async fn heal(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.net.mend_all().await?;
+        if let Some(clocks) = &self.clocks {
+            clocks.right_all()?;
+        }
         self.note_deaths();
         for node in 0..self.nodes() {
             self.resume(node)?;
             self.start(node, None)?;
         }
         let mut healths = Vec::new();
-        while began.elapsed() < HEAL_MAX {
+        // When each node was last made to join again: that takes a while, and must not be disturbed.
+        let mut joined: Vec<Option<Instant>> = vec![None; self.nodes()];
+        while began.elapsed() < self.heal_max {
             healths.clear();
-            for node in 0..self.nodes() {
+            for (node, joined) in joined.iter_mut().enumerate() {
                 let health = self.api(node).health().await;
-                self.help(node, health, began.elapsed()).await;
+                self.help(node, health, began.elapsed(), joined).await;
                 healths.push(health);
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
@@ -162,16 +188,24 @@ impl Cluster {
         }
         let voters = self.voters().await;
         anyhow::bail!(
-            "not all nodes serve and vote {HEAL_MAX:?} after every fault has ended: {healths:?}, {voters} voters"
+            "not all nodes serve and vote {:?} after every fault has ended: {healths:?}, {voters} voters",
+            self.heal_max
         )
     }
 
     /// What an operator does about a node that does not come back by itself. It is tried until it helps.
-    async fn help(&self, node: usize, health: Health, waited: Duration) {
+    async fn help(&self, node: usize, health: Health, waited: Duration, joined: &mut Option<Instant>) {
+        if waited <= PEERS_UNSEAL {
+            return;
+        }
+        let joins = joined.is_some_and(|at| at.elapsed() < JOINING_MAX);
         let helped = match health {
-            Health::Sealed if waited > PEERS_UNSEAL => self.unseal(node).await,
+            Health::Sealed => self.unseal(node).await,
             // It was removed, and joining again did not go through because of another fault.
-            Health::Removed | Health::NotInitialized if waited > PEERS_UNSEAL => self.join_again(node).await,
+            Health::Removed | Health::NotInitialized if !joins => {
+                *joined = Some(Instant::now());
+                self.join_again(node).await
+            }
             _ => Ok(()),
         };
         drop(helped);

@@ -82,5 +82,6 @@ impl Drop for Process {
             drop(self.send(Signal::KILL));
             drop(self.child.wait());
         }
+        super::clocks::remove_leftovers(self.child.id());
     }
 }

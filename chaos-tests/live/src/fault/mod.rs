@@ -4,16 +4,22 @@
 //! met the cut) is made and healed like any other, but not counted.
 
 mod churn;
+mod clock;
 mod kill;
 mod loss;
 mod operator;
 mod partition;
 mod pause;
+mod quorum;
+mod restore;
 mod slow;
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
 
+use crate::client::Shared;
 use crate::cluster::Cluster;
 use crate::random::Random;
 
@@ -42,8 +48,20 @@ pub enum Kind {
     Rotate,
     StepDown,
     SnapshotSave,
+    /// A snapshot is restored, which takes back what was done since.
+    Restore,
     /// A node is removed and joins again.
     Churn,
+    /// A node leaves by itself and joins again.
+    Leave,
+    /// A node's wall clock is wrong.
+    ClockOff,
+    /// A node's wall clock runs too fast or too slow.
+    ClockDrift,
+    /// A node's wall clock is set again and again.
+    ClockJump,
+    /// There is no majority for a while.
+    NoQuorum,
 }
 
 /// Whom a fault is for.
@@ -71,6 +89,7 @@ pub struct Planned {
 /// What a fault needs to know when it begins.
 pub struct Scene<'a> {
     pub cluster: &'a Cluster,
+    pub shared: &'a Arc<Shared>,
     pub planned: &'a Planned,
     /// Whom it is for, chosen just before.
     pub node: usize,
@@ -90,6 +109,17 @@ impl Scene<'_> {
     }
 }
 
+/// What a fault saw itself.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// What must not be.
+    pub violations: Vec<String>,
+    /// What it met, in a few words that are counted.
+    pub met: Vec<String>,
+    /// How long answers took that it asked for.
+    pub waits_ms: Vec<u64>,
+}
+
 /// One fault, from its begin to its end.
 pub trait Fault: Send {
     fn begin<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>>;
@@ -98,6 +128,11 @@ pub trait Fault: Send {
 
     /// Asked after its end: nothing if it happened as meant, else why it does not count.
     fn exercised(&self) -> Result<(), String>;
+
+    /// Asked once, after its end.
+    fn noted(&mut self) -> Noted {
+        Noted::default()
+    }
 }
 
 pub fn make(kind: Kind) -> Box<dyn Fault> {
@@ -110,7 +145,11 @@ pub fn make(kind: Kind) -> Box<dyn Fault> {
         }
         Kind::Loss => Box::new(loss::Loss::default()),
         Kind::Slow => Box::new(slow::Slow::default()),
-        Kind::Churn => Box::new(churn::Churn::default()),
+        Kind::Churn => Box::new(churn::Churn::removed()),
+        Kind::Leave => Box::new(churn::Churn::leaving()),
+        Kind::Restore => Box::new(restore::Restore::default()),
+        Kind::ClockOff | Kind::ClockDrift | Kind::ClockJump => Box::new(clock::Clock::new(kind)),
+        Kind::NoQuorum => Box::new(quorum::NoQuorum::default()),
         Kind::Seal => Box::new(operator::Seal::default()),
         Kind::Rotate => Box::new(operator::Command::new("sys/rotate/keyring")),
         Kind::StepDown => Box::new(operator::StepDown::default()),
@@ -129,7 +168,33 @@ impl Kind {
 
     /// Whether it changes what a node's process does, so that two of them on one node would undo each other.
     pub fn holds_process(self) -> bool {
-        matches!(self, Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn)
+        matches!(self, Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn | Self::Leave)
+    }
+
+    /// Whether it bends a node's wall clock.
+    pub fn bends_clock(self) -> bool {
+        matches!(self, Self::ClockOff | Self::ClockDrift | Self::ClockJump)
+    }
+
+    /// Whether it can be made only while nothing else is done: it holds many nodes, or all clients.
+    pub fn is_alone(self) -> bool {
+        matches!(self, Self::NoQuorum | Self::Restore)
+    }
+
+    /// Whether the two may go on at the same time.
+    ///
+    /// After all nodes have stopped, nothing but the wall clock of the next leader tells how long that was: if it is wrong,
+    /// so is the cluster's time.
+    pub fn goes_with(self, other: Self) -> bool {
+        let clocks = self.bends_clock() && (other.bends_clock() || other == Self::KillAll);
+        let clocks = clocks || (other.bends_clock() && self == Self::KillAll);
+        // The same kind twice at a time tells little more than once.
+        self != other && !clocks && !self.is_alone() && !other.is_alone()
+    }
+
+    /// Whether it is made at times for much longer than others.
+    pub fn lasts_long(self) -> bool {
+        self == Self::Pause
     }
 
     /// Whether a leader it hits is lost to its cluster, so that the time without writes is a failover.
