@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod cluster;
+mod disk;
 mod episode;
 mod failover;
 mod fault;
@@ -29,6 +30,7 @@ use clap::Parser as _;
 
 use crate::arguments::Arguments;
 use crate::cluster::Cluster;
+use crate::disk::Disks;
 use crate::net::Net;
 use crate::report::Report;
 use crate::run::Settings;
@@ -59,6 +61,10 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
     for run in net::remove_leftovers()? {
         say(format_args!("removed what run {run} had left"));
     }
+    for run in disk::remove_leftovers()? {
+        say(format_args!("unmounted what run {run} had left"));
+    }
+    let diskless = tokio::runtime::Runtime::new()?.block_on(disk::limit());
     let began = Instant::now();
     let mut sum = Report::default();
     for (number, nodes) in (0..).zip(arguments.sizes().into_iter().cycle()) {
@@ -66,7 +72,7 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         if number > 0 && left.is_zero() {
             break;
         }
-        let settings = arguments.settings(number, left)?;
+        let settings = arguments.settings(number, left, diskless.clone())?;
         sum.add(one(arguments, &settings, nodes)?);
         sum.write(&arguments.out)?;
     }
@@ -77,7 +83,8 @@ fn one(arguments: &Arguments, settings: &Settings, nodes: usize) -> anyhow::Resu
     let folder = folder(arguments, settings.seed, nodes)?;
     say(format_args!("seed {}, {nodes} nodes, in {}", settings.seed, folder.display()));
     let net = Arc::new(Net::new(nodes)?);
-    let limits = net::probe::limits(&net);
+    let mut limits = net::probe::limits(&net);
+    limits.extend(settings.diskless.clone());
     for limit in &limits {
         say(limit);
     }
@@ -117,7 +124,11 @@ async fn broken(
     net: Arc<Net>,
     folder: &Path,
 ) -> anyhow::Result<Report> {
-    let cluster = Cluster::found(net, &arguments.conclave, folder).await?;
+    let disks = match settings.diskless {
+        Some(_) => Disks::plain(net.nodes(), folder)?,
+        None => Disks::new(net.run(), net.nodes(), folder).await?,
+    };
+    let cluster = Cluster::found(net, &arguments.conclave, folder, disks).await?;
     say("the cluster serves");
     let report = run::run(&cluster, settings, folder).await?;
     cluster.stop().await?;
@@ -134,7 +145,7 @@ fn folder(arguments: &Arguments, seed: u64, nodes: usize) -> anyhow::Result<Path
 /// Of a good run, the report and the schedule stay.
 fn tidy(folder: &Path, nodes: usize, keep_history: bool) -> anyhow::Result<()> {
     for node in 0..nodes {
-        std::fs::remove_dir_all(folder.join(cluster::name(node)))?;
+        disk::remove(folder, node)?;
         std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
     }
     if !keep_history {

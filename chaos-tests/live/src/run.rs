@@ -32,6 +32,8 @@ pub struct Settings {
     pub lasts: Duration,
     pub clients_per_node: usize,
     pub kinds: Vec<Kind>,
+    /// Why the nodes have no disks of their own, if they have none.
+    pub diskless: Option<String>,
 }
 
 pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
@@ -89,7 +91,7 @@ fn conclude(
     let Evidence { events, mut violations, lasted } = evidence;
     violations.extend(cluster.deaths());
     for node in 0..cluster.nodes() {
-        violations.extend(logs::search(&cluster.log(node))?);
+        violations.extend(logs::search(&cluster.log(node), &cluster.excuses(node))?);
     }
     let operations = shared.recorder.operations()?;
     violations.extend(judge(&operations));

@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Cluster, Health, name};
+use crate::disk::Disks;
 use crate::net::Net;
 
 /// How long each step may take on a machine that has much else to do.
@@ -21,7 +22,7 @@ const THRESHOLD: u64 = 2;
 
 impl Cluster {
     /// All nodes serve and vote, and `secret/` is KV version 2.
-    pub async fn found(net: Arc<Net>, program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub async fn found(net: Arc<Net>, program: &Path, folder: &Path, disks: Disks) -> anyhow::Result<Self> {
         let nodes = net.nodes();
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).build()?;
         let mut cluster = Self {
@@ -30,6 +31,8 @@ impl Cluster {
             folder: folder.to_owned(),
             http,
             processes: (0..nodes).map(|_| Mutex::new(None)).collect(),
+            conditions: (0..nodes).map(|_| Mutex::default()).collect(),
+            disks,
             token: String::new(),
             shares: Vec::new(),
             deaths: Mutex::default(),

@@ -1,6 +1,7 @@
 //! Real servers, each in its namespace: made into a cluster, broken, and mended.
 
 mod api;
+mod condition;
 mod found;
 mod member;
 mod process;
@@ -13,20 +14,26 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::disk::Disks;
 use crate::net::Net;
+use condition::{Condition, Spoiled};
 use process::Process;
 
 pub use api::{API_PORT, Api, Health};
+pub use condition::minority;
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;
 /// How long a cluster that was healed may take until all nodes serve. A paused node may have much to catch up with.
 const HEAL_MAX: Duration = Duration::from_secs(60);
 /// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
+/// As long, it may take to join.
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 /// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
-const SNAPSHOT_AFTER_ENTRIES: &str = "1000";
+const SNAPSHOT_AFTER_ENTRIES: &str = "500";
+/// Entries that a node may miss without needing a snapshot.
+const ENTRIES_KEPT: &str = "100";
 
 pub struct Cluster {
     pub net: Arc<Net>,
@@ -35,6 +42,9 @@ pub struct Cluster {
     http: reqwest::Client,
     /// Nothing while the node is down.
     processes: Vec<Mutex<Option<Process>>>,
+    conditions: Vec<Mutex<Condition>>,
+    /// After the processes, which use them: what is dropped first is named first.
+    pub disks: Disks,
     token: String,
     shares: Vec<String>,
     /// Servers that ended although nobody killed them: node and how.
@@ -63,7 +73,7 @@ impl Cluster {
     }
 
     pub fn data(&self, node: usize) -> PathBuf {
-        self.folder.join(name(node))
+        self.disks.data(node)
     }
 
     /// The node that says it leads; if several do, the last one asked cannot be told from the others.
@@ -73,8 +83,17 @@ impl Cluster {
         healths.iter().position(|health| *health == Health::Leads)
     }
 
-    /// Starts the node's server, unless it runs.
+    /// Starts the node's server, unless it runs, or a fault holds its disk and starts it later.
     pub fn start(&self, node: usize, join: Option<(&str, &str)>) -> anyhow::Result<()> {
+        if self.is_taken(node) { Ok(()) } else { self.launch(node, join) }
+    }
+
+    /// For the fault that holds the node's disk.
+    pub fn start_taken(&self, node: usize) -> anyhow::Result<()> {
+        self.launch(node, None)
+    }
+
+    fn launch(&self, node: usize, join: Option<(&str, &str)>) -> anyhow::Result<()> {
         let mut process = self.processes[node].lock();
         if process.is_some() {
             return Ok(());
@@ -86,7 +105,7 @@ impl Cluster {
         command.args(["--api-listen", &format!("{address}:{API_PORT}"), "--api-addr", &self.url(node)]);
         let cluster = format!("{address}:{CLUSTER_PORT}");
         command.args(["--cluster-listen", &cluster, "--cluster-addr", &cluster]);
-        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES]);
+        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES, "--entries-kept", ENTRIES_KEPT]);
         if let Some((member, token)) = join {
             command.env("CONCLAVE_JOIN_ADDR", member).env("CONCLAVE_JOIN_TOKEN", token);
         }
@@ -120,21 +139,6 @@ impl Cluster {
         }
     }
 
-    /// Notes servers that ended by themselves, so that they are started again, and told of in the report.
-    pub fn note_deaths(&self) {
-        for (node, process) in self.processes.iter().enumerate() {
-            let mut process = process.lock();
-            if let Some(status) = process.as_mut().and_then(Process::ended) {
-                self.deaths.lock().push(format!("{} ended by itself ({status})", name(node)));
-                *process = None;
-            }
-        }
-    }
-
-    pub fn deaths(&self) -> Vec<String> {
-        self.deaths.lock().clone()
-    }
-
     /// Ends every fault and waits until all nodes serve; says how long that took.
     pub async fn heal(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
@@ -145,16 +149,24 @@ impl Cluster {
             self.start(node, None)?;
         }
         let mut healths = Vec::new();
+        let mut helped = vec![began; self.nodes()];
         while began.elapsed() < HEAL_MAX {
             healths.clear();
-            for node in 0..self.nodes() {
+            for (node, helped) in helped.iter_mut().enumerate() {
+                if self.is_excused(node) {
+                    // What its disk did to it may end it later than the fault itself.
+                    self.start(node, None)?;
+                }
                 let health = self.api(node).health().await;
-                self.help(node, health, began.elapsed()).await;
+                if self.help(node, health, helped.elapsed()).await {
+                    *helped = Instant::now();
+                }
                 healths.push(health);
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
             let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
             if all_serve && self.voters().await == self.nodes() {
+                self.end_excuses();
                 return Ok(began.elapsed());
             }
             self.note_deaths();
@@ -166,15 +178,19 @@ impl Cluster {
         )
     }
 
-    /// What an operator does about a node that does not come back by itself. It is tried until it helps.
-    async fn help(&self, node: usize, health: Health, waited: Duration) {
+    /// What an operator does about a node that does not come back by itself. It is tried until it helps. Says whether
+    /// anything was done: it takes its time to show.
+    async fn help(&self, node: usize, health: Health, waited: Duration) -> bool {
         let helped = match health {
-            Health::Sealed if waited > PEERS_UNSEAL => self.unseal(node).await,
+            _ if self.spoiled(node) == Some(Spoiled::Untrusted) => self.replace(node).await,
+            _ if waited < PEERS_UNSEAL => return false,
+            Health::Sealed => self.unseal(node).await,
             // It was removed, and joining again did not go through because of another fault.
-            Health::Removed | Health::NotInitialized if waited > PEERS_UNSEAL => self.join_again(node).await,
-            _ => Ok(()),
+            Health::Removed | Health::NotInitialized => self.join_again(node).await,
+            _ => return false,
         };
         drop(helped);
+        true
     }
 
     /// Gives shares until the node is unsealed.

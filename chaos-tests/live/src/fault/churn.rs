@@ -16,7 +16,7 @@ impl Fault for Churn {
     fn begin<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
         async move {
             self.met = scene.meets_its_aim().await;
-            self.removed = scene.cluster.remove(scene.node).await.is_ok();
+            self.removed = scene.cluster.spoil(scene.node) && scene.cluster.remove(scene.node).await.is_ok();
             Ok(())
         }
         .boxed()

@@ -4,12 +4,18 @@
 //! met the cut) is made and healed like any other, but not counted.
 
 mod churn;
+mod damage;
+mod full_disk;
+mod io_error;
 mod kill;
 mod loss;
 mod operator;
 mod partition;
 mod pause;
+mod power;
 mod slow;
+mod snapshot;
+mod takeover;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -44,6 +50,24 @@ pub enum Kind {
     SnapshotSave,
     /// A node is removed and joins again.
     Churn,
+    /// What was not synced is lost, on one node.
+    PowerCut,
+    PowerCutMinority,
+    /// On all nodes within the same moment.
+    PowerCutAll,
+    FullDisk,
+    /// A disk fails below a running server.
+    IoError,
+    /// A file of the log, the state or a snapshot is changed, cut off, old or gone.
+    Damage,
+    /// A whole data directory is replaced by an older copy.
+    Rollback,
+    /// A whole data directory is gone.
+    Wipe,
+    /// A kill while a snapshot is sent.
+    KillSnapshot,
+    /// A kill of the leader, and of who takes over.
+    KillTakeover,
 }
 
 /// Whom a fault is for.
@@ -115,6 +139,12 @@ pub fn make(kind: Kind) -> Box<dyn Fault> {
         Kind::Rotate => Box::new(operator::Command::new("sys/rotate/keyring")),
         Kind::StepDown => Box::new(operator::StepDown::default()),
         Kind::SnapshotSave => Box::new(operator::SnapshotSave::default()),
+        Kind::PowerCut | Kind::PowerCutMinority | Kind::PowerCutAll => Box::new(power::PowerCut::new(kind)),
+        Kind::FullDisk => Box::new(full_disk::FullDisk::default()),
+        Kind::IoError => Box::new(io_error::IoError::default()),
+        Kind::Damage | Kind::Rollback | Kind::Wipe => Box::new(damage::Damage::new(kind)),
+        Kind::KillSnapshot => Box::new(snapshot::KillSnapshot::default()),
+        Kind::KillTakeover => Box::new(takeover::KillTakeover::default()),
     }
 }
 
@@ -123,17 +153,39 @@ impl Kind {
     pub fn nodes_min(self) -> usize {
         match self {
             Self::Ring => 4,
+            // With fewer, it is one node.
+            Self::PowerCutMinority => 5,
             _ => 3,
         }
     }
 
+    /// Whether it can be made only where each node has a disk of its own.
+    pub fn needs_disks(self) -> bool {
+        matches!(
+            self,
+            Self::PowerCut | Self::PowerCutMinority | Self::PowerCutAll | Self::FullDisk | Self::IoError
+        )
+    }
+
     /// Whether it changes what a node's process does, so that two of them on one node would undo each other.
     pub fn holds_process(self) -> bool {
-        matches!(self, Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn)
+        match self {
+            Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn => true,
+            Self::PowerCut | Self::PowerCutMinority | Self::PowerCutAll | Self::FullDisk | Self::IoError => {
+                true
+            }
+            Self::Damage | Self::Rollback | Self::Wipe | Self::KillSnapshot | Self::KillTakeover => true,
+            Self::Isolate | Self::Mute | Self::Deafen | Self::Bridge | Self::Ring => false,
+            Self::Loss | Self::Slow | Self::Rotate | Self::StepDown | Self::SnapshotSave => false,
+        }
     }
 
     /// Whether a leader it hits is lost to its cluster, so that the time without writes is a failover.
     pub fn takes_leader(self) -> bool {
-        matches!(self, Self::Kill | Self::Pause | Self::Isolate | Self::Mute | Self::Deafen)
+        match self {
+            Self::Kill | Self::Pause | Self::Isolate | Self::Mute | Self::Deafen => true,
+            Self::PowerCut | Self::FullDisk | Self::IoError | Self::Damage | Self::Wipe => true,
+            _ => false,
+        }
     }
 }
