@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_proto::peer::UpdateAddressRequest;
+use conclave_proto::peer::{StatusResponse, UpdateAddressRequest};
+use conclave_storage::StateHashAt;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
@@ -72,8 +73,7 @@ async fn compare_states(cluster: &Cluster) {
         let Some(theirs) = cluster.status_of(member.node_id, Instant::now() + TIMEOUT).await else {
             continue;
         };
-        let Some(ours) = ours.iter().find(|ours| ours.index == theirs.hash_index) else { continue };
-        if ours.hash.as_slice() != theirs.state_hash.as_ref() {
+        if differ(&ours, &theirs) {
             metrics::counter!("conclave_state_hash_mismatches_total").increment(1);
             tracing::error!(
                 peer = %member.node.name,
@@ -82,5 +82,39 @@ async fn compare_states(cluster: &Cluster) {
                  find which by 'conclave operator status', wipe that node and join it again"
             );
         }
+    }
+}
+
+/// Whether both kept a hash at the same index, and not the same one. A node that has kept none yet sends an empty one.
+fn differ(ours: &[StateHashAt], theirs: &StatusResponse) -> bool {
+    let same_index = ours.iter().find(|ours| ours.index == theirs.hash_index);
+    same_index.is_some_and(|ours| {
+        !theirs.state_hash.is_empty() && ours.hash.as_slice() != theirs.state_hash.as_ref()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours(index: u64) -> StateHashAt {
+        StateHashAt { index, hash: [7; 32] }
+    }
+
+    fn theirs(hash_index: u64, hash: &[u8]) -> StatusResponse {
+        StatusResponse { hash_index, state_hash: hash.to_vec().into(), ..StatusResponse::default() }
+    }
+
+    #[test]
+    fn states_are_compared_at_the_same_index_only() {
+        let kept = [ours(0), ours(1024)];
+        assert!(differ(&kept, &theirs(1024, &[8; 32])));
+        assert!(!differ(&kept, &theirs(1024, &[7; 32])));
+        assert!(!differ(&kept, &theirs(2048, &[8; 32])));
+    }
+
+    #[test]
+    fn a_peer_that_has_applied_too_little_to_keep_a_hash_does_not_differ() {
+        assert!(!differ(&[ours(0)], &theirs(0, &[])));
     }
 }
