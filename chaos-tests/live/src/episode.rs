@@ -31,6 +31,8 @@ pub struct Event {
     pub overlapping: bool,
     /// Why it is not counted.
     pub not_counted: Option<String>,
+    /// What the server did about it, for some kinds.
+    pub note: Option<String>,
     /// When all nodes served again after its episode.
     pub healed_us: u64,
 }
@@ -126,6 +128,7 @@ async fn act(
         ended_us: recorder.now(),
         overlapping: false,
         not_counted: fault.exercised().err(),
+        note: fault.note(),
         healed_us: 0,
     })
 }

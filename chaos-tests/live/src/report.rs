@@ -31,6 +31,8 @@ pub struct Report {
     pub healing_ms: Vec<u64>,
     /// Why faults were not counted, and how often.
     pub not_counted: BTreeMap<String, u64>,
+    /// What servers did about counted faults, and how often.
+    pub notes: BTreeMap<String, u64>,
     pub violations: Vec<String>,
 }
 
@@ -138,6 +140,9 @@ impl Report {
                 }
                 None => {
                     counts.counted += 1;
+                    if let Some(note) = &event.note {
+                        *report.notes.entry(format!("{}: {note}", name(event.kind))).or_default() += 1;
+                    }
                     counts.at_leader += u64::from(event.aim == Aim::Leader);
                 }
             }
@@ -183,6 +188,9 @@ impl Report {
         for (reason, count) in other.not_counted {
             *self.not_counted.entry(reason).or_default() += count;
         }
+        for (note, count) in other.notes {
+            *self.notes.entry(note).or_default() += count;
+        }
         self.operations.add(&other.operations);
         self.failover.add(other.failover);
         self.healing_ms.extend(other.healing_ms);
@@ -220,6 +228,10 @@ impl Report {
         writeln!(text, "\n| fault | made | counted | of these at the leader |\n|---|---|---|---|")?;
         for (kind, counts) in &self.faults {
             writeln!(text, "| {kind} | {} | {} | {} |", counts.made, counts.counted, counts.at_leader)?;
+        }
+        writeln!(text)?;
+        for (note, count) in &self.notes {
+            writeln!(text, "- {note}: {count} times")?;
         }
         writeln!(text, "\n| overlapping | counted |\n|---|---|")?;
         for (pair, count) in &self.pairs {
@@ -285,6 +297,7 @@ mod tests {
             ended_us: times.1,
             overlapping: true,
             not_counted: not_counted.map(str::to_owned),
+            note: not_counted.is_none().then(|| "went on".to_owned()),
             healed_us: 9_000,
         }
     }
@@ -300,6 +313,7 @@ mod tests {
         assert_eq!((report.faults["isolate"].made, report.faults["isolate"].counted), (1, 0));
         assert_eq!(report.pairs, BTreeMap::from([("kill + pause".to_owned(), 1)]));
         assert_eq!(report.healing_ms, [3]);
+        assert_eq!(report.notes["kill: went on"], 1);
         assert!(report.markdown().contains("no packet met the cut"));
     }
 }

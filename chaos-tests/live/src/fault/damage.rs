@@ -16,6 +16,8 @@ use crate::random::Random;
 /// How long a node goes on after a copy of its data was made, to which it goes back.
 const GOES_ON_MIN: Duration = Duration::from_millis(500);
 const GOES_ON_MAX: Duration = Duration::from_secs(4);
+/// The server's word for data that it does not trust.
+const NOTICED: &str = "damaged";
 /// Kinds of damage that are tried until one can be done.
 const TRIES: u32 = 20;
 
@@ -26,14 +28,19 @@ pub struct Damage {
     undone: Option<String>,
     /// A server whose data is gone must say that it belongs to no cluster.
     came_up_empty: bool,
+    /// What was damaged, and how.
+    hit: Option<String>,
+    logged_before: u64,
+    answer: &'static str,
 }
 
 impl Damage {
     pub fn new(kind: Kind) -> Self {
-        Self { kind, met: false, undone: None, came_up_empty: false }
+        let (undone, hit) = (None, None);
+        Self { kind, met: false, undone, came_up_empty: false, hit, logged_before: 0, answer: "" }
     }
 
-    async fn spoil(&self, scene: &Scene<'_>) -> Result<(), String> {
+    async fn spoil(&mut self, scene: &Scene<'_>) -> Result<(), String> {
         let (cluster, node) = (scene.cluster, scene.node);
         let (data, older) = (cluster.data(node), cluster.disks.older(node));
         let mut random = scene.random();
@@ -56,7 +63,8 @@ impl Damage {
                     }
                     if let Some(path) = damage(&data, &older, part, way, &mut random) {
                         let name = path.strip_prefix(&data).unwrap_or(&path);
-                        crate::say(format_args!("damaged by {way:?}: {}", name.display()));
+                        crate::say(format_args!("{part:?} damaged ({way:?}): {}", name.display()));
+                        self.hit = Some(format!("{part:?}, {way:?}"));
                         return Ok(());
                     }
                 }
@@ -93,6 +101,7 @@ impl Fault for Damage {
             } else {
                 self.undone = Some("a minority is damaged already".to_owned());
             }
+            self.logged_before = cluster.log_length(node);
             cluster.give_back(node);
             cluster.start(node, None)
         }
@@ -102,7 +111,13 @@ impl Fault for Damage {
     fn end<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
         async move {
             let (cluster, node) = (scene.cluster, scene.node);
-            self.came_up_empty = cluster.api(node).health().await == Health::NotInitialized;
+            let health = cluster.api(node).health().await;
+            self.came_up_empty = health == Health::NotInitialized;
+            self.answer = match cluster.log_since(node, self.logged_before) {
+                log if log.contains(NOTICED) => "noticed",
+                _ if health.serves() => "not noticed, served",
+                _ => "not noticed",
+            };
             if cluster.spoiled(node).is_some() {
                 // If it cannot be replaced now, because of another fault, healing does it.
                 drop(cluster.replace(node).await);
@@ -122,5 +137,10 @@ impl Fault for Damage {
             }
             _ => Ok(()),
         }
+    }
+
+    fn note(&self) -> Option<String> {
+        let hit = self.hit.as_ref().map(|hit| format!(" ({hit})")).unwrap_or_default();
+        (self.kind != Kind::Wipe).then(|| format!("{}{hit}", self.answer))
     }
 }

@@ -122,6 +122,11 @@ pub trait Fault: Send {
 
     /// Asked after its end: nothing if it happened as meant, else why it does not count.
     fn exercised(&self) -> Result<(), String>;
+
+    /// What the server did about it, where that may differ and is worth counting.
+    fn note(&self) -> Option<String> {
+        None
+    }
 }
 
 pub fn make(kind: Kind) -> Box<dyn Fault> {
@@ -157,6 +162,11 @@ impl Kind {
             Self::PowerCutMinority => 5,
             _ => 3,
         }
+    }
+
+    /// Whether it means nothing at another node.
+    pub fn is_for_leaders(self) -> bool {
+        self == Self::KillTakeover
     }
 
     /// Whether it can be made only where each node has a disk of its own.
