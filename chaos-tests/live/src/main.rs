@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod cluster;
+mod disk;
 mod episode;
 mod failover;
 mod fault;
@@ -29,6 +30,7 @@ use clap::Parser as _;
 
 use crate::arguments::Arguments;
 use crate::cluster::Cluster;
+use crate::disk::Disks;
 use crate::net::Net;
 use crate::report::Report;
 use crate::run::Settings;
@@ -61,6 +63,10 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
     for run in net::remove_leftovers()? {
         say(format_args!("removed what run {run} had left"));
     }
+    for run in disk::remove_leftovers()? {
+        say(format_args!("unmounted what run {run} had left"));
+    }
+    let diskless = tokio::runtime::Runtime::new()?.block_on(disk::limit());
     let began = Instant::now();
     let mut sum = Report::default();
     for (number, nodes) in (0..).zip(arguments.sizes().into_iter().cycle()) {
@@ -68,7 +74,7 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         if number > 0 && left.is_zero() {
             break;
         }
-        let mut settings = arguments.settings(number, left)?;
+        let mut settings = arguments.settings(number, left, diskless.clone())?;
         let unbent = settings.bends_clocks() && cluster::library().is_none();
         if unbent {
             settings.kinds.retain(|kind| !kind.bends_clock());
@@ -91,6 +97,7 @@ fn one(
     say(format_args!("seed {}, {nodes} nodes, in {}", settings.seed, folder.display()));
     let net = Arc::new(Net::new(nodes)?);
     limits.extend(net::probe::limits(&net));
+    limits.extend(settings.diskless.clone());
     for limit in &limits {
         say(limit);
     }
@@ -130,8 +137,12 @@ async fn broken(
     net: Arc<Net>,
     folder: &Path,
 ) -> anyhow::Result<Report> {
+    let disks = match settings.diskless {
+        Some(_) => Disks::plain(net.nodes(), folder)?,
+        None => Disks::new(net.run(), net.nodes(), folder).await?,
+    };
     let needs = (settings.bends_clocks(), settings.heal_max);
-    let cluster = Cluster::found(net, &arguments.conclave, folder, needs).await?;
+    let cluster = Cluster::found(net, &arguments.conclave, folder, disks, needs).await?;
     say("the cluster serves");
     run::run(&cluster, settings, folder).await
 }
@@ -146,7 +157,7 @@ fn folder(arguments: &Arguments, seed: u64, nodes: usize) -> anyhow::Result<Path
 /// Of a good run, the report and the schedule stay.
 fn tidy(folder: &Path, nodes: usize, keep_history: bool) -> anyhow::Result<()> {
     for node in 0..nodes {
-        std::fs::remove_dir_all(folder.join(cluster::name(node)))?;
+        disk::remove(folder, node)?;
         std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
     }
     if !keep_history {

@@ -265,6 +265,7 @@ impl Report {
         for (kind, counts) in &self.faults {
             writeln!(text, "| {kind} | {} | {} | {} |", counts.made, counts.counted, counts.at_leader)?;
         }
+        writeln!(text)?;
         writeln!(text, "\n| overlapping | counted |\n|---|---|")?;
         for (pair, count) in &self.pairs {
             writeln!(text, "| {pair} | {count} |")?;

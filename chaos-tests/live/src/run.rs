@@ -30,6 +30,8 @@ pub struct Settings {
     pub kinds: Vec<Kind>,
     /// How long the cluster may take to serve again after faults.
     pub heal_max: Duration,
+    /// Why the nodes have no disks of their own, if they have none.
+    pub diskless: Option<String>,
 }
 
 impl Settings {
@@ -84,7 +86,7 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     violations.extend(events.iter().flat_map(|event| event.violations.clone()));
     violations.extend(cluster.deaths());
     for node in 0..cluster.nodes() {
-        violations.extend(logs::search(&cluster.log(node))?);
+        violations.extend(logs::search(&cluster.log(node), &cluster.excuses(node))?);
     }
     let operations = shared.recorder.operations()?;
     violations.extend(judge(&operations));

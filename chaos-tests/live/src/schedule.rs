@@ -71,7 +71,8 @@ impl Schedule {
         self.faults += 1;
         let random = &mut self.random;
         let kind = self.kinds[random.index(self.kinds.len())];
-        let aim = if random.chance(LEADER_PERCENT) { Aim::Leader } else { Aim::Follower };
+        let leader = random.chance(LEADER_PERCENT) || kind.is_for_leaders();
+        let aim = if leader { Aim::Leader } else { Aim::Follower };
         let after = if staggered { random.between(Duration::ZERO, STAGGER_MAX) } else { Duration::ZERO };
         let longest = if kind.lasts_long() { VERY_LONG_MAX } else { LONG_MAX };
         let most = if random.chance(LONG_PERCENT) { longest } else { LASTS_MAX };

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Clocks, Cluster, Health, name};
 use crate::client::LASTS_MS;
+use crate::disk::Disks;
 use crate::net::Net;
 
 /// How long each step may take on a machine that has much else to do.
@@ -27,6 +28,7 @@ impl Cluster {
         net: Arc<Net>,
         program: &Path,
         folder: &Path,
+        disks: Disks,
         (bends_clocks, heal_max): (bool, Duration),
     ) -> anyhow::Result<Self> {
         let nodes = net.nodes();
@@ -40,6 +42,8 @@ impl Cluster {
             clocks,
             heal_max,
             processes: (0..nodes).map(|_| Mutex::new(None)).collect(),
+            conditions: (0..nodes).map(|_| Mutex::default()).collect(),
+            disks,
             token: String::new(),
             shares: Vec::new(),
             deaths: Mutex::default(),

@@ -2,6 +2,7 @@
 
 mod api;
 mod clocks;
+mod condition;
 mod found;
 mod member;
 mod process;
@@ -14,21 +15,27 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::disk::Disks;
 use crate::net::Net;
+use condition::{Condition, Spoiled};
 use process::Process;
 
 pub use api::{API_PORT, Api, Health, Probe};
 pub use clocks::{Clocks, library};
+pub use condition::minority;
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;
 /// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
+/// As long, it may take to join.
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
 /// A node that joins is left alone for so long.
 const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 /// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
-const SNAPSHOT_AFTER_ENTRIES: &str = "1000";
+const SNAPSHOT_AFTER_ENTRIES: &str = "500";
+/// Entries that a node may miss without needing a snapshot.
+const ENTRIES_KEPT: &str = "100";
 
 pub struct Cluster {
     pub net: Arc<Net>,
@@ -40,6 +47,9 @@ pub struct Cluster {
     heal_max: Duration,
     /// Nothing while the node is down.
     processes: Vec<Mutex<Option<Process>>>,
+    conditions: Vec<Mutex<Condition>>,
+    /// After the processes, which use them: what is dropped first is named first.
+    pub disks: Disks,
     token: String,
     shares: Vec<String>,
     /// Servers that ended although nobody killed them: node and how.
@@ -81,7 +91,7 @@ impl Cluster {
     }
 
     pub fn data(&self, node: usize) -> PathBuf {
-        self.folder.join(name(node))
+        self.disks.data(node)
     }
 
     /// The node that says it leads; if several do, the last one asked cannot be told from the others.
@@ -91,8 +101,17 @@ impl Cluster {
         healths.iter().position(|health| *health == Health::Leads)
     }
 
-    /// Starts the node's server, unless it runs.
+    /// Starts the node's server, unless it runs, or a fault holds its disk and starts it later.
     pub fn start(&self, node: usize, join: Option<(&str, &str)>) -> anyhow::Result<()> {
+        if self.is_taken(node) { Ok(()) } else { self.launch(node, join) }
+    }
+
+    /// For the fault that holds the node's disk.
+    pub fn start_taken(&self, node: usize) -> anyhow::Result<()> {
+        self.launch(node, None)
+    }
+
+    fn launch(&self, node: usize, join: Option<(&str, &str)>) -> anyhow::Result<()> {
         let mut process = self.processes[node].lock();
         if process.is_some() {
             return Ok(());
@@ -104,7 +123,7 @@ impl Cluster {
         command.args(["--api-listen", &format!("{address}:{API_PORT}"), "--api-addr", &self.url(node)]);
         let cluster = format!("{address}:{CLUSTER_PORT}");
         command.args(["--cluster-listen", &cluster, "--cluster-addr", &cluster]);
-        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES]);
+        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES, "--entries-kept", ENTRIES_KEPT]);
         if let Some(clocks) = &self.clocks {
             clocks.bend(&mut command, node);
         }
@@ -141,21 +160,6 @@ impl Cluster {
         }
     }
 
-    /// Notes servers that ended by themselves, so that they are started again, and told of in the report.
-    pub fn note_deaths(&self) {
-        for (node, process) in self.processes.iter().enumerate() {
-            let mut process = process.lock();
-            if let Some(status) = process.as_mut().and_then(Process::ended) {
-                self.deaths.lock().push(format!("{} ended by itself ({status})", name(node)));
-                *process = None;
-            }
-        }
-    }
-
-    pub fn deaths(&self) -> Vec<String> {
-        self.deaths.lock().clone()
-    }
-
     /// Ends every fault and waits until all nodes serve; says how long that took.
     pub async fn heal(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
@@ -169,18 +173,24 @@ impl Cluster {
             self.start(node, None)?;
         }
         let mut healths = Vec::new();
-        // When each node was last made to join again: that takes a while, and must not be disturbed.
-        let mut joined: Vec<Option<Instant>> = vec![None; self.nodes()];
+        let mut helped = vec![began; self.nodes()];
         while began.elapsed() < self.heal_max {
             healths.clear();
-            for (node, joined) in joined.iter_mut().enumerate() {
+            for (node, helped) in helped.iter_mut().enumerate() {
+                if self.is_excused(node) {
+                    // What its disk did to it may end it later than the fault itself.
+                    self.start(node, None)?;
+                }
                 let health = self.api(node).health().await;
-                self.help(node, health, began.elapsed(), joined).await;
+                if self.help(node, health, helped.elapsed(), *helped > began).await {
+                    *helped = Instant::now();
+                }
                 healths.push(health);
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
             let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
             if all_serve && self.voters().await == self.nodes() {
+                self.end_excuses();
                 return Ok(began.elapsed());
             }
             self.note_deaths();
@@ -193,22 +203,21 @@ impl Cluster {
         )
     }
 
-    /// What an operator does about a node that does not come back by itself. It is tried until it helps.
-    async fn help(&self, node: usize, health: Health, waited: Duration, joined: &mut Option<Instant>) {
-        if waited <= PEERS_UNSEAL {
-            return;
-        }
-        let joins = joined.is_some_and(|at| at.elapsed() < JOINING_MAX);
+    /// What an operator does about a node that does not come back by itself. It is tried until it helps. Says whether
+    /// anything was done: it takes its time to show, and to be disturbed would do harm.
+    async fn help(&self, node: usize, health: Health, waited: Duration, again: bool) -> bool {
         let helped = match health {
+            _ if self.spoiled(node) == Some(Spoiled::Untrusted) => self.replace(node).await,
+            _ if waited < PEERS_UNSEAL => return false,
             Health::Sealed => self.unseal(node).await,
             // It was removed, and joining again did not go through because of another fault.
-            Health::Removed | Health::NotInitialized if !joins => {
-                *joined = Some(Instant::now());
+            Health::Removed | Health::NotInitialized if !again || waited >= JOINING_MAX => {
                 self.join_again(node).await
             }
-            _ => Ok(()),
+            _ => return false,
         };
         drop(helped);
+        true
     }
 
     /// Gives shares until the node is unsealed.

@@ -28,6 +28,9 @@ impl Fault for Churn {
         async move {
             self.met = scene.meets_its_aim().await;
             let (cluster, node) = (scene.cluster, scene.node);
+            if !cluster.spoil(node) {
+                return Ok(());
+            }
             let gone = if self.leaves { cluster.leave(node).await } else { cluster.remove(node).await };
             self.removed = gone.is_ok();
             Ok(())

@@ -5,14 +5,20 @@
 
 mod churn;
 mod clock;
+mod damage;
+mod full_disk;
+mod io_error;
 mod kill;
 mod loss;
 mod operator;
 mod partition;
 mod pause;
+mod power;
 mod quorum;
 mod restore;
 mod slow;
+mod snapshot;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -62,6 +68,24 @@ pub enum Kind {
     ClockJump,
     /// There is no majority for a while.
     NoQuorum,
+    /// What was not synced is lost, on one node.
+    PowerCut,
+    PowerCutMinority,
+    /// On all nodes within the same moment.
+    PowerCutAll,
+    FullDisk,
+    /// A disk fails below a running server.
+    IoError,
+    /// A file of the log, the state or a snapshot is changed, cut off, old or gone.
+    Damage,
+    /// A whole data directory is replaced by an older copy.
+    Rollback,
+    /// A whole data directory is gone.
+    Wipe,
+    /// A kill while a snapshot is sent.
+    KillSnapshot,
+    /// A kill of the leader, and of who takes over.
+    KillTakeover,
 }
 
 /// Whom a fault is for.
@@ -154,6 +178,12 @@ pub fn make(kind: Kind) -> Box<dyn Fault> {
         Kind::Rotate => Box::new(operator::Command::new("sys/rotate/keyring")),
         Kind::StepDown => Box::new(operator::StepDown::default()),
         Kind::SnapshotSave => Box::new(operator::SnapshotSave::default()),
+        Kind::PowerCut | Kind::PowerCutMinority | Kind::PowerCutAll => Box::new(power::PowerCut::new(kind)),
+        Kind::FullDisk => Box::new(full_disk::FullDisk::default()),
+        Kind::IoError => Box::new(io_error::IoError::default()),
+        Kind::Damage | Kind::Rollback | Kind::Wipe => Box::new(damage::Damage::new(kind)),
+        Kind::KillSnapshot => Box::new(snapshot::KillSnapshot::default()),
+        Kind::KillTakeover => Box::new(takeover::KillTakeover::default()),
     }
 }
 
@@ -162,13 +192,37 @@ impl Kind {
     pub fn nodes_min(self) -> usize {
         match self {
             Self::Ring => 4,
+            // With fewer, it is one node.
+            Self::PowerCutMinority => 5,
             _ => 3,
         }
     }
 
+    /// Whether it means nothing at another node.
+    pub fn is_for_leaders(self) -> bool {
+        self == Self::KillTakeover
+    }
+
+    /// Whether it can be made only where each node has a disk of its own.
+    pub fn needs_disks(self) -> bool {
+        matches!(
+            self,
+            Self::PowerCut | Self::PowerCutMinority | Self::PowerCutAll | Self::FullDisk | Self::IoError
+        )
+    }
+
     /// Whether it changes what a node's process does, so that two of them on one node would undo each other.
     pub fn holds_process(self) -> bool {
-        matches!(self, Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn | Self::Leave)
+        match self {
+            Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn | Self::Leave => true,
+            Self::PowerCut | Self::PowerCutMinority | Self::PowerCutAll | Self::FullDisk | Self::IoError => {
+                true
+            }
+            Self::Damage | Self::Rollback | Self::Wipe | Self::KillSnapshot | Self::KillTakeover => true,
+            Self::Isolate | Self::Mute | Self::Deafen | Self::Bridge | Self::Ring => false,
+            Self::Loss | Self::Slow | Self::Rotate | Self::StepDown | Self::SnapshotSave => false,
+            Self::ClockOff | Self::ClockDrift | Self::ClockJump | Self::NoQuorum | Self::Restore => false,
+        }
     }
 
     /// Whether it bends a node's wall clock.
@@ -181,13 +235,18 @@ impl Kind {
         matches!(self, Self::NoQuorum | Self::Restore)
     }
 
+    /// Whether it stops all nodes at once.
+    fn stops_all(self) -> bool {
+        matches!(self, Self::KillAll | Self::PowerCutAll)
+    }
+
     /// Whether the two may go on at the same time.
     ///
     /// After all nodes have stopped, nothing but the wall clock of the next leader tells how long that was: if it is wrong,
     /// so is the cluster's time.
     pub fn goes_with(self, other: Self) -> bool {
-        let clocks = self.bends_clock() && (other.bends_clock() || other == Self::KillAll);
-        let clocks = clocks || (other.bends_clock() && self == Self::KillAll);
+        let clocks = self.bends_clock() && (other.bends_clock() || other.stops_all());
+        let clocks = clocks || (other.bends_clock() && self.stops_all());
         // The same kind twice at a time tells little more than once.
         self != other && !clocks && !self.is_alone() && !other.is_alone()
     }
@@ -199,6 +258,10 @@ impl Kind {
 
     /// Whether a leader it hits is lost to its cluster, so that the time without writes is a failover.
     pub fn takes_leader(self) -> bool {
-        matches!(self, Self::Kill | Self::Pause | Self::Isolate | Self::Mute | Self::Deafen)
+        match self {
+            Self::Kill | Self::Pause | Self::Isolate | Self::Mute | Self::Deafen => true,
+            Self::PowerCut | Self::FullDisk | Self::IoError | Self::Damage | Self::Wipe => true,
+            _ => false,
+        }
     }
 }

@@ -54,6 +54,11 @@ pub fn remove(run: &str) {
     for space in &spaces {
         drop(ip(&["netns", "delete", space]));
     }
+    unlock(run);
+}
+
+/// Forgets the lock of a run that has left nothing.
+pub fn unlock(run: &str) {
     drop(std::fs::remove_file(path(run)));
 }
 
