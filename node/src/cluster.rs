@@ -345,6 +345,6 @@ fn record(stored: conclave_storage::StoredRecord) -> Record {
 }
 
 fn view_error(faults: &Faults, error: &StorageError) -> ViewError {
-    faults.report_damage(error);
+    faults.report_unreadable(error);
     ViewError(error.to_string())
 }

@@ -7,6 +7,9 @@ use conclave_storage::StorageError;
 use conclave_storage::error::tells_of_damage;
 use tokio::sync::watch;
 
+/// How the C library says EIO, and RocksDB after it.
+const UNREADABLE: &str = "Input/output error";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub sentence: String,
@@ -38,10 +41,12 @@ impl Faults {
         });
     }
 
-    /// As [`Faults::report`], if the error says that the data is damaged. Others may pass, and concern one request.
-    pub fn report_damage(&self, error: &StorageError) {
-        if error.is_damage() {
-            self.report(error.to_string());
+    /// As [`Faults::report`], if what was to be read is damaged or the disk cannot read it. Other errors may pass, and
+    /// concern one request.
+    pub fn report_unreadable(&self, error: &StorageError) {
+        let sentence = error.to_string();
+        if error.is_damage() || sentence.contains(UNREADABLE) {
+            self.report(sentence);
         }
     }
 
@@ -68,8 +73,8 @@ mod tests {
         assert!(!faults.first().await.is_damage);
 
         let faults = Faults::default();
-        faults.report_damage(&StorageError::Stopped("it is full".to_owned()));
-        faults.report_damage(&StorageError::Damaged("a hole".to_owned()));
+        faults.report_unreadable(&StorageError::Stopped("it is full".to_owned()));
+        faults.report_unreadable(&StorageError::Damaged("a hole".to_owned()));
         let fault = faults.first().await;
         assert!(fault.is_damage && fault.sentence.contains("a hole"), "{fault:?}");
     }

@@ -27,6 +27,8 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_FAULT: u8 = 3;
 /// How long handing leadership over may take when the node stops.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a node whose storage failed may take to end.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the first join is tried again while the member cannot be reached.
 const JOIN_RETRY: Duration = Duration::from_secs(1);
 
@@ -46,9 +48,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         start_logging(&config)?;
         guard_memory();
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(config))?;
+        let served = runtime.block_on(serve(config));
         runtime.shutdown_timeout(Duration::from_secs(1));
-        Ok(())
+        Ok(served?)
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -168,6 +170,11 @@ async fn take_back(node: Arc<Node>, loss: Option<Loss>) -> Result<std::convert::
 
 /// Ends a node whose storage failed. Nothing is finished in order: what it would write cannot be written.
 fn give_up(node: &Node, fault: Fault) -> StartError {
+    // A disk that fails may hold whoever waits for it: the node must be gone for the others, whatever happens.
+    std::thread::spawn(|| {
+        std::thread::sleep(GIVE_UP_TIMEOUT);
+        std::process::abort();
+    });
     let mut sentence = fault.sentence;
     if fault.is_damage {
         match node.note_damage(sentence.clone()) {

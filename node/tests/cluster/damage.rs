@@ -163,7 +163,9 @@ async fn damaged_or_missing_files_of_either_instance_are_noticed_and_the_node_re
         }),
         damage("the state is gone", |dir| fs::remove_dir_all(dir.join("state")).unwrap()),
         damage("all that was stored is gone", |dir| {
-            ["log", "state", "snapshots"].map(|name| fs::remove_dir_all(dir.join(name)).unwrap());
+            for name in ["log", "state", "snapshots"] {
+                fs::remove_dir_all(dir.join(name)).unwrap();
+            }
             fs::remove_file(dir.join("FORMAT")).unwrap();
         }),
     ])
