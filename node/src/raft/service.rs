@@ -26,6 +26,7 @@ use prost::Message as _;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::clock::ClusterClock;
 use super::handler::ClusterHandler;
 use super::lease::Promise;
 use super::roster::{Access, Roster};
@@ -42,6 +43,7 @@ pub struct PeerService {
     pub roster: Arc<Roster>,
     pub inbox: SnapshotInbox,
     pub promise: Promise,
+    pub clock: Arc<ClusterClock>,
     pub handler: Arc<dyn ClusterHandler>,
 }
 
@@ -64,6 +66,10 @@ impl PeerService {
             return Err(Status::unavailable("this node has just started and may have promised its vote"));
         }
         Ok(())
+    }
+
+    fn with_time(&self, answer: VoteResponse) -> VoteResponse {
+        VoteResponse { time_ms: self.clock.led_ms().unwrap_or(0), ..answer }
     }
 
     /// The caller's node id, if it may ask this node for anything else.
@@ -156,7 +162,7 @@ impl RaftRpc for PeerService {
         // A leader that hands over has given up its lease itself.
         self.free_to_vote(message.leadership_transfer)?;
         let answer = self.raft.vote(message).await.map_err(stopped)?;
-        Ok(Response::new(wire::vote_response_to_proto(&answer)))
+        Ok(Response::new(self.with_time(wire::vote_response_to_proto(&answer))))
     }
 
     async fn pre_vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteResponse>, Status> {
@@ -165,7 +171,7 @@ impl RaftRpc for PeerService {
         let message = wire::vote_request_from_proto(request.get_ref()).map_err(malformed)?;
         self.free_to_vote(false)?;
         let answer = self.raft.pre_vote(message).await.map_err(stopped)?;
-        Ok(Response::new(wire::vote_response_to_proto(&answer)))
+        Ok(Response::new(self.with_time(wire::vote_response_to_proto(&answer))))
     }
 
     async fn snapshot(

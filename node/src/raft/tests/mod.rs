@@ -24,7 +24,7 @@ use tonic::Status;
 
 use super::{
     ClusterHandler, Membership, ProposeError, Proposer, RaftNode, RaftNodeConfig, RaftOptions, ReadBarrier,
-    system_clock,
+    WallClock, system_clock,
 };
 use crate::identity::{ClusterCa, ClusterId, Identity, LiveTls, NodeKey, PeerIdentity};
 
@@ -56,6 +56,7 @@ struct TestMember {
     dir: tempfile::TempDir,
     address: SocketAddr,
     tls: Arc<LiveTls>,
+    wall: WallClock,
     running: Option<Arc<RaftNode>>,
 }
 
@@ -112,7 +113,7 @@ impl Cluster {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        self.members.push(TestMember { node_id, dir, address, tls, running: None });
+        self.members.push(TestMember { node_id, dir, address, tls, wall: system_clock(), running: None });
         self.run(node_id, listener).await;
     }
 
@@ -232,7 +233,7 @@ impl TestMember {
             data_dir: self.dir.path().to_owned(),
             options,
             tls: self.tls.clone(),
-            clock: system_clock(),
+            clock: self.wall.clone(),
             calls: Handle::current(),
         }
     }
