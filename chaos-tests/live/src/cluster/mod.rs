@@ -18,7 +18,7 @@ use crate::net::Net;
 use process::Process;
 
 pub use api::{API_PORT, Api, Health, Probe};
-pub use clocks::{Clocks, library};
+pub use clocks::{Clocks, forget_clock, library};
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;

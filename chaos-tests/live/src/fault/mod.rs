@@ -60,6 +60,8 @@ pub enum Kind {
     ClockDrift,
     /// A node's wall clock is set again and again.
     ClockJump,
+    /// A node is killed and starts again with a wrong wall clock.
+    ClockBoot,
     /// There is no majority for a while.
     NoQuorum,
 }
@@ -148,7 +150,9 @@ pub fn make(kind: Kind) -> Box<dyn Fault> {
         Kind::Churn => Box::new(churn::Churn::removed()),
         Kind::Leave => Box::new(churn::Churn::leaving()),
         Kind::Restore => Box::new(restore::Restore::default()),
-        Kind::ClockOff | Kind::ClockDrift | Kind::ClockJump => Box::new(clock::Clock::new(kind)),
+        Kind::ClockOff | Kind::ClockDrift | Kind::ClockJump | Kind::ClockBoot => {
+            Box::new(clock::Clock::new(kind))
+        }
         Kind::NoQuorum => Box::new(quorum::NoQuorum::default()),
         Kind::Seal => Box::new(operator::Seal::default()),
         Kind::Rotate => Box::new(operator::Command::new("sys/rotate/keyring")),
@@ -168,12 +172,21 @@ impl Kind {
 
     /// Whether it changes what a node's process does, so that two of them on one node would undo each other.
     pub fn holds_process(self) -> bool {
-        matches!(self, Self::Kill | Self::KillAll | Self::Pause | Self::Seal | Self::Churn | Self::Leave)
+        matches!(
+            self,
+            Self::Kill
+                | Self::KillAll
+                | Self::Pause
+                | Self::Seal
+                | Self::Churn
+                | Self::Leave
+                | Self::ClockBoot
+        )
     }
 
     /// Whether it bends a node's wall clock.
     pub fn bends_clock(self) -> bool {
-        matches!(self, Self::ClockOff | Self::ClockDrift | Self::ClockJump)
+        matches!(self, Self::ClockOff | Self::ClockDrift | Self::ClockJump | Self::ClockBoot)
     }
 
     /// Whether it can be made only while nothing else is done: it holds many nodes, or all clients.
