@@ -259,6 +259,11 @@ impl Cluster {
         self.membership.members()
     }
 
+    /// Whether this node has the cluster's time from a leader, and not from its own clock.
+    pub fn knows_time(&self) -> bool {
+        self.raft.knows_time()
+    }
+
     /// Where a member is.
     pub fn node(&self, node_id: u64) -> Option<Address> {
         self.member(node_id).map(|member| member.node)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use conclave_proto::peer;
 use conclave_proto::peer::raft_client::RaftClient;
 use conclave_storage::SnapshotData;
 use conclave_storage::types::{
@@ -27,6 +28,7 @@ use openraft::network::{
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+use super::clock::ClusterClock;
 use super::dial::{DialError, Dialer, Purpose};
 use super::fence::Fence;
 use super::lease::CommitTold;
@@ -46,11 +48,18 @@ pub struct Network {
     dialer: Dialer,
     fence: Arc<Fence>,
     told: CommitTold,
+    clock: Arc<ClusterClock>,
 }
 
 impl Network {
-    pub fn new(node_id: u64, dialer: Dialer, fence: Arc<Fence>, told: CommitTold) -> Self {
-        Self { node_id, dialer, fence, told }
+    pub fn new(
+        node_id: u64,
+        dialer: Dialer,
+        fence: Arc<Fence>,
+        told: CommitTold,
+        clock: Arc<ClusterClock>,
+    ) -> Self {
+        Self { node_id, dialer, fence, told, clock }
     }
 
     fn client(&self, target: u64, node: &Node, purpose: Purpose) -> PeerClient {
@@ -125,6 +134,14 @@ impl PeerClient {
         openraft::errors::Timeout { action, id: self.network.node_id, target: self.target, timeout }.into()
     }
 
+    /// A node that restarted and is elected before it has heard of a leader has only its wall clock, which may be wrong.
+    /// Those who elect it know better.
+    fn hear_time(&self, response: &peer::VoteResponse) {
+        if response.time_ms > 0 {
+            self.network.clock.observe(response.time_ms);
+        }
+    }
+
     fn malformed(error: impl std::error::Error) -> RpcError {
         Unreachable::from_string(format!("the peer's answer is malformed: {error}")).into()
     }
@@ -142,6 +159,7 @@ impl NetVote<TypeConfig> for PeerClient {
         let mut client = self.client.clone();
         let call = client.vote(wire::vote_request_to_proto(&request));
         let response = self.call(RPCTypes::Vote, &option, call).await?;
+        self.hear_time(&response);
         wire::vote_response_from_proto(&response).map_err(Self::malformed)
     }
 
@@ -149,6 +167,7 @@ impl NetVote<TypeConfig> for PeerClient {
         let mut client = self.client.clone();
         let call = client.pre_vote(wire::vote_request_to_proto(&request));
         let response = self.call(RPCTypes::Vote, &option, call).await?;
+        self.hear_time(&response);
         wire::vote_response_from_proto(&response).map_err(Self::malformed)
     }
 }

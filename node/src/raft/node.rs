@@ -121,7 +121,8 @@ impl RaftNode {
         let roster = Roster::new();
         let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
         let told = CommitTold::default();
-        let network = Network::new(node_id, dialer.clone(), fence.clone(), told.clone());
+        let clock = Arc::new(ClusterClock::new(clock));
+        let network = Network::new(node_id, dialer.clone(), fence.clone(), told.clone(), clock.clone());
         let own = recall::Own::of(&storage);
         let Opened { log, state_machine, reader, inbox } = storage;
         let raft = runtime
@@ -146,7 +147,6 @@ impl RaftNode {
         let newcomer = (!fence.was_member()).then_some(node_id);
         roster.follow(raft.server_metrics(), at_start, newcomer);
         let lease = Arc::new(Lease::new(raft.metrics(), reader.clone(), options.read_lease(), told));
-        let clock = Arc::new(ClusterClock::new(clock));
         let peers = Peers::new(dialer.clone(), fence.clone());
         let barrier = ReadBarrier::start(
             runtime.handle(),
@@ -240,6 +240,7 @@ impl RaftNode {
             promise: self.promise,
             book: self.book.clone(),
             admittance: self.admittance.clone(),
+            clock: self.clock.clone(),
             handler,
         };
         let (tls, calls, stop) = (self.tls.clone(), self.calls.clone(), self.stop.clone());
@@ -310,6 +311,11 @@ impl RaftNode {
     /// The cluster's time as far as this node knows, Unix milliseconds; `state_ms` is that of the view it is for.
     pub fn now_ms(&self, state_ms: u64) -> u64 {
         self.clock.now_ms(state_ms)
+    }
+
+    /// Whether that time came from a leader since this node started. If not, it may be as wrong as the wall clock.
+    pub fn knows_time(&self) -> bool {
+        self.clock.led_ms().is_some()
     }
 
     /// Ends Raft in order: what is being written is finished first. The port is closed. Call it on another runtime

@@ -27,6 +27,7 @@ use prost::Message as _;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::clock::ClusterClock;
 use super::handler::ClusterHandler;
 use super::lease::Promise;
 use super::peer_book::PeerBook;
@@ -47,6 +48,7 @@ pub struct PeerService {
     pub promise: Promise,
     pub book: Arc<PeerBook>,
     pub admittance: Admittance,
+    pub clock: Arc<ClusterClock>,
     pub handler: Arc<dyn ClusterHandler>,
 }
 
@@ -77,6 +79,10 @@ impl PeerService {
             return Err(Status::unavailable("this node has just started and may have promised its vote"));
         }
         Ok(())
+    }
+
+    fn with_time(&self, answer: VoteResponse) -> VoteResponse {
+        VoteResponse { time_ms: self.clock.led_ms().unwrap_or(0), ..answer }
     }
 
     /// The caller's node id, if it may ask this node for anything else.
@@ -170,7 +176,7 @@ impl RaftRpc for PeerService {
         // A leader that hands over has given up its lease itself.
         self.free_to_vote(message.leadership_transfer)?;
         let answer = self.raft.vote(message).await.map_err(stopped)?;
-        Ok(Response::new(wire::vote_response_to_proto(&answer)))
+        Ok(Response::new(self.with_time(wire::vote_response_to_proto(&answer))))
     }
 
     async fn pre_vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteResponse>, Status> {
@@ -179,7 +185,7 @@ impl RaftRpc for PeerService {
         let message = wire::vote_request_from_proto(request.get_ref()).map_err(malformed)?;
         self.free_to_vote(false)?;
         let answer = self.raft.pre_vote(message).await.map_err(stopped)?;
-        Ok(Response::new(wire::vote_response_to_proto(&answer)))
+        Ok(Response::new(self.with_time(wire::vote_response_to_proto(&answer))))
     }
 
     async fn snapshot(

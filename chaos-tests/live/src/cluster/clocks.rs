@@ -60,7 +60,7 @@ impl Clocks {
 
 /// Removes what the library keeps for a process and leaves behind if that is killed. A later process with the same number
 /// would wait for it for ever.
-pub fn remove_leftovers(process: u32) {
+pub fn forget_clock(process: u32) {
     for name in [format!("faketime_shm_{process}"), format!("sem.faketime_sem_{process}")] {
         drop(std::fs::remove_file(Path::new(SHARED_MEMORY).join(name)));
     }

@@ -21,7 +21,7 @@ use condition::{Condition, Spoiled};
 use process::Process;
 
 pub use api::{API_PORT, Api, Health, Probe};
-pub use clocks::{Clocks, library};
+pub use clocks::{Clocks, forget_clock, library};
 pub use condition::minority;
 
 /// Port for the other nodes, in each node's namespace.

@@ -82,6 +82,6 @@ impl Drop for Process {
             drop(self.send(Signal::KILL));
             drop(self.child.wait());
         }
-        super::clocks::remove_leftovers(self.child.id());
+        super::forget_clock(self.child.id());
     }
 }

@@ -52,6 +52,11 @@ impl Fault for Clock {
             match self.kind {
                 Kind::ClockDrift => self.bending = Some(tokio::spawn(drift(clocks, node, random))),
                 Kind::ClockJump => self.bending = Some(tokio::spawn(jump(clocks, node, random))),
+                Kind::ClockBoot => {
+                    scene.cluster.kill(node).await?;
+                    clocks.set(node, off_ms(&mut random))?;
+                    scene.cluster.start(node, None)?;
+                }
                 _ => clocks.set(node, off_ms(&mut random))?,
             }
             self.measure(scene).await;

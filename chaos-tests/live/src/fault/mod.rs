@@ -66,6 +66,8 @@ pub enum Kind {
     ClockDrift,
     /// A node's wall clock is set again and again.
     ClockJump,
+    /// A node is killed and starts again with a wrong wall clock.
+    ClockBoot,
     /// There is no majority for a while.
     NoQuorum,
     /// What was not synced is lost, on one node.
@@ -172,7 +174,9 @@ pub fn make(kind: Kind) -> Box<dyn Fault> {
         Kind::Churn => Box::new(churn::Churn::removed()),
         Kind::Leave => Box::new(churn::Churn::leaving()),
         Kind::Restore => Box::new(restore::Restore::default()),
-        Kind::ClockOff | Kind::ClockDrift | Kind::ClockJump => Box::new(clock::Clock::new(kind)),
+        Kind::ClockOff | Kind::ClockDrift | Kind::ClockJump | Kind::ClockBoot => {
+            Box::new(clock::Clock::new(kind))
+        }
         Kind::NoQuorum => Box::new(quorum::NoQuorum::default()),
         Kind::Seal => Box::new(operator::Seal::default()),
         Kind::Rotate => Box::new(operator::Command::new("sys/rotate/keyring")),
@@ -219,6 +223,7 @@ impl Kind {
                 true
             }
             Self::Damage | Self::Rollback | Self::Wipe | Self::KillSnapshot | Self::KillTakeover => true,
+            Self::ClockBoot => true,
             Self::Isolate | Self::Mute | Self::Deafen | Self::Bridge | Self::Ring => false,
             Self::Loss | Self::Slow | Self::Rotate | Self::StepDown | Self::SnapshotSave => false,
             Self::ClockOff | Self::ClockDrift | Self::ClockJump | Self::NoQuorum | Self::Restore => false,
@@ -227,7 +232,7 @@ impl Kind {
 
     /// Whether it bends a node's wall clock.
     pub fn bends_clock(self) -> bool {
-        matches!(self, Self::ClockOff | Self::ClockDrift | Self::ClockJump)
+        matches!(self, Self::ClockOff | Self::ClockDrift | Self::ClockJump | Self::ClockBoot)
     }
 
     /// Whether it can be made only while nothing else is done: it holds many nodes, or all clients.

@@ -255,6 +255,28 @@ async fn time_goes_on_from_the_old_leader_whatever_the_new_ones_clock_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_has_heard_of_no_other_since_its_start_goes_on_from_its_voters_time() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    // So slow that the second node, which stays, never stands before the third is elected.
+    let slow = RaftOptions { election_timeout_min_ms: 3_000, election_timeout_max_ms: 4_000, ..options() };
+    let mut cluster = Cluster::start_with(3, slow).await;
+    let first = cluster.leader().await;
+    assert_eq!(first.node_id(), 1);
+    let before = first.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+    // It has heard the time, as every member has that serves.
+    cluster.node(2).barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+    cluster.kill(3).await;
+    cluster.kill(1).await;
+    cluster.options = options();
+    cluster.member_mut(3).wall = Arc::new(|| crate::raft::clock::wall_clock_ms() + DAY_MS);
+    cluster.restart(3).await;
+    let leader = cluster.leader().await;
+    assert_eq!(leader.node_id(), 3);
+    let after = leader.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+    assert!((before.time_ms..before.time_ms + DAY_MS / 2).contains(&after.time_ms), "{}", after.time_ms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_lost_its_log_does_not_start_with_an_empty_one() {
     let mut cluster = Cluster::start(3).await;
     cluster.put("key", "v").await;

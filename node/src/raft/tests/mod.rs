@@ -25,7 +25,7 @@ use tonic::Status;
 
 use super::{
     ClusterHandler, Membership, ProposeError, Proposer, RaftNode, RaftNodeConfig, RaftOptions, ReadBarrier,
-    system_clock,
+    WallClock, system_clock,
 };
 use crate::identity::{ClusterCa, ClusterId, Identity, LiveTls, NodeKey, PeerIdentity};
 
@@ -57,6 +57,7 @@ struct TestMember {
     dir: tempfile::TempDir,
     address: SocketAddr,
     tls: Arc<LiveTls>,
+    wall: WallClock,
     running: Option<Arc<RaftNode>>,
 }
 
@@ -113,7 +114,7 @@ impl Cluster {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        self.members.push(TestMember { node_id, dir, address, tls, running: None });
+        self.members.push(TestMember { node_id, dir, address, tls, wall: system_clock(), running: None });
         self.run(node_id, listener).await;
         self.node(node_id).take_part();
     }
@@ -248,7 +249,7 @@ impl TestMember {
             data_dir: self.dir.path().to_owned(),
             options,
             tls: self.tls.clone(),
-            clock: system_clock(),
+            clock: self.wall.clone(),
             calls: Handle::current(),
         }
     }
