@@ -1,5 +1,5 @@
-//! `make chaos`: real servers, each in a network of its own, broken by a seeded schedule while clients work, and judged by
-//! what the clients saw.
+//! `make chaos`: real servers, each in a network and on a disk of its own, broken by a seeded schedule while clients work,
+//! and judged by what the clients saw.
 //!
 //! It shares no code with the server: whatever it believes, it has from outside.
 

@@ -32,6 +32,9 @@ const PEERS_UNSEAL: Duration = Duration::from_secs(5);
 /// A node that joins is left alone for so long.
 const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
+/// Longest wait until a stopped process has come back from the kernel: a sync on a busy disk takes its time.
+const REST_MAX: Duration = Duration::from_secs(20);
+const REST_POLL: Duration = Duration::from_millis(1);
 /// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
 const SNAPSHOT_AFTER_ENTRIES: &str = "500";
 /// Entries that a node may miss without needing a snapshot.
@@ -151,6 +154,22 @@ impl Cluster {
         }
         tokio::time::sleep(POLL).await;
         Ok(self.processes[node].lock().as_ref().is_some_and(Process::is_stopped))
+    }
+
+    /// SIGSTOP, if it runs, for a disk to be taken away from below it. The kernel may tell a process that its data was
+    /// synced when the disk went away in that very moment; one that stands still tells nobody.
+    pub fn halt(&self, node: usize) -> anyhow::Result<()> {
+        self.processes[node].lock().as_mut().map_or(Ok(()), Process::pause)
+    }
+
+    /// After [`Cluster::halt`]: returns when the process does nothing any more, not even in the kernel.
+    pub async fn rest(&self, node: usize) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !self.processes[node].lock().as_ref().is_none_or(Process::is_at_rest) {
+            anyhow::ensure!(began.elapsed() < REST_MAX, "{} does not stand still", name(node));
+            tokio::time::sleep(REST_POLL).await;
+        }
+        Ok(())
     }
 
     pub fn resume(&self, node: usize) -> anyhow::Result<()> {

@@ -29,7 +29,11 @@ impl Fault for IoError {
             if self.taken {
                 cluster.excuse(node);
                 self.logged_before = cluster.log_length(node);
+                // Not while a sync is under way: the kernel could say of it that it went well.
+                cluster.halt(node)?;
+                cluster.rest(node).await?;
                 cluster.disks.cut(&[node], Flush::Nothing).await?;
+                cluster.resume(node)?;
             }
             Ok(())
         }

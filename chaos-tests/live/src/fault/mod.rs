@@ -263,10 +263,9 @@ impl Kind {
 
     /// Whether a leader it hits is lost to its cluster, so that the time without writes is a failover.
     pub fn takes_leader(self) -> bool {
-        match self {
-            Self::Kill | Self::Pause | Self::Isolate | Self::Mute | Self::Deafen => true,
-            Self::PowerCut | Self::FullDisk | Self::IoError | Self::Damage | Self::Wipe => true,
-            _ => false,
-        }
+        let by_itself = matches!(self, Self::Kill | Self::Pause | Self::Isolate | Self::Mute | Self::Deafen);
+        let by_its_disk =
+            matches!(self, Self::PowerCut | Self::FullDisk | Self::IoError | Self::Damage | Self::Wipe);
+        by_itself || by_its_disk
     }
 }

@@ -47,10 +47,10 @@ impl Fault for PowerCut {
             let mut random = scene.random();
             let flush = if random.chance(JOURNAL_PERCENT) { Flush::Journal } else { Flush::Nothing };
             for node in &self.cut {
-                // Between the disk's end and its own, the server sees its disk fail.
                 cluster.excuse(*node);
                 cluster.disks.sync_some(*node, random.clone()).await?;
             }
+            self.cut.iter().try_for_each(|node| cluster.halt(*node))?;
             cluster.disks.cut(&self.cut, flush).await?;
             let killed = self.cut.iter().map(|node| cluster.kill(*node));
             futures::future::try_join_all(killed).await?;

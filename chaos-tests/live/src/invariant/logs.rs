@@ -53,10 +53,11 @@ mod tests {
         let log = folder.join("n1.log");
         let line = "the stored data is damaged: x\n";
         std::fs::write(&log, line.repeat(2)).unwrap();
-        let (first, second) = (0..line.len() as u64, line.len() as u64..2 * line.len() as u64);
+        let length = line.len() as u64;
+        let both = [0..length, length..2 * length];
         assert_eq!(search(&log, &[]).unwrap().len(), 2);
-        assert_eq!(search(&log, &[first.clone()]).unwrap().len(), 1);
-        assert_eq!(search(&log, &[first, second]).unwrap(), Vec::<String>::new());
+        assert_eq!(search(&log, &both[..1]).unwrap().len(), 1);
+        assert_eq!(search(&log, &both).unwrap(), Vec::<String>::new());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
