@@ -177,7 +177,8 @@ fn give_up(node: &Node, fault: Fault) -> StartError {
     let mut sentence = fault.sentence;
     if fault.is_damage {
         match node.note_damage(sentence.clone()) {
-            Ok(()) => sentence.push_str("; at its next start the node sets its data aside and rejoins"),
+            Ok(true) => sentence.push_str("; at its next start the node sets its data aside and rejoins"),
+            Ok(false) => {}
             Err(error) => tracing::error!(%error, "the damage could not be noted"),
         }
     }
