@@ -168,6 +168,7 @@ async fn take_back(node: Arc<Node>, loss: Option<Loss>) -> Result<std::convert::
 }
 
 /// Ends a node whose storage failed. Nothing is finished in order: what it would write cannot be written.
+#[expect(clippy::disallowed_methods, reason = "what would be dropped may wait for the disk for ever")]
 fn give_up(node: &Node, fault: Fault) -> StartError {
     // A disk that fails may hold whoever waits for it: the node must be gone for the others, whatever happens.
     std::thread::spawn(|| {
