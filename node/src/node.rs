@@ -178,14 +178,18 @@ impl Node {
         Ok(loss)
     }
 
-    /// Notes that what this member stores is damaged, so that it rejoins when it is started again.
-    pub fn note_damage(&self, reason: String) -> Result<(), StartError> {
+    /// Notes that what this member stores is damaged, so that it rejoins when it is started again. Returns whether it can.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn note_damage(&self, reason: String) -> Result<bool, StartError> {
         let data_dir = &self.config.data_dir;
-        let Some(peer) = self.tls.identity().peer() else { return Ok(()) };
-        if rejoin::may_rejoin(data_dir, peer.node_id)? {
-            Loss::declare(data_dir, peer.node_id, reason)?;
+        let Some(peer) = self.tls.identity().peer() else { return Ok(false) };
+        if !rejoin::may_rejoin(data_dir, peer.node_id)? {
+            return Ok(false);
         }
-        Ok(())
+        Loss::declare(data_dir, peer.node_id, reason)?;
+        Ok(true)
     }
 
     /// Makes `identity` this node's, on disk and for all new connections.

@@ -169,6 +169,7 @@ async fn take_back(node: Arc<Node>, loss: Option<Loss>) -> Result<std::convert::
 }
 
 /// Ends a node whose storage failed. Nothing is finished in order: what it would write cannot be written.
+#[expect(clippy::disallowed_methods, reason = "what would be dropped may wait for the disk for ever")]
 fn give_up(node: &Node, fault: Fault) -> StartError {
     // A disk that fails may hold whoever waits for it: the node must be gone for the others, whatever happens.
     std::thread::spawn(|| {
@@ -178,7 +179,8 @@ fn give_up(node: &Node, fault: Fault) -> StartError {
     let mut sentence = fault.sentence;
     if fault.is_damage {
         match node.note_damage(sentence.clone()) {
-            Ok(()) => sentence.push_str("; at its next start the node sets its data aside and rejoins"),
+            Ok(true) => sentence.push_str("; at its next start the node sets its data aside and rejoins"),
+            Ok(false) => {}
             Err(error) => tracing::error!(%error, "the damage could not be noted"),
         }
     }
