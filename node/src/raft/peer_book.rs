@@ -41,6 +41,8 @@ pub struct PeerBook {
 
 struct State {
     record: Record,
+    /// The start that each peer last told of: its id, and how many starts were known of before.
+    told: BTreeMap<u64, (u64, u64)>,
     /// Something was heard that is not on disk yet.
     unsaved: bool,
 }
@@ -56,7 +58,7 @@ impl PeerBook {
         if record.node_id != node_id {
             record = Record { node_id, starts: 0, ..record };
         }
-        let state = Mutex::new(State { record, unsaved: false });
+        let state = Mutex::new(State { record, told: BTreeMap::new(), unsaved: false });
         Ok(Self { path: data_dir.join(PEER_BOOK_FILE), state })
     }
 
@@ -88,17 +90,19 @@ impl PeerBook {
         }
         // No id is given twice: what was heard of those who left is of no use any more.
         state.record.heard.retain(|node_id, _| members.contains_key(node_id));
+        state.told.retain(|node_id, _| members.contains_key(node_id));
         state.record.members = members;
         if let Err(error) = self.save(&mut state) {
             tracing::warn!(%error, path = %self.path.display(), "the members could not be noted");
         }
     }
 
-    /// What was heard of `peer` until now; that it has started `starts` times is remembered first.
+    /// What was heard of `peer` before the start that it tells of; that it has started `starts` times is remembered first.
+    /// A repeated question, whose answer was lost, gets the same answer: `start_id` is one start's.
     ///
     /// # Errors
     /// What the disk says: then nothing may be answered.
-    pub fn hear_start(&self, peer: u64, starts: u64) -> io::Result<Heard> {
+    pub fn hear_start(&self, peer: u64, starts: u64, start_id: u64) -> io::Result<Heard> {
         let mut state = self.state.lock();
         let heard = state.record.heard.entry(peer).or_default();
         let before = *heard;
@@ -106,7 +110,13 @@ impl PeerBook {
             heard.starts = starts;
             self.save(&mut state)?;
         }
-        Ok(before)
+        match state.told.get(&peer) {
+            Some((told, starts)) if *told == start_id => Ok(Heard { starts: *starts, ..before }),
+            _ => {
+                state.told.insert(peer, (start_id, before.starts));
+                Ok(before)
+            }
+        }
     }
 
     /// Remembers how far `peer` said that it is; on disk with the next [`PeerBook::flush`].
@@ -172,16 +182,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let book = PeerBook::open(dir.path(), 1).unwrap();
         book.note_members([(&1, &node("n1")), (&2, &node("n2"))].into_iter());
-        assert_eq!(book.hear_start(2, 5).unwrap(), Heard::default());
+        assert_eq!(book.hear_start(2, 5, 1).unwrap(), Heard::default());
+        assert_eq!(book.hear_start(2, 5, 1).unwrap(), Heard::default(), "asked again by the same start");
         book.hear_progress(2, 100, 7);
         book.hear_progress(2, 90, 6);
         book.flush();
         let book = PeerBook::open(dir.path(), 1).unwrap();
         let heard = Heard { starts: 5, applied_index: 100, term: 7 };
-        assert_eq!(book.hear_start(2, 3).unwrap(), heard);
-        assert_eq!(book.hear_start(2, 5).unwrap(), heard);
+        assert_eq!(book.hear_start(2, 3, 2).unwrap(), heard);
+        assert_eq!(book.hear_start(2, 5, 3).unwrap(), heard);
         book.note_members([(&1, &node("n1")), (&3, &node("n2"))].into_iter());
-        assert_eq!(book.hear_start(2, 5).unwrap(), Heard::default());
+        assert_eq!(book.hear_start(2, 5, 4).unwrap(), Heard::default());
         assert_eq!(PeerBook::members_at(dir.path()).unwrap().keys().copied().collect::<Vec<_>>(), [1, 3]);
     }
 }

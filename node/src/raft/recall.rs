@@ -74,8 +74,8 @@ impl Own {
 /// Asks all others at once. Returns why this node must not take part, if anybody knows.
 pub async fn ask(peers: &Peers, own: Own, others: Vec<u64>) -> Option<String> {
     let deadline = Instant::now() + RECALL_WAIT;
+    let request = RecallRequest { starts: own.starts, start_id: rand::random() };
     let asked = others.into_iter().map(|node_id| async move {
-        let request = RecallRequest { starts: own.starts };
         loop {
             match peers.recall(node_id, request, deadline).await {
                 Ok(theirs) => return own.contradicted_by(&theirs),
@@ -101,7 +101,7 @@ pub fn answer(
     peer: u64,
     request: RecallRequest,
 ) -> std::io::Result<RecallResponse> {
-    let Heard { starts, applied_index, term } = book.hear_start(peer, request.starts)?;
+    let Heard { starts, applied_index, term } = book.hear_start(peer, request.starts, request.start_id)?;
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let acknowledged = metrics.replication.as_ref().and_then(|all| all.get(&peer)).copied().flatten();
