@@ -19,7 +19,7 @@ use crate::record::StoredRecord;
 use crate::state::{Progress, StateDb};
 use crate::store::{Opened, Options, Store};
 use crate::types::{Batch, Entry, EntryPayload, LeaderId, LogId, Response};
-use crate::{SnapshotData, SnapshotInbox, StorageError};
+use crate::{SnapshotData, SnapshotInbox, StateMachine, StorageError};
 
 const KEYS: u8 = 6;
 const TIME_MS_MAX: u64 = 60;
