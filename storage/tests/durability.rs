@@ -165,6 +165,7 @@ async fn after_a_power_loss_the_state_is_older_but_whole() {
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());
     opened.log.save_vote(&vote(1)).await.unwrap();
+    append(&mut opened.log, (0..60).map(blank).collect()).await;
     // Each entry moves a value from one key to another: in a torn state there would be none, or two.
     apply(&mut opened.state_machine, vec![blank(0)]).await;
     for index in 1..60_u64 {
@@ -196,6 +197,7 @@ async fn what_a_snapshot_holds_is_on_disk_in_the_state_too() {
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());
     opened.log.save_vote(&vote(1)).await.unwrap();
+    append(&mut opened.log, vec![blank(0), blank(1)]).await;
     apply(&mut opened.state_machine, vec![blank(0), batch(1, 1, vec![put("a", "1")])]).await;
     let without_unsynced = || {
         let copy = tempfile::tempdir().unwrap();
@@ -236,6 +238,7 @@ async fn reads_are_bounded_by_bytes_and_a_stream_goes_on_where_they_stop() {
     use futures::TryStreamExt as _;
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());
+    opened.log.save_vote(&vote(1)).await.unwrap();
     let large = |index| batch(index, 1, vec![put("k", vec![7; 600 * 1024])]);
     append(&mut opened.log, (0..10).map(large).collect()).await;
     // Opened anew, so that nothing of it is in memory.
@@ -377,7 +380,7 @@ async fn a_missing_file_of_an_instance_is_damage() {
     }
     // Opened once more, so that there are data files.
     drop(open(prepared.path()));
-    for instance in ["log", "state/1"] {
+    for instance in ["log", "state/00000001"] {
         for start in ["CURRENT", "MANIFEST", "0"] {
             let copy = tempfile::tempdir().unwrap();
             copy_folder(prepared.path(), copy.path());
