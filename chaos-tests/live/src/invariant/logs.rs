@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 
 /// Words of a server that is wrong, whatever its clients saw.
-const ALARMS: &[&str] = &["panicked at", "state differs from a peer's", "assertion", "RUST_BACKTRACE"];
+const ALARMS: &[&str] =
+    &["panicked at", "a task panicked", "state differs from a peer's", "assertion", "RUST_BACKTRACE"];
 /// Words that are right only where a fault has damaged the server's disk.
 const COMPLAINTS: &[&str] = &["is damaged"];
 /// Lines of one log that are told.
@@ -39,6 +40,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("conclave-chaos-logs-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let log = folder.join("n1.log");
+        std::fs::write(&log, "INFO fine\nERROR a task panicked: this is a bug\n").unwrap();
+        assert_eq!(search(&log, &[]).unwrap().len(), 1, "in the server's own words");
         std::fs::write(&log, "INFO fine\nthread 'main' panicked at src/x.rs:1\n").unwrap();
         assert_eq!(search(&log, &[]).unwrap(), ["n1.log: thread 'main' panicked at src/x.rs:1"]);
         let everywhere = 0..u64::MAX;
