@@ -7,6 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::raft::{BarrierError, RaftError, ReadProof};
 
+/// How often a leader is killed until its death takes something with it.
+const DEATHS_MAX: usize = 10;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_write_is_read_at_every_node() {
     let cluster = Cluster::start(3).await;
@@ -74,6 +77,21 @@ async fn the_cluster_survives_its_leader_and_loses_no_acknowledged_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_learns_the_fate_of_what_it_proposed_though_the_leader_dies() {
+    let (mut applied, mut not_taken) = (0, 0);
+    // The successor may have everything that the dead leader had: then nothing is lost, and it is tried again.
+    for _ in 0..DEATHS_MAX {
+        let fates = fates_around_the_leaders_death().await;
+        applied += fates.0;
+        not_taken += fates.1;
+        if applied > 0 && not_taken > 0 {
+            return;
+        }
+    }
+    panic!("{applied} applied, {not_taken} not taken: nothing was tested");
+}
+
+/// How many proposals of a follower were applied and how many not taken, each checked, while the leader was killed.
+async fn fates_around_the_leaders_death() -> (usize, usize) {
     let mut cluster = Cluster::start(3).await;
     let proposing = cluster.follower().await;
     let (proposer_id, proposer) = (proposing.node_id(), proposing.proposer.clone());
@@ -120,7 +138,7 @@ async fn a_follower_learns_the_fate_of_what_it_proposed_though_the_leader_dies()
             }
         }
     }
-    assert!(applied > 0 && not_taken > 0, "{applied} applied, {not_taken} not taken: nothing was tested");
+    (applied, not_taken)
 }
 
 #[tokio::test(flavor = "multi_thread")]
