@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use conclave_faults::{Bug, planted};
 use rocksdb::{DBRawIterator, WriteBatch};
 
 use crate::apply::apply;
@@ -103,6 +104,11 @@ impl<'a> Chunk<'a> {
         Err(StorageError::damaged(format!("entry {index} does not follow the last applied entry {last}")))
     }
 
+    /// How far this chunk goes.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// The last entry that was applied.
     pub fn last_index(&self) -> u64 {
         self.progress.index()
@@ -173,6 +179,9 @@ impl Keyspace for Chunk<'_> {
     }
 
     fn delete(&mut self, key: Bytes) {
+        if planted::is(Bug::DeletesIgnored) {
+            return;
+        }
         self.set(key, None);
     }
 

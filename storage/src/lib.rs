@@ -17,6 +17,7 @@ mod chunk;
 pub mod convert;
 pub mod error;
 pub mod expiry;
+mod faulty;
 mod files;
 pub mod hash;
 mod install;
@@ -28,6 +29,8 @@ pub mod manifest;
 pub mod model;
 #[cfg(test)]
 mod model_tests;
+#[cfg(all(test, feature = "planted-bugs"))]
+mod planted_tests;
 pub mod reader;
 mod recent;
 pub mod record;

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use conclave_faults::{Bug, planted};
 use openraft::storage::IOFlushed;
 use rocksdb::DB;
 use tokio::sync::oneshot;
@@ -60,6 +61,9 @@ impl LogIo {
 
     /// Calls `done` when what was written before is on disk.
     pub fn append(&self, entries: usize, done: IOFlushed<TypeConfig>) {
+        if planted::is(Bug::AckBeforeFsync) {
+            return done.io_completed(Ok(()));
+        }
         if let Err(Waiting::Append { done, .. }) = self.send(Waiting::Append { entries, done }) {
             done.io_completed(Err(stopped()));
         }
@@ -106,6 +110,9 @@ fn run(db: &DB, waiting: &Receiver<Waiting>, failure: &Failure) {
 }
 
 fn sync(db: &DB, group: &[Waiting], failure: &Failure) -> Result<(), String> {
+    if planted::is(Bug::SyncErrorIgnored) {
+        return Ok(drop(db.flush_wal(true)));
+    }
     failure.check().map_err(|error| error.to_string())?;
     let started = Instant::now();
     db.flush_wal(true).map_err(|error| failure.set(&error).to_string())?;

@@ -10,6 +10,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use conclave_faults::{Bug, planted};
 use conclave_proto::log;
 use futures::{Stream, StreamExt as _, stream};
 use openraft::OptionalSend;
@@ -22,6 +23,7 @@ use crate::convert::{
     entry_from_proto, entry_to_proto, log_id_from_proto, log_id_to_proto, vote_from_proto, vote_to_proto,
 };
 use crate::error::StorageError;
+use crate::faulty;
 use crate::files::DirectoryLock;
 use crate::log_io::LogIo;
 use crate::log_tail::Tail;
@@ -244,7 +246,12 @@ impl Log {
             if bytes > bytes_max && !entries.is_empty() {
                 break;
             }
-            entries.push(decode_entry(value)?);
+            let entry = decode_entry(value)?;
+            entries.push(if planted::is(Bug::ReplayedRecordEmptied) {
+                faulty::emptied(entry)
+            } else {
+                entry
+            });
             stored.next();
         }
         Ok(entries)
@@ -299,6 +306,9 @@ fn read_extent(db: &DB) -> Result<Extent, StorageError> {
     stored.seek_to_first();
     let first = stored.value().map(decode_entry).transpose()?.map(|entry| entry.log_id.index());
     stored.seek_to_last();
+    if planted::is(Bug::LastRecordForgotten) && stored.key() > Some(&[0; 8]) {
+        stored.prev();
+    }
     let last = stored.value().map(decode_entry).transpose()?.map(|entry| entry.log_id);
     stored.status()?;
     if let (Some(first), Some(last)) = (first, &last) {
@@ -315,6 +325,9 @@ fn read_extent(db: &DB) -> Result<Extent, StorageError> {
 /// full but not yet synced, and leave the next file: nothing of that was acknowledged, but the log must not claim
 /// to reach beyond a hole. Older entries are in synced files and need not be read again.
 fn check_tail(mut stored: DBRawIterator<'_>, first: u64, last: u64) -> Result<(), StorageError> {
+    if planted::is(Bug::LogHoleAccepted) {
+        return Ok(());
+    }
     let mut bytes_left = 2 * rocks::WAL_BYTES_MAX;
     for index in (first..=last).rev() {
         let Some((key, value)) = stored.item() else {
@@ -409,10 +422,19 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.log.io.check()?;
         self.log.latest_vote.set(vote);
+        if planted::is(Bug::VoteInTwoWrites) {
+            let mut term = WriteBatch::default();
+            let mixed = faulty::new_term_old_candidate(vote, self.log.vote.lock().as_ref());
+            term.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(&mixed).encode_to_vec());
+            self.write(term)?;
+            self.log.io.sync().await?;
+        }
         let mut batch = WriteBatch::default();
         batch.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
         self.write(batch)?;
-        self.log.io.sync().await?;
+        if !planted::is(Bug::VoteUnsynced) && !planted::is(Bug::VoteInTwoWrites) {
+            self.log.io.sync().await?;
+        }
         *self.log.vote.lock() = Some(*vote);
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use conclave_faults::{Bug, planted};
 use conclave_proto::peer::SnapshotFile;
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
@@ -20,7 +21,7 @@ use crate::error::StorageError;
 use crate::files::{self, Directory};
 use crate::manifest::{Manifest, is_immutable, is_snapshot_file};
 use crate::state::StateDb;
-use crate::types::{Snapshot, SnapshotMeta};
+use crate::types::{Snapshot, SnapshotMeta, StoredMembership};
 
 const READ_BUFFER_BYTES: usize = 1024 * 1024;
 /// Checkpoints are taken between two entries, so they must not wait for a memtable to be written: RocksDB then
@@ -208,7 +209,11 @@ impl SnapshotStore {
     /// Takes a checkpoint of the state as it is now. Quick, but blocks on the disk; no entry may be applied meanwhile.
     pub fn checkpoint(&self, state: Arc<StateDb>) -> Result<Draft, StorageError> {
         let progress = state.progress()?;
-        let meta = SnapshotMeta { last_log_id: progress.last_applied, last_membership: state.membership()? };
+        let mut meta =
+            SnapshotMeta { last_log_id: progress.last_applied, last_membership: state.membership()? };
+        if planted::is(Bug::SnapshotWithoutMembership) {
+            meta.last_membership = StoredMembership::default();
+        }
         if let Some(current) = self.current().filter(|current| *current.meta() == meta) {
             return Ok(Draft::Done(current));
         }
@@ -226,7 +231,9 @@ impl SnapshotStore {
             Draft::Checkpoint { state, meta, directory, number } => (state, meta, directory, number),
         };
         // The log may be purged up to what is reported here: from now on the state needs none of it.
-        state.flush()?;
+        if !planted::is(Bug::SnapshotNotFlushed) {
+            state.flush()?;
+        }
         let manifest = Manifest { id: snapshot_id(&meta), meta, files: describe_files(directory.path())? };
         manifest.write(directory.path())?;
         let snapshot = self.keep(manifest, directory.path(), number)?;

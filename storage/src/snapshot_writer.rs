@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use conclave_faults::{Bug, planted};
 use conclave_proto::log;
 use conclave_proto::peer::SnapshotFile;
 use sha2::{Digest as _, Sha256};
@@ -144,7 +145,8 @@ impl SnapshotWriter {
         let path = self.directory.path().join(&announced.name);
         let open = self.open.take().expect("only an open file is closed");
         open.file.sync_all().map_err(StorageError::io("sync", &path))?;
-        if open.hasher.finalize().as_slice() != announced.sha256 {
+        let is_whole = open.hasher.finalize().as_slice() == announced.sha256;
+        if !is_whole && !planted::is(Bug::SnapshotUnchecked) {
             return Err(StorageError::snapshot("the checksum of a file is wrong"));
         }
         self.position += 1;
