@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    conclave_cli::run(std::env::args_os(), conclave_node::server::main)
+    conclave_cli::run(std::env::args_os(), conclave_node::node::VERSION, conclave_node::server::main)
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use conclave_faults::planted;
 use conclave_storage::{Opened, Options, Store};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Mutex, watch};
@@ -16,7 +17,12 @@ use crate::identity::{Identity, IdentityStore, LiveTls};
 use crate::raft::ClusterHandler;
 use crate::raft::fence::FENCE_FILE;
 
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// A build that is only fit to be tested says so wherever it names itself.
+pub const VERSION: &str = if planted::BUILT_IN {
+    concat!(env!("CARGO_PKG_VERSION"), "+planted-bugs")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
 
 /// A running server's state, shared by all its parts.
 pub struct Node {

@@ -23,22 +23,30 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use arguments::{Arguments, Command};
 use failure::Failure;
 use output::Report;
 use session::Session;
 
-/// Runs the program. `args` begins with the program's name. `conclave server ...` is handed to `server` with the
+/// Runs the program. `args` begins with the program's name; `version` is that of the whole binary. `conclave server ...` is handed to `server` with the
 /// arguments behind the word `server`, unparsed, and without the program's name.
-pub fn run(args: impl IntoIterator<Item = OsString>, server: fn(Vec<OsString>) -> ExitCode) -> ExitCode {
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    version: &'static str,
+    server: fn(Vec<OsString>) -> ExitCode,
+) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // Before clap sees them: the server's flags are the server's business.
     if args.get(1).is_some_and(|word| word == "server") {
         return server(args.into_iter().skip(2).collect());
     }
-    let arguments = match Arguments::try_parse_from(arguments::with_two_dashes(args)) {
+    let parsed = Arguments::command()
+        .version(version)
+        .try_get_matches_from(arguments::with_two_dashes(args))
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nothing is left to tell the user if even this cannot be printed.

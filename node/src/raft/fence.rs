@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use conclave_faults::{Bug, planted};
 use conclave_storage::types::StoredMembership;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -149,7 +150,7 @@ impl Fence {
     }
 
     fn close(&self, state: &mut State, reason: &str) {
-        if state.record.fenced {
+        if state.record.fenced || planted::is(Bug::RemovedNodeNotFenced) {
             return;
         }
         tracing::error!(

@@ -3,6 +3,8 @@
 mod authorisation;
 mod consensus;
 mod members;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
