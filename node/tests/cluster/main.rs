@@ -7,6 +7,8 @@ mod failover;
 mod harness;
 mod load;
 mod membership;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod seal;
 mod secrecy;
 mod snapshot;
