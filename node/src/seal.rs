@@ -14,6 +14,7 @@ use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
 use conclave_core::engine::mount::MountTable;
 use conclave_core::seal::{self, Progress, SealConfig, StaticKey, TokenCache, UnsealProgress};
 use conclave_core::view::View;
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -113,8 +114,11 @@ impl SealState {
         self.unsealed.store(None);
         *self.attempt.lock() = None;
         self.sealed.send_replace(true);
+        hit(Point::SealMark);
         let marker = File::create(&self.marker)?;
-        marker.sync_all()
+        marker.sync_all()?;
+        hit(Point::SealMarked);
+        Ok(())
     }
 
     /// Takes one share. Unseals when it was the last that was needed.
@@ -214,6 +218,7 @@ impl SealState {
 
     fn allow_self_unseal(&self) {
         self.by_operator.store(false, Ordering::Relaxed);
+        hit(Point::UnsealMark);
         if let Err(error) = std::fs::remove_file(&self.marker)
             && error.kind() != std::io::ErrorKind::NotFound
         {

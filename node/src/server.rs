@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
-use conclave_faults::planted;
+use conclave_faults::{failpoint, planted};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -40,6 +40,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     };
     let run = || -> Result<(), Box<dyn std::error::Error>> {
         let config = Config::load(args)?;
+        let _armed = failpoint::arm()?;
         let planted = planted::active()?;
         start_logging(&config)?;
         if let Some(bug) = planted {

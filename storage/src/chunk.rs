@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use rocksdb::{DBRawIterator, WriteBatch};
 
@@ -149,7 +150,9 @@ impl<'a> Chunk<'a> {
             batch.put_cf(state.meta(), MEMBERSHIP_KEY, encode_membership(membership));
         }
         batch.put_cf(state.meta(), PROGRESS_KEY, self.progress.encode());
+        hit(Point::ChunkCommit);
         state.change(batch, changed)?;
+        hit(Point::ChunkCommitted);
         Ok(Applied { progress: self.progress, membership: self.membership, floor: self.floor })
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use openraft::storage::IOFlushed;
 use rocksdb::DB;
@@ -115,7 +116,9 @@ fn sync(db: &DB, group: &[Waiting], failure: &Failure) -> Result<(), String> {
     }
     failure.check().map_err(|error| error.to_string())?;
     let started = Instant::now();
+    hit(Point::LogSync);
     db.flush_wal(true).map_err(|error| failure.set(&error).to_string())?;
+    hit(Point::LogSynced);
     metrics::histogram!(FSYNC_SECONDS).record(started.elapsed().as_secs_f64());
     let entries: usize = group
         .iter()

@@ -10,6 +10,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use conclave_proto::log;
 use futures::{Stream, StreamExt as _, stream};
@@ -155,7 +156,9 @@ impl LogStore {
             appended.push((entry, encoded.len()));
         }
         let count = batch.len();
+        hit(Point::LogAppend);
         self.write(batch)?;
+        hit(Point::LogAppended);
         held.extent = grown;
         held.tail.append(appended);
         Ok(count)
@@ -172,7 +175,9 @@ impl LogStore {
         }
         let mut batch = WriteBatch::default();
         delete_entries(&mut batch, self.log.entries(), from, last.index());
+        hit(Point::TruncateBegin);
         self.write(batch)?;
+        hit(Point::TruncateWritten);
         tail.truncate(from);
         if from == first {
             *extent = Extent { purged: extent.purged, first: None, last: extent.purged };
@@ -194,7 +199,9 @@ impl LogStore {
             delete_entries(&mut batch, self.log.entries(), first, upto.index());
         }
         batch.put_cf(self.log.meta(), PURGED_KEY, log_id_to_proto(&upto).encode_to_vec());
+        hit(Point::PurgeBegin);
         self.write(batch)?;
+        hit(Point::PurgeWritten);
         tail.purge(upto.index());
         if extent.last.as_ref().is_some_and(|last| last.index() > upto.index()) {
             extent.first = extent.first.map(|first| first.max(upto.index() + 1));
@@ -431,10 +438,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         let mut batch = WriteBatch::default();
         batch.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
+        hit(Point::VoteSave);
         self.write(batch)?;
+        hit(Point::VoteWritten);
         if !planted::is(Bug::VoteUnsynced) && !planted::is(Bug::VoteInTwoWrites) {
             self.log.io.sync().await?;
         }
+        hit(Point::VoteSynced);
         *self.log.vote.lock() = Some(*vote);
         Ok(())
     }
@@ -448,7 +458,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             Some(id) => batch.put_cf(self.log.meta(), COMMITTED_KEY, log_id_to_proto(id).encode_to_vec()),
             None => batch.delete_cf(self.log.meta(), COMMITTED_KEY),
         }
-        self.write(batch)
+        hit(Point::CommittedSave);
+        self.write(batch)?;
+        hit(Point::CommittedWritten);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
@@ -467,12 +480,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         self.truncate_unsynced(last_log_id)?;
-        self.log.io.sync().await
+        self.log.io.sync().await?;
+        hit(Point::TruncateSynced);
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         self.purge_unsynced(log_id)?;
-        self.log.io.sync().await
+        self.log.io.sync().await?;
+        hit(Point::PurgeSynced);
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use conclave_proto::peer::SnapshotFile;
 use parking_lot::Mutex;
@@ -220,7 +221,9 @@ impl SnapshotStore {
         let number = self.take_number();
         let path = self.folder.join(format!("{}{DRAFT_SUFFIX}", folder_name(number)));
         let directory = Directory::temporary(path);
+        hit(Point::Checkpoint);
         Checkpoint::new(state.db())?.create_checkpoint_with_log_size(directory.path(), NEVER_FLUSH)?;
+        hit(Point::Checkpointed);
         Ok(Draft::Checkpoint { state, meta, directory, number })
     }
 
@@ -231,13 +234,17 @@ impl SnapshotStore {
             Draft::Checkpoint { state, meta, directory, number } => (state, meta, directory, number),
         };
         // The log may be purged up to what is reported here: from now on the state needs none of it.
+        hit(Point::SnapshotFlush);
         if !planted::is(Bug::SnapshotNotFlushed) {
             state.flush()?;
         }
+        hit(Point::SnapshotFlushed);
         let manifest = Manifest { id: snapshot_id(&meta), meta, files: describe_files(directory.path())? };
+        hit(Point::SnapshotDescribed);
         manifest.write(directory.path())?;
         let snapshot = self.keep(manifest, directory.path(), number)?;
         self.make_current(&snapshot);
+        hit(Point::SnapshotCurrent);
         Ok(snapshot)
     }
 
@@ -273,7 +280,9 @@ impl SnapshotStore {
 
     fn keep(&self, manifest: Manifest, from: &Path, number: u64) -> Result<SnapshotData, StorageError> {
         let path = self.folder.join(folder_name(number));
+        hit(Point::SnapshotRename);
         files::rename_durably(from, &path, &self.folder)?;
+        hit(Point::SnapshotRenamed);
         Ok(SnapshotData::new(manifest, Directory::kept(path)))
     }
 
@@ -317,6 +326,7 @@ fn describe_files(folder: &Path) -> Result<Vec<SnapshotFile>, StorageError> {
         }
         files::sync_file(&path)?;
         let (bytes, sha256) = digest_file(&path)?;
+        hit(Point::SnapshotFileSynced);
         described.push(SnapshotFile { name, bytes, sha256: sha256.into() });
     }
     files::sync_directory(folder)?;

@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use conclave_proto::txn::Outcome;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -85,6 +86,7 @@ impl StateMachine {
             self.shared.publish_membership(membership);
         }
         self.shared.publish_applied(&self.progress);
+        hit(Point::ChunkPublished);
         for (leader, own, outcomes) in told {
             self.shared.awaited.applied(leader, &own, &outcomes);
         }
@@ -162,6 +164,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         };
         let before = self.progress.summary;
         let (state, progress, membership) = blocking(install).await.map_err(|error| self.fail(error))?;
+        hit(Point::InstallDone);
         self.progress = progress;
         if planted::is(Bug::InstallKeepsSummary) {
             self.progress.summary = before;

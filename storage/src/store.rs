@@ -14,6 +14,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use rocksdb::Cache;
 
@@ -71,8 +72,10 @@ impl Store {
         files::create_directory(directory)?;
         let _lock = DirectoryLock::take(directory)?;
         // FORMAT first: with data and without it the directory is refused, so that a crash in between is noticed.
+        hit(Point::EraseBegin);
         for name in [FORMAT_NAME, "log", "state", "snapshots", "incoming"] {
             files::remove_all(&directory.join(name))?;
+            hit(Point::EraseHalf);
         }
         Ok(())
     }
@@ -99,7 +102,9 @@ impl Store {
             if !log.is_empty() || progress.last_applied.is_some() {
                 return Err(StorageError::damaged("the file FORMAT is missing, though there is data"));
             }
+            hit(Point::FormatWrite);
             files::write_durably(&directory.join(FORMAT_NAME), format_line().as_bytes())?;
+            hit(Point::FormatWritten);
         }
         check_agreement(&log, progress.last_applied.as_ref(), &snapshots)?;
 

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use conclave_storage::types::StoredMembership;
 use parking_lot::Mutex;
@@ -167,14 +168,17 @@ impl Fence {
     fn save(&self, record: &Record) {
         let next = self.path.with_file_name(FENCE_FILE_NEXT);
         let write = || -> std::io::Result<()> {
+            hit(Point::FenceSave);
             let mut file = File::create(&next)?;
             file.write_all(&serde_json::to_vec(record).map_err(std::io::Error::other)?)?;
             file.sync_all()?;
+            hit(Point::FenceWritten);
             fs::rename(&next, &self.path)?;
-            match self.path.parent() {
-                Some(dir) => File::open(dir)?.sync_all(),
-                None => Ok(()),
+            if let Some(dir) = self.path.parent() {
+                File::open(dir)?.sync_all()?;
             }
+            hit(Point::FenceSaved);
+            Ok(())
         };
         if let Err(error) = write() {
             tracing::error!(%error, path = %self.path.display(), "the fence file could not be written");

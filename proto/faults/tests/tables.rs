@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use conclave_faults::BUGS;
+use conclave_faults::failpoint::POINTS;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -72,4 +73,30 @@ fn the_document_of_the_planted_bugs_is_the_table() {
         ));
     }
     assert_document("chaos-tests/PLANTED.md", &text);
+}
+
+#[test]
+fn every_fail_point_is_passed_at_one_place() {
+    let sources = sources();
+    let count = |row: &conclave_faults::failpoint::PointRow| {
+        calls(&sources, "hit", &format!("Point::{:?}", row.point))
+    };
+    let wrong = POINTS.iter().filter(|row| count(row) != 1);
+    assert_eq!(wrong.map(|row| row.name).collect::<Vec<_>>(), Vec::<&str>::new());
+    assert_eq!(sources.matches("hit(Point::").count(), POINTS.len(), "a place names a point of the table");
+}
+
+#[test]
+fn the_document_of_the_fail_points_is_the_table() {
+    let mut text = String::from(
+        "# Fail points\n\nA server that is built with the Cargo feature `fail-points` can be stopped before and after each \
+         durable step, by the variable\n`FAILPOINTS`: `log-synced=2*off->1*return(abort)` ends it at the third time it passes \
+         (`kill` instead of `abort`: by SIGKILL), `pause` and\n`sleep(ms)` hold it there, so that the power can be cut. Without \
+         the feature nothing of it is compiled in.\n\nThe table is made from `proto/faults/src/points.rs`; a test keeps the two \
+         equal and finds each point in the code.\n\n| name | where | what a crash there proves |\n|---|---|---|\n",
+    );
+    for row in POINTS {
+        text.push_str(&format!("| `{}` | {} | {} |\n", row.name, row.at, row.proves));
+    }
+    assert_document("chaos-tests/FAILPOINTS.md", &text);
 }
