@@ -2,8 +2,6 @@
 
 #[path = "durability.rs"]
 mod durability;
-#[path = "reader.rs"]
-mod reader;
 #[path = "snapshots.rs"]
 mod snapshots;
 
@@ -30,17 +28,4 @@ fn snapshots_that_are_installed_by_halves_are_noticed() {
         "snapshots::an_installed_snapshot_is_the_state_and_the_current_snapshot_also_after_a_restart";
     assert_caught(Bug::InstallKeepsSummary, installed);
     assert_caught(Bug::InstallKeepsState, installed);
-}
-
-#[test]
-fn readers_that_see_what_is_not_there_are_noticed() {
-    assert_caught(
-        Bug::GlanceNotRepeated,
-        "reader::a_glance_sees_the_state_after_one_entry_while_others_are_applied",
-    );
-    assert_caught(
-        Bug::ExpiredServed,
-        "reader::a_record_disappears_from_all_reads_when_the_clusters_time_reaches_its_end",
-    );
-    assert_caught(Bug::AppliedToldEarly, "reader::those_who_wait_for_an_index_find_it_in_their_view");
 }
