@@ -106,4 +106,34 @@ mod tests {
             assert!(refusal.contains(bad.split('=').next().unwrap()), "{refusal}");
         }
     }
+
+    /// Harmless by itself; the test below runs it again with points armed.
+    #[cfg(feature = "fail-points")]
+    #[test]
+    fn a_point_is_passed_three_times() {
+        let _armed = arm().unwrap();
+        (0..3).for_each(|_| hit(Point::LogSynced));
+    }
+
+    #[cfg(feature = "fail-points")]
+    #[test]
+    fn a_process_ends_at_the_very_hit_that_was_asked_for() {
+        use std::os::unix::process::ExitStatusExt as _;
+        const ABORTED: i32 = 6;
+        const KILLED: i32 = 9;
+        for (setting, signal) in [
+            ("log-synced=2*off->1*return(abort)", Some(ABORTED)),
+            ("log-synced=2*off->1*return(kill)", Some(KILLED)),
+            ("log-synced=3*off->1*return(abort)", None),
+            ("vote-synced=return(abort)", None),
+        ] {
+            let ended = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "failpoint::tests::a_point_is_passed_three_times"])
+                .env("FAILPOINTS", setting)
+                .output()
+                .unwrap();
+            assert_eq!(ended.status.signal(), signal, "{setting}");
+            assert_eq!(ended.status.success(), signal.is_none(), "{setting}");
+        }
+    }
 }
