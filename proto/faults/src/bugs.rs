@@ -177,7 +177,7 @@ bugs! {
         breaks "A decision may mix records of two states, since nobody looks whether one came in between (I7)."
         caught by Linearizability, CasOnce;
     ExpiredServed "expired-served" on Cluster
-        needs "records that expire"
+        needs "more than 256 records that expire at once"
         breaks "A record is still answered after it has expired, until it is dropped."
         caught by Expiry;
 
