@@ -7,8 +7,12 @@ VENV       := $(TARGET_DIR)/venv
 # Seconds for each fuzz target, and which: all if none is named.
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS ?=
+# How long chaos may go on, from which seed, and with how many nodes (3 and 5 in turns if that is not said).
+HOURS ?= 0.33
+SEED  ?= 1
+NODES ?=
 
-.PHONY: help setup build demo test verify fix bench fuzz audit
+.PHONY: help setup build demo test verify fix bench fuzz chaos audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -41,6 +45,11 @@ bench: build ## measure Conclave beside OpenBao and the machine's ceilings: one 
 
 fuzz: setup ## FUZZ_SECONDS (30) of libFuzzer on every parser that strangers or peers reach
 	@chaos-tests/fuzz/run "$(TARGET_DIR)/fuzz" $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+chaos: build ## HOURS (0.33) of real clusters, broken in every way while clients work; needs root
+	cargo build --locked --release --bin conclave-chaos
+	@$(TARGET_DIR)/release/conclave-chaos --conclave "$(CONCLAVE)" --out "$(TARGET_DIR)/chaos" --hours $(HOURS) \
+		--seed $(SEED) $(if $(NODES),--nodes $(NODES)) $(CHAOS_ARGS)
 
 audit: setup ## licences, sources, bans and, where its database can be reached, advisories
 	@deploy/audit

@@ -187,16 +187,18 @@ impl SealState {
 
     /// Whether `view` has no newer keyring than this node uses; so it is while the node is sealed.
     pub fn is_current(&self, view: &dyn View) -> Result<bool, Error> {
-        let Some(unsealed) = self.unsealed() else { return Ok(true) };
-        Ok(keyring_revision(view)? <= unsealed.keyring_revision)
+        Ok(self.outdated(view)?.is_none())
+    }
+
+    /// The keys that this node uses, if `view` has newer ones.
+    fn outdated(&self, view: &dyn View) -> Result<Option<Arc<Unsealed>>, Error> {
+        let Some(unsealed) = self.unsealed() else { return Ok(None) };
+        Ok((keyring_revision(view)? > unsealed.keyring_revision).then_some(unsealed))
     }
 
     /// Takes over the keyring that `view` has, if it is a newer one. Returns whether it was.
     pub fn refresh(&self, view: &dyn View) -> Result<bool, Error> {
-        let Some(unsealed) = self.unsealed() else { return Ok(false) };
-        if self.is_current(view)? {
-            return Ok(false);
-        }
+        let Some(unsealed) = self.outdated(view)? else { return Ok(false) };
         let (config, _) =
             seal::load_config(view)?.ok_or_else(|| Error::Corrupt("the seal is missing".to_owned()))?;
         self.open_for(&Opener::Refresh(&unsealed), view, &config, Arc::clone(&unsealed.root_key))?;

@@ -101,7 +101,9 @@ fn guard_memory() {
 async fn serve(config: Config) -> Result<(), StartError> {
     // One provider for every TLS user in the process, the HTTP client included.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let node = Node::open(config, metrics::install()?)?;
+    let recorded = metrics::install()?;
+    tokio::spawn(metrics::keep_up(recorded.clone()));
+    let node = Node::open(config, recorded)?;
     let listener = Listener::bind(node.config.api_listen, node.api_tls()?).await?;
     let service = Arc::new(Service::new(Arc::clone(&node)));
     node.serve_peers(Arc::new(PeerService(Arc::clone(&service))));

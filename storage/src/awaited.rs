@@ -13,6 +13,7 @@ use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::types::{Entry, EntryPayload, LeaderId};
 
@@ -23,7 +24,8 @@ pub enum Fate {
     Applied(Outcome),
     /// It was not committed and never will be.
     Discarded,
-    /// This node got a snapshot instead of the entries that would have told.
+    /// It may have been committed: this node got a snapshot instead of the entries that would have told, or nobody waited
+    /// long enough.
     Unknown,
 }
 
@@ -37,9 +39,17 @@ pub struct Awaited {
 #[derive(Default)]
 struct Waiting {
     last_number: u64,
-    tickets: HashMap<u64, (Rank, oneshot::Sender<Fate>)>,
+    tickets: HashMap<u64, Waiter>,
     /// The leader of the last entry that was applied.
     applied: Rank,
+}
+
+struct Waiter {
+    /// Of the leader that the transaction is for.
+    rank: Rank,
+    sender: oneshot::Sender<Fate>,
+    /// It is on its way: who gives up no longer takes it back.
+    claimed: bool,
 }
 
 /// Leaders in the order in which their entries stand in the log.
@@ -63,9 +73,18 @@ pub struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
-    pub async fn fate(mut self) -> Fate {
-        // The sender is dropped only together with the whole node.
-        (&mut self.fate).await.unwrap_or(Fate::Unknown)
+    /// Waits until `deadline` at most. A transaction that nobody has claimed by then is taken back.
+    pub async fn fate(mut self, deadline: Instant) -> Fate {
+        if let Ok(told) = tokio::time::timeout_at(deadline, &mut self.fate).await {
+            // The sender is dropped only together with the whole node.
+            return told.unwrap_or(Fate::Unknown);
+        }
+        match self.awaited.waiting.lock().tickets.remove(&self.number) {
+            Some(Waiter { claimed: false, .. }) => Fate::Discarded,
+            Some(_) => Fate::Unknown,
+            // Told at the last moment.
+            None => self.fate.try_recv().unwrap_or(Fate::Unknown),
+        }
     }
 }
 
@@ -98,14 +117,20 @@ impl Awaited {
         }
         waiting.last_number += 1;
         let number = waiting.last_number;
-        waiting.tickets.insert(number, (rank, sender));
+        waiting.tickets.insert(number, Waiter { rank, sender, claimed: false });
         (txn.proposer, txn.number) = (self.proposer, number);
         Some(Ticket { awaited: self, number, fate })
     }
 
-    /// Whether somebody still waits for this transaction, or it is another node's.
-    pub fn is_wanted(&self, txn: &Txn) -> bool {
-        txn.proposer != self.proposer || self.waiting.lock().tickets.contains_key(&txn.number)
+    /// To be asked before a transaction is sent on its way: `false` if whoever waited for it has given up and was told
+    /// that it is not made. Another node's is always sent.
+    pub fn claim(&self, txn: &Txn) -> bool {
+        if txn.proposer != self.proposer {
+            return true;
+        }
+        let mut waiting = self.waiting.lock();
+        let waiter = waiting.tickets.get_mut(&txn.number);
+        waiter.map(|waiter| waiter.claimed = true).is_some()
     }
 
     /// The transaction was certainly not appended. That of another node is told by what is applied there.
@@ -133,8 +158,8 @@ impl Awaited {
         let mut waiting = self.waiting.lock();
         if rank > waiting.applied {
             waiting.applied = rank;
-            let passed = waiting.tickets.extract_if(|_, (expected, _)| *expected < rank);
-            passed.for_each(|(_, (_, sender))| drop(sender.send(Fate::Discarded)));
+            let passed = waiting.tickets.extract_if(|_, waiter| waiter.rank < rank);
+            passed.for_each(|(_, waiter)| drop(waiter.sender.send(Fate::Discarded)));
         }
     }
 
@@ -142,12 +167,12 @@ impl Awaited {
     pub(crate) fn skipped(&self, applied: Option<LeaderId>) {
         let mut waiting = self.waiting.lock();
         waiting.applied = waiting.applied.max(applied.map(Rank::from).unwrap_or_default());
-        waiting.tickets.drain().for_each(|(_, (_, sender))| drop(sender.send(Fate::Unknown)));
+        waiting.tickets.drain().for_each(|(_, waiter)| drop(waiter.sender.send(Fate::Unknown)));
     }
 
     fn tell(&self, number: u64, fate: Fate) {
         let ticket = self.waiting.lock().tickets.remove(&number);
-        if let Some((_, sender)) = ticket {
+        if let Some(Waiter { sender, .. }) = ticket {
             let _gone = sender.send(fate);
         }
     }
@@ -173,6 +198,10 @@ mod tests {
 
     use super::*;
     use crate::types::{Batch, LogId};
+
+    fn far() -> Instant {
+        Instant::now() + std::time::Duration::from_secs(60)
+    }
 
     fn leader(term: u64) -> LeaderId {
         LeaderId::new(term, 1)
@@ -202,9 +231,9 @@ mod tests {
         for awaited in [&here, &there] {
             apply(awaited, &entry, &[DONE, CONFLICT, CONFLICT]);
         }
-        assert_eq!(first.fate().await, Fate::Applied(DONE));
-        assert_eq!(second.fate().await, Fate::Applied(CONFLICT));
-        assert_eq!(third.fate().await, Fate::Applied(CONFLICT));
+        assert_eq!(first.fate(far()).await, Fate::Applied(DONE));
+        assert_eq!(second.fate(far()).await, Fate::Applied(CONFLICT));
+        assert_eq!(third.fate(far()).await, Fate::Applied(CONFLICT));
     }
 
     #[tokio::test]
@@ -214,11 +243,11 @@ mod tests {
         let old_ticket = awaited.register(&mut old, leader(1)).unwrap();
         let new_ticket = awaited.register(&mut new, leader(2)).unwrap();
         apply(&awaited, &entry(2, Vec::new()), &[]);
-        assert_eq!(old_ticket.fate().await, Fate::Discarded);
-        assert!(awaited.is_wanted(&new), "the present leader may still append it");
+        assert_eq!(old_ticket.fate(far()).await, Fate::Discarded);
+        assert!(awaited.claim(&new), "the present leader may still append it");
         assert!(awaited.register(&mut Txn::default(), leader(1)).is_none(), "too late for the old leader");
         apply(&awaited, &entry(2, vec![new]), &[DONE]);
-        assert_eq!(new_ticket.fate().await, Fate::Applied(DONE));
+        assert_eq!(new_ticket.fate(far()).await, Fate::Applied(DONE));
     }
 
     #[tokio::test]
@@ -229,7 +258,7 @@ mod tests {
         // The new leader has the entry of the old one before its own first one.
         apply(&awaited, &entry(1, vec![txn]), &[DONE]);
         apply(&awaited, &entry(2, Vec::new()), &[]);
-        assert_eq!(ticket.fate().await, Fate::Applied(DONE));
+        assert_eq!(ticket.fate(far()).await, Fate::Applied(DONE));
     }
 
     #[tokio::test]
@@ -237,8 +266,20 @@ mod tests {
         let awaited = Awaited::new(None);
         let ticket = awaited.register(&mut Txn::default(), leader(1)).unwrap();
         awaited.skipped(Some(leader(3)));
-        assert_eq!(ticket.fate().await, Fate::Unknown);
+        assert_eq!(ticket.fate(far()).await, Fate::Unknown);
         assert!(awaited.register(&mut Txn::default(), leader(2)).is_none());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_before_it_was_sent_knows_that_it_never_will_be() {
+        let awaited = Awaited::new(None);
+        let (mut queued, mut sent) = (Txn::default(), Txn::default());
+        let queued_ticket = awaited.register(&mut queued, leader(1)).unwrap();
+        let sent_ticket = awaited.register(&mut sent, leader(1)).unwrap();
+        assert!(awaited.claim(&sent));
+        assert_eq!(queued_ticket.fate(Instant::now()).await, Fate::Discarded);
+        assert!(!awaited.claim(&queued), "it was said not to be made");
+        assert_eq!(sent_ticket.fate(Instant::now()).await, Fate::Unknown);
     }
 
     #[tokio::test]
@@ -246,9 +287,9 @@ mod tests {
         let awaited = Awaited::new(None);
         let mut txn = Txn::default();
         let ticket = awaited.register(&mut txn, leader(1)).unwrap();
-        assert!(awaited.is_wanted(&txn));
+        assert!(awaited.claim(&txn));
         drop(ticket);
-        assert!(!awaited.is_wanted(&txn));
+        assert!(!awaited.claim(&txn));
         awaited.refuse(&TxnName::from(&txn));
     }
 }

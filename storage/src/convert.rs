@@ -68,12 +68,12 @@ pub fn membership_from_proto(membership: log::Membership) -> Result<Membership, 
     Membership::new(configs, nodes).map_err(|error| ConvertError::Membership(error.to_string()))
 }
 
-pub fn entry_to_proto(entry: Entry) -> log::Entry {
-    let payload = match entry.payload {
+pub fn entry_to_proto(entry: &Entry) -> log::Entry {
+    let payload = match &entry.payload {
         EntryPayload::Blank => log::entry::Payload::Blank(true),
         EntryPayload::Normal(batch) => log::entry::Payload::Batch(batch.encoded().clone()),
         EntryPayload::Membership(membership) => {
-            log::entry::Payload::Membership(membership_to_proto(&membership))
+            log::entry::Payload::Membership(membership_to_proto(membership))
         }
     };
     log::Entry { log_id: Some(log_id_to_proto(&entry.log_id)), payload: Some(payload) }
@@ -188,7 +188,7 @@ mod tests {
 
         #[test]
         fn entries_come_back_from_their_bytes(entry in entries()) {
-            let bytes = entry_to_proto(entry.clone()).encode_to_vec();
+            let bytes = entry_to_proto(&entry).encode_to_vec();
             let back = entry_from_proto(log::Entry::decode(bytes.as_slice()).unwrap()).unwrap();
             prop_assert!(back == entry);
         }

@@ -82,13 +82,14 @@ impl LatestVote {
     }
 }
 
-/// What the log holds. Changed together with the database, under one lock.
+/// Changed together with the database, under one lock.
 struct Held {
     extent: Extent,
     /// Its end, in memory: what is replicated and applied was written just now.
     tail: Tail,
 }
 
+/// What the log holds.
 #[derive(Debug, Clone, Default)]
 struct Extent {
     purged: Option<LogId>,
@@ -151,7 +152,7 @@ impl LogStore {
             }
             grown.first.get_or_insert(index);
             grown.last = Some(entry.log_id);
-            let encoded = encode_entry(entry.clone());
+            let encoded = encode_entry(&entry);
             batch.put_cf(self.log.entries(), index.to_be_bytes(), &encoded);
             appended.push((entry, encoded.len()));
         }
@@ -269,7 +270,7 @@ fn hole(index: u64) -> StorageError {
     StorageError::damaged(format!("entry {index} is missing from the log"))
 }
 
-fn encode_entry(entry: Entry) -> Vec<u8> {
+fn encode_entry(entry: &Entry) -> Vec<u8> {
     let entry = entry_to_proto(entry);
     let mut bytes = Vec::with_capacity(1 + entry.encoded_len());
     bytes.push(ENTRY_FORMAT);
@@ -507,7 +508,7 @@ mod tests {
         let id = |index| LogId::new(LeaderId::new(1, 1), index);
         for index in indexes {
             let entry = Entry { log_id: id(*index), payload: EntryPayload::Blank };
-            db.put_cf(entries_family(&db), index.to_be_bytes(), encode_entry(entry))?;
+            db.put_cf(entries_family(&db), index.to_be_bytes(), encode_entry(&entry))?;
         }
         if let Some(purged) = purged {
             db.put_cf(meta_family(&db), PURGED_KEY, log_id_to_proto(&id(purged)).encode_to_vec())?;
@@ -530,10 +531,14 @@ mod tests {
     #[test]
     fn an_entry_of_an_unknown_format_is_refused() {
         let entry = Entry { log_id: LogId::new(LeaderId::new(1, 2), 3), payload: EntryPayload::Blank };
-        let mut bytes = encode_entry(entry.clone());
+        let mut bytes = encode_entry(&entry);
         // The version byte, then protobuf: this is what is on disks.
         assert_eq!(bytes, [1, 10, 6, 8, 1, 16, 2, 24, 3, 16, 1]);
         assert!(decode_entry(&bytes).unwrap() == entry);
+        let txn = log::Txn { proposer: 1, number: 2, ..log::Txn::default() };
+        let payload = EntryPayload::Normal(log::Batch { time_ms: 9, txns: vec![txn] }.into());
+        let batch = encode_entry(&Entry { log_id: entry.log_id, payload });
+        assert_eq!(batch, [1, 10, 6, 8, 1, 16, 2, 24, 3, 26, 8, 8, 9, 18, 4, 24, 1, 32, 2]);
         bytes[0] = 2;
         assert!(matches!(decode_entry(&bytes), Err(StorageError::Damaged(_))));
         assert!(matches!(decode_entry(&[]), Err(StorageError::Damaged(_))));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::types::Entry;
 
 /// Encoded bytes of the entries in memory, about; the newest is there in any case.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Consecutive entries up to the log's last, or none.
 #[derive(Default)]

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_faults::{Bug, planted};
-use quick_cache::Weighter;
-use quick_cache::sync::{Cache, GuardResult};
+use quick_cache::sync::{Cache, DefaultLifecycle, GuardResult};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::error::StorageError;
 use crate::record::EncodedRecord;
@@ -25,8 +25,16 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const OVERHEAD_BYTES: usize = 128;
 /// As most records are: key, path and a few short values.
 const RECORD_BYTES_EXPECTED: usize = 512;
-/// Larger records are read from RocksDB: one of them would push out hundreds.
-const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Parts of the cache with a lock each. As many on every machine: they share its bytes.
+const SHARDS: usize = 8;
+/// Larger records are read from RocksDB: one of them would push out thousands. As large as a record of one secret gets.
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Longest key that is kept, in bytes.
+const KEY_BYTES_MAX: usize = 64 * 1024;
+
+// A record that is kept must fit into a shard: the cache would drop one that does not, without voiding what a reader has
+// reserved for it.
+const _: () = assert!(RECORD_BYTES_MAX + KEY_BYTES_MAX + OVERHEAD_BYTES < CACHE_BYTES as usize / SHARDS / 2);
 
 /// `None`: there is no record at the key.
 pub type Found = Option<EncodedRecord>;
@@ -52,8 +60,19 @@ impl Weighter<Vec<u8>, Found> for Bytewise {
 
 impl Default for Recent {
     fn default() -> Self {
-        let expected = CACHE_BYTES as usize / (OVERHEAD_BYTES + RECORD_BYTES_EXPECTED);
-        Self { records: Cache::with_weighter(expected, CACHE_BYTES, Bytewise), changes: AtomicU64::new(0) }
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            .estimated_items_capacity(CACHE_BYTES as usize / (OVERHEAD_BYTES + RECORD_BYTES_EXPECTED))
+            .weight_capacity(CACHE_BYTES)
+            .build()
+            .expect("both capacities are given");
+        let records = Cache::with_options(
+            options,
+            Bytewise,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        );
+        Self { records, changes: AtomicU64::new(0) }
     }
 }
 
@@ -78,7 +97,7 @@ impl Recent {
             GuardResult::Value(found) => Ok(found),
             GuardResult::Guard(place) => {
                 let found = load()?;
-                if fits(&found) {
+                if fits(key, &found) {
                     // Refused when a newer one has come meanwhile; whoever asked will notice that it did.
                     let _newer = place.insert(found.clone());
                 }
@@ -101,14 +120,16 @@ impl Recent {
         write: impl FnOnce() -> Result<(), StorageError>,
         changed: impl IntoIterator<Item = (Bytes, Found)>,
     ) -> Result<(), StorageError> {
+        let changed: Vec<(Vec<u8>, Found)> =
+            changed.into_iter().map(|(key, found)| (key.into(), found)).collect();
         self.changes.fetch_add(1, Ordering::SeqCst);
         write()?;
         for (key, found) in changed {
             if planted::is(Bug::CacheNotUpdated) {
                 continue;
             }
-            if fits(&found) {
-                self.records.insert(key.to_vec(), found);
+            if fits(&key, &found) {
+                self.records.insert(key, found);
             } else {
                 self.records.remove(&*key);
             }
@@ -118,8 +139,9 @@ impl Recent {
     }
 }
 
-fn fits(found: &Found) -> bool {
-    found.as_ref().is_none_or(|record| record.as_stored().len() <= RECORD_BYTES_MAX)
+fn fits(key: &[u8], found: &Found) -> bool {
+    key.len() <= KEY_BYTES_MAX
+        && found.as_ref().is_none_or(|record| record.as_stored().len() <= RECORD_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -162,7 +184,7 @@ mod tests {
                 put(&recent, "a", newer.clone());
                 Ok(record(1))
             };
-            put(&recent, "a", Some(EncodedRecord::new(9, 0, &[0; RECORD_BYTES_MAX])));
+            put(&recent, "a", Some(EncodedRecord::new(9, 0, &vec![0; RECORD_BYTES_MAX])));
             assert_eq!(revision(&recent.get(b"a", late).unwrap()), 1);
             assert!(!recent.is_still(moment), "the one who asked knows");
             assert_eq!(revision(&recent.get(b"a", never).unwrap()), revision(&newer));
@@ -185,10 +207,24 @@ mod tests {
         assert!(recent.moment().is_none());
     }
 
+    /// The cache drops what does not fit into a shard, and must not leave a reader's reservation standing then.
+    #[test]
+    fn the_largest_record_that_is_kept_replaces_what_a_reader_has_reserved() {
+        let recent = Recent::default();
+        let largest = RECORD_BYTES_MAX - record(1).unwrap().as_stored().len();
+        let newer = Some(EncodedRecord::new(2, 0, &vec![0; largest]));
+        let late = || {
+            put(&recent, "a", newer.clone());
+            Ok(record(1))
+        };
+        recent.get(b"a", late).unwrap();
+        assert_eq!(revision(&recent.get(b"a", never).unwrap()), 2);
+    }
+
     #[test]
     fn large_records_are_not_kept() {
         let recent = Recent::default();
-        let large = || Ok(Some(EncodedRecord::new(1, 0, &[0; RECORD_BYTES_MAX])));
+        let large = || Ok(Some(EncodedRecord::new(1, 0, &vec![0; RECORD_BYTES_MAX])));
         recent.get(b"a", large).unwrap();
         assert!(recent.peek(b"a").is_none());
         put(&recent, "a", record(2));

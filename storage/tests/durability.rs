@@ -238,6 +238,9 @@ async fn reads_are_bounded_by_bytes_and_a_stream_goes_on_where_they_stop() {
     let mut opened = open(directory.path());
     let large = |index| batch(index, 1, vec![put("k", vec![7; 600 * 1024])]);
     append(&mut opened.log, (0..10).map(large).collect()).await;
+    // Opened anew, so that nothing of it is in memory.
+    drop(opened);
+    let mut opened = open(directory.path());
     let mut reader = opened.log.get_log_reader().await;
     let piece = reader.limited_get_log_entries(2, 10).await.unwrap();
     assert_eq!(piece.iter().map(|entry| entry.log_id.index()).collect::<Vec<_>>(), [2, 3, 4]);

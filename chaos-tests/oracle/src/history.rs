@@ -40,10 +40,29 @@ pub enum Action {
     Delete {
         key: String,
     },
+    /// Of one version (KV v2): a soft delete of it is taken back.
+    Undelete {
+        key: String,
+        version: u64,
+    },
     /// The names below a folder.
     List {
         folder: String,
     },
+}
+
+impl Action {
+    /// The register that is asked for or changed; a list has none.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Read { key, .. }
+            | Self::Write { key, .. }
+            | Self::Delete { key }
+            | Self::Undelete { key, .. } => Some(key),
+            Self::List { .. } => None,
+        }
+    }
 }
 
 /// How new an answer had to be.

@@ -15,6 +15,7 @@ mod dev;
 mod failure;
 mod input;
 mod output;
+pub mod ports;
 mod session;
 #[cfg(test)]
 mod tests;

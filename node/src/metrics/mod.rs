@@ -26,7 +26,10 @@ pub const UNKNOWN_OPERATION: &str = "none";
 const SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Installs the recorder of this process. Called once, by the server.
+/// How often samples are put into their buckets; until then each takes memory of its own.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Installs the recorder of this process. Called once, by the server, which also runs [`keep_up`].
 pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
@@ -49,6 +52,14 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
     describe_gauge!("conclave_key_term", "Active key term.");
     describe_gauge!("conclave_key_term_seals", "Seals made under the active key term, at most.");
     Ok(handle)
+}
+
+/// Keeps the recorder's memory bounded, whether or not anybody asks for the metrics.
+pub async fn keep_up(handle: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
+        handle.run_upkeep();
+    }
 }
 
 /// What one operation counts, kept at hand: finding it by its labels costs as much as a lookup in the state.

@@ -135,7 +135,8 @@ impl RaftNode {
         }
         let others_vote = at_start.0.membership().voter_ids().any(|voter| voter != node_id);
         let promise = Promise::since(started, others_vote.then(|| options.lease_promise()));
-        roster.follow(raft.server_metrics(), at_start);
+        let newcomer = (!fence.was_member()).then_some(node_id);
+        roster.follow(raft.server_metrics(), at_start, newcomer);
         let lease = Arc::new(Lease::new(raft.metrics(), reader.clone(), options.read_lease(), told));
         let clock = Arc::new(ClusterClock::new(clock));
         let peers = Peers::new(dialer.clone(), fence.clone());

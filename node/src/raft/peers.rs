@@ -175,27 +175,33 @@ impl ReadIndexLine {
     /// [`PeerError`].
     pub async fn ask(&mut self, node_id: u64, deadline: Instant) -> Result<ReadIndexResponse, PeerError> {
         // Taken, and put back only with its answer: an answer that came late must never pass for that to a later question.
-        let open = self.open.take().filter(|line| line.node_id == node_id);
-        let exchange = async {
-            let mut line = match open {
-                Some(line) => line,
-                None => self.open(node_id).await?,
-            };
-            let ended = || Status::unknown("the stream ended");
-            line.questions.try_send(ReadIndexRequest {}).map_err(|_| ended())?;
-            let answer = line.answers.message().await?.ok_or_else(ended)?;
-            Ok((answer, line))
-        };
-        let (answer, line) = self.peers.answer(node_id, deadline, exchange).await?;
+        if let Some(mut line) = self.open.take().filter(|line| line.node_id == node_id) {
+            line.questions.try_send(ReadIndexRequest {}).ok();
+            // A line that broke while nobody asked is no answer; the question has no effect and can be put again.
+            if let Ok(answer) = self.peers.answer(node_id, deadline, line.next()).await {
+                self.open = Some(line);
+                return Ok(answer);
+            }
+        }
+        let (answer, line) = self.peers.answer(node_id, deadline, self.open_with_question(node_id)).await?;
         self.open = Some(line);
         Ok(answer)
     }
 
-    async fn open(&self, node_id: u64) -> Result<OpenLine, Status> {
+    async fn open_with_question(&self, node_id: u64) -> Result<(ReadIndexResponse, OpenLine), Status> {
         let (questions, outgoing) = mpsc::channel(1);
+        // Waiting already, so that it travels with the call.
+        questions.try_send(ReadIndexRequest {}).ok();
         let mut client = self.peers.client(node_id, Purpose::ReadIndex);
         let answers = client.read_index(ReceiverStream::new(outgoing)).await?.into_inner();
-        Ok(OpenLine { node_id, questions, answers })
+        let mut line = OpenLine { node_id, questions, answers };
+        Ok((line.next().await?, line))
+    }
+}
+
+impl OpenLine {
+    async fn next(&mut self) -> Result<ReadIndexResponse, Status> {
+        self.answers.message().await?.ok_or_else(|| Status::unknown("the stream ended"))
     }
 }
 

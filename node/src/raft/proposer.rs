@@ -50,7 +50,8 @@ const CARRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// A transaction was not applied, or it is not known whether it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Not applied and never will be: there was no leader, or it was replaced before it had committed.
+    /// Not applied and never will be: there was no leader, it was replaced before it had committed, or the transaction still
+    /// waited to be sent at the deadline.
     #[error("no leader took the change")]
     NotTaken,
     /// Not known at the deadline.
@@ -126,16 +127,14 @@ impl Proposer {
         queue.try_send(Pending { txn, bytes, leader }).map_err(refused)?;
         let early = Instant::now() + EARLY_ACK;
         let deadline = if planted::is(Bug::AckBeforeQuorum) { early } else { deadline };
-        match tokio::time::timeout_at(deadline, ticket.fate()).await {
-            Ok(Fate::Applied(outcome)) => Ok(outcome),
-            Ok(Fate::Unknown) | Err(_) if planted::is(Bug::AckBeforeQuorum) => {
+        match ticket.fate(deadline).await {
+            Fate::Applied(outcome) => Ok(outcome),
+            Fate::Discarded | Fate::Unknown if planted::is(Bug::AckBeforeQuorum) => {
                 Ok(Outcome::Applied { revision: self.reader.applied_index() })
             }
-            Ok(Fate::Unknown) | Err(_) if planted::is(Bug::UnknownToldAsFailed) => {
-                Err(ProposeError::NotTaken)
-            }
-            Ok(Fate::Discarded) => Err(ProposeError::NotTaken),
-            Ok(Fate::Unknown) | Err(_) => Err(ProposeError::Unknown),
+            Fate::Unknown if planted::is(Bug::UnknownToldAsFailed) => Err(ProposeError::NotTaken),
+            Fate::Discarded => Err(ProposeError::NotTaken),
+            Fate::Unknown => Err(ProposeError::Unknown),
         }
     }
 
@@ -218,7 +217,7 @@ impl Batches {
             let leader = batch[0].leader;
             // Without a quorum transactions pile up here; whoever gave up no longer wants to be proposed.
             let txns: Vec<Txn> =
-                batch.into_iter().map(|pending| pending.txn).filter(|txn| awaited.is_wanted(txn)).collect();
+                batch.into_iter().map(|pending| pending.txn).filter(|txn| awaited.claim(txn)).collect();
             if !txns.is_empty() {
                 return Some((leader, txns, place));
             }

@@ -4,10 +4,15 @@
 //! Either alone would lock a node out for good: the one it works with may be an entry of a deposed leader that is
 //! about to be replaced by the very node it leaves out; the committed one does not know who was added just now.
 //!
+//! A node that has just joined reads the log from its beginning, and with it memberships from before its time, which may
+//! have nobody in common with today's. They decide nothing: until it has found itself among the members, it takes the
+//! log from any node of its cluster, which is what a certificate proves.
+//!
 //! A node that was away may not know the present leader at all. It then asks the members it does know
 //! ([`Roster::vouch`]); it never lets anybody in merely because the authority signed the certificate.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use conclave_faults::{Bug, planted};
@@ -22,7 +27,8 @@ use super::ServerMetricsWatch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Member,
-    /// This node knows no membership yet: it has just been added and waits for the leader's first entries.
+    /// This node has not been in any membership that it knows of: it has just been added and waits for the entries that say
+    /// so.
     NothingKnown,
     /// Not in the membership committed at this log index.
     Refused {
@@ -44,6 +50,10 @@ struct Followed {
     /// What stood in the storage when the node started: Raft's metrics are empty until it first reports, and an
     /// empty membership would let strangers in.
     at_start: Memberships,
+    /// This node's id, if it has never been a member as far as it remembers.
+    newcomer: Option<u64>,
+    /// It has found itself since.
+    arrived: AtomicBool,
 }
 
 /// The membership Raft works with, and the last one it knows to be committed.
@@ -59,9 +69,11 @@ impl Roster {
         })
     }
 
-    /// Follows Raft's membership from now on. The first call counts.
-    pub fn follow(&self, metrics: ServerMetricsWatch, at_start: Memberships) {
-        let _already_followed = self.raft.set(Followed { metrics, at_start });
+    /// Follows Raft's membership from now on. The first call counts. `newcomer`: the id of this node, if it has never been a
+    /// member before.
+    pub fn follow(&self, metrics: ServerMetricsWatch, at_start: Memberships, newcomer: Option<u64>) {
+        let arrived = AtomicBool::new(newcomer.is_none());
+        let _already_followed = self.raft.set(Followed { metrics, at_start, newcomer, arrived });
     }
 
     /// Whether `node_id` may call this node, decided on the membership of this moment.
@@ -75,6 +87,9 @@ impl Roster {
         }
         let vouched = self.vouched.read();
         let known = newest(&committed, vouched.as_ref());
+        if self.waits_for_its_own(known, &effective) {
+            return Access::NothingKnown;
+        }
         if contains(known, node_id)
             || (log_index(&effective) > log_index(known) && contains(&effective, node_id))
         {
@@ -83,6 +98,15 @@ impl Roster {
         // A membership older than what is known to be committed decides nothing any more.
         self.stranger.notify_one();
         Access::Refused { membership_index: log_index(known).unwrap_or_default() }
+    }
+
+    /// Whether this node is new and not in these memberships either. Once it was, it stays bound by what it knows.
+    fn waits_for_its_own(&self, known: &StoredMembership, effective: &StoredMembership) -> bool {
+        let Some(Followed { newcomer: Some(this), arrived, .. }) = self.raft.get() else { return false };
+        if !arrived.load(Ordering::Acquire) && (contains(known, *this) || contains(effective, *this)) {
+            arrived.store(true, Ordering::Release);
+        }
+        !arrived.load(Ordering::Acquire)
     }
 
     /// Takes over a membership that a member of this cluster says is committed, if it is newer than what is known.

@@ -14,7 +14,7 @@ pub fn append_to_proto(request: AppendEntriesRequest) -> peer::AppendRequest {
     peer::AppendRequest {
         vote: Some(vote_to_proto(&request.vote)),
         prev_log_id: request.prev_log_id.as_ref().map(log_id_to_proto),
-        entries: request.entries.into_iter().map(entry_to_proto).collect(),
+        entries: request.entries.iter().map(entry_to_proto).collect(),
         leader_commit: request.leader_commit.as_ref().map(log_id_to_proto),
     }
 }

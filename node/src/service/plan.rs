@@ -1,6 +1,7 @@
 //! Deciding a request on one view: who calls, whether they may, and what it means. Everything here is synchronous and
 //! reads nothing but the view; what it plans names the records it was decided from (I7).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +24,15 @@ use super::sys;
 use crate::cluster::Cluster;
 use crate::seal::Unsealed;
 
+/// What a decision read that may serve the next one too, once it is certain that its view was of one state.
+type Learned = RefCell<Option<Arc<MountTable>>>;
+
 /// The mount table as it stands in the view.
 ///
 /// # Errors
 /// [`Failure::Restoring`]: it, and all secrets, are being replaced. The mark of that comes and goes together with a change
 /// of the table, so that a table from the cache vouches for its absence; where there is no table, the mark is looked up.
-fn mounts(ctx: &Context<'_>, unsealed: &Unsealed) -> Result<Arc<MountTable>, Failure> {
+fn mounts(ctx: &Context<'_>, unsealed: &Unsealed, learned: &Learned) -> Result<Arc<MountTable>, Failure> {
     let stamp = ctx.view.stamp(&MountTable::record_key(ctx.barrier))?;
     let cached = unsealed.caches.mounts.load();
     if let (Some(table), Some(stamp)) = (cached.as_ref(), stamp)
@@ -40,10 +44,7 @@ fn mounts(ctx: &Context<'_>, unsealed: &Unsealed) -> Result<Arc<MountTable>, Fai
         return Err(Failure::Restoring);
     }
     let table = Arc::new(MountTable::load(ctx.view, ctx.barrier)?);
-    // Another revision: the view contradicts itself, and what was looked up of the mark may be of another time.
-    if stamp.is_some_and(|stamp| stamp.revision == table.revision()) {
-        unsealed.caches.mounts.store(Some(Arc::clone(&table)));
-    }
+    learned.replace(Some(Arc::clone(&table)));
     Ok(table)
 }
 
@@ -87,17 +88,28 @@ pub async fn decide(
 ) -> Result<Decided, Failure> {
     // Reading RocksDB never yields by itself: without this, busy readers starve the runtime's timers.
     tokio::task::consume_budget().await;
-    if call.changes() {
+    if call.changes() || route.action == Action::KeyStatus {
         // What opens with the keys at hand says nothing of newer ones, and a retired key must seal no more.
         cluster.refresh_keys()?;
     }
     with_fresh_keys(cluster, |unsealed| {
-        cluster.glance_now(|view, cluster_ms| {
+        let learned = Learned::default();
+        let make = |view: &dyn View, cluster_ms| {
             let mut rng = rand::rng();
             let now_ms = read_at_ms.unwrap_or(cluster_ms);
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
-            Decision { cluster, unsealed, route, call }.make(&mut ctx)
-        })
+            learned.take();
+            Decision { cluster, unsealed, route, call, learned: &learned }.make(&mut ctx)
+        };
+        let decided = match call.operation {
+            // They read so much that some of it will have changed meanwhile.
+            Operation::List | Operation::Scan => cluster.view_now(make),
+            _ => cluster.glance_now(make),
+        };
+        if let Some(table) = learned.take() {
+            unsealed.caches.mounts.store(Some(table));
+        }
+        decided
     })
 }
 
@@ -140,16 +152,17 @@ struct Decision<'a> {
     unsealed: &'a Unsealed,
     route: &'static Route,
     call: &'a Call,
+    learned: &'a Learned,
 }
 
 impl Decision<'_> {
     fn make(&self, ctx: &mut Context<'_>) -> Result<Decided, Failure> {
         if self.route.action == Action::VisibleMounts && self.call.headers.token.is_none() {
-            let table = mounts(ctx, self.unsealed)?;
+            let table = mounts(ctx, self.unsealed, self.learned)?;
             return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
         }
         let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
-        let table = mounts(ctx, self.unsealed)?;
+        let table = mounts(ctx, self.unsealed, self.learned)?;
         let permit = policy::authorize(&identified.identity, self.call.operation)?;
         if !self.call.changes() {
             return self.decide(ctx, &permit, &identified, &table, &Map::new());
@@ -217,11 +230,7 @@ impl Decision<'_> {
                 Reply::json(&sys::membership::raft_configuration(self.cluster)).into()
             }
             Action::HaStatus => Reply::json(&sys::membership::ha_status(self.cluster)).into(),
-            Action::KeyStatus => {
-                self.cluster.refresh_keys()?;
-                let unsealed = self.cluster.seal.unsealed().ok_or(Failure::Sealed)?;
-                Reply::json(&sys::keys::status(&unsealed)).into()
-            }
+            Action::KeyStatus => Reply::json(&sys::keys::status(self.unsealed)).into(),
             Action::ReadRotateConfig => {
                 Reply::json(&sys::keys::config(&sys::keys::Rotation::load(ctx)?.0)).into()
             }

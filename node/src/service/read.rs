@@ -34,10 +34,13 @@ impl Service {
                 (cluster.reader.applied_index(), None, Some(age(cluster, bound)?))
             }
         };
-        let decided = plan::decide(cluster, route, call, time_ms).await?;
-        let mut answer = decided.into_answer(&call.request_id, stale_for);
-        answer.index = Some(index);
-        Ok(answer)
+        let answer = match plan::decide(cluster, route, call, time_ms).await {
+            Ok(decided) => decided.into_answer(&call.request_id, stale_for),
+            Err(failure) if failure.is_fault() => return Err(failure),
+            // That there is nothing was read from the state too, and may be as old.
+            Err(failure) => Answer { stale_for, ..Answer::failure(&failure) },
+        };
+        Ok(Answer { index: Some(index), ..answer })
     }
 
     /// A point from which a linearizable answer may be made; waits for a leader, within the node's bound.

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::harness::Cluster;
 use super::load::{check_all_there, write_until};
 
+/// How often a test that needs a certain node to be elected tries.
+const ELECTIONS: usize = 4;
+
 #[tokio::test]
 async fn a_killed_leader_loses_no_acknowledged_write_and_comes_back_unsealed_by_its_peers() {
     let mut cluster = Cluster::start(3);
@@ -38,6 +41,19 @@ async fn a_killed_leader_loses_no_acknowledged_write_and_comes_back_unsealed_by_
 
 #[tokio::test]
 async fn a_write_whose_forwarder_becomes_the_leader_is_made_once() {
+    for _ in 0..ELECTIONS {
+        if let Some(versions) = versions_written_while_the_forwarder_is_elected().await {
+            let twice = versions.iter().filter(|version| **version != 1).count();
+            assert_eq!(twice, 0, "of {} writes, each of a path of its own", versions.len());
+            return;
+        }
+    }
+    panic!("the node that forwards was never elected: nothing was tried");
+}
+
+/// What writers through one follower were answered while its leader was killed, if that follower is the new leader:
+/// a busy machine may delay it until the other one is.
+async fn versions_written_while_the_forwarder_is_elected() -> Option<Vec<Value>> {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader().await;
     let others: Vec<_> = (0..3).filter(|node| *node != leader).collect();
@@ -67,15 +83,16 @@ async fn a_write_whose_forwarder_becomes_the_leader_is_made_once() {
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    // What is committed from now on is at the one that forwards, so that the third can vote for it.
+    cluster.signal(patient, Signal::STOP);
+    tokio::time::sleep(Duration::from_millis(400)).await;
     cluster.signal(leader, Signal::KILL);
+    cluster.signal(patient, Signal::CONT);
     tokio::time::sleep(Duration::from_secs(4)).await;
     stop.store(true, Ordering::Relaxed);
-    let versions: Vec<_> =
-        futures::future::join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
-    assert_eq!(cluster.leader().await, heir, "the heir does not lead: nothing was tried");
-    let twice = versions.iter().filter(|version| **version != 1).count();
-    assert_eq!(twice, 0, "of {} writes, each of a path of its own", versions.len());
+    let versions = futures::future::join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+    (cluster.leader().await == heir).then_some(versions)
 }
 
 #[tokio::test]
@@ -110,6 +127,10 @@ async fn without_a_quorum_answers_are_honest_and_stale_reads_go_on() {
     assert_eq!(answer.json()["data"]["data"]["value"], "old");
     assert!(answer.header("x-conclave-stale-for").is_some_and(|age| age.ends_with("ms")));
     assert!(answer.json()["warnings"][0].as_str().is_some_and(|warning| warning.contains("stale")));
+    let nothing = cluster.try_call(survivor, "GET", "secret/data/none", Value::Null, &stale).await.unwrap();
+    let nothing = nothing.expect(404);
+    assert!(nothing.header("x-conclave-stale-for").is_some(), "that there is nothing may be as old");
+    assert!(nothing.header("x-conclave-index").is_some());
 
     let tight = [("X-Conclave-Consistency", "stale"), ("X-Conclave-Max-Stale", "1s")];
     tokio::time::sleep(Duration::from_millis(1200)).await;

@@ -360,6 +360,12 @@ fn spawn(node: &Node, more: &[&str]) -> Child {
         .expect("conclave runs")
 }
 
+/// For a node without TLS.
+pub fn plain_client() -> Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::new()
+}
+
 fn trusting(ca_cert: &Path) -> Client {
     drop(rustls::crypto::ring::default_provider().install_default());
     let pem = std::fs::read(ca_cert).expect("the authority's certificate");
@@ -372,8 +378,7 @@ fn trusting(ca_cert: &Path) -> Client {
 }
 
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    conclave_cli::ports::unused(1).expect("a free port")[0]
 }
 
 /// Waits until `holds`, or fails the test.

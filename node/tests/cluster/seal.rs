@@ -107,7 +107,7 @@ async fn a_static_key_unseals_a_whole_cluster_after_a_power_cut() {
             .spawn()
             .unwrap()
     };
-    let client = reqwest::Client::new();
+    let client = super::harness::plain_client();
     let base = format!("http://127.0.0.1:{port}/v1");
     let health = async || Some(client.get(format!("{base}/sys/health")).send().await.ok()?.status().as_u16());
     let mut child = start();

@@ -23,6 +23,8 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("conclave-bench", &["conclave-proto", "conclave-client", "conclave-storage", "conclave-core"], &[]),
     ("conclave-oracle", &[], &[]),
+    // Judges from outside: nothing that it believes comes from the server.
+    ("conclave-chaos", &["conclave-oracle"], &[]),
     ("conclave-fuzz", &["conclave-proto", "conclave-storage", "conclave-core", "conclave-node"], &[]),
 ];
 
@@ -95,13 +97,14 @@ fn the_table_of_rooms_names_no_crate_that_is_gone() {
 }
 
 #[test]
-fn nothing_depends_on_the_chaos_tests() {
+fn nothing_else_depends_on_the_chaos_tests() {
     let chaos: Vec<&str> = metadata()
         .members()
         .filter(|package| package.manifest_path.contains("/chaos-tests/"))
         .map(|package| package.name.as_str())
         .collect();
-    for package in metadata().members() {
+    // Among themselves they may: the table above says which.
+    for package in metadata().members().filter(|package| !chaos.contains(&package.name.as_str())) {
         for dependency in &package.dependencies {
             assert!(!chaos.contains(&dependency.name.as_str()), "{} -> {}", package.name, dependency.name);
         }

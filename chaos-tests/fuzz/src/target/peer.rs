@@ -26,7 +26,7 @@ pub fn message(input: &[u8]) {
         4 => same(bytes, |m| wire::transfer_from_proto(&m), |m| wire::transfer_to_proto(&m)),
         5 => transfer_response(bytes),
         6 => same(bytes, convert::stored_membership_from_proto, |m| convert::stored_membership_to_proto(&m)),
-        7 => same(bytes, convert::entry_from_proto, convert::entry_to_proto),
+        7 => same(bytes, convert::entry_from_proto, |entry| convert::entry_to_proto(&entry)),
         _ => same(bytes, convert::snapshot_meta_from_proto, |(meta, id)| {
             convert::snapshot_meta_to_proto(&meta, &id)
         }),

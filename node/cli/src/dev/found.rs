@@ -11,6 +11,7 @@ use super::cluster_file::{ClusterFile, Node};
 use super::process::{FirstStart, Servers};
 use super::{Dev, cluster_file};
 use crate::failure::Failure;
+use crate::ports;
 
 const NODES: u16 = 3;
 /// From one node's API port to the next one's.
@@ -72,7 +73,7 @@ pub async fn run(
 /// Names, ports and folders of the nodes.
 fn plan_nodes(dev: &Dev, folder: &Path) -> Result<Vec<Node>, Failure> {
     let count = dev.nodes.unwrap_or(NODES);
-    let ports = if dev.base_port == 0 { free_ports(count)? } else { ports_from(dev.base_port, count)? };
+    let ports = if dev.base_port == 0 { unused_ports(count)? } else { ports_from(dev.base_port, count)? };
     let scheme = if dev.no_tls { "http" } else { "https" };
     let nodes = ports.into_iter().zip(1..).map(|((api, cluster), number)| Node {
         id: format!("n{number}"),
@@ -102,18 +103,10 @@ fn ports_from(base: u16, count: u16) -> Result<Vec<(u16, u16)>, Failure> {
     Ok(ports)
 }
 
-/// Ports that nobody uses now. Held all at once, so that none is given twice, and freed for the servers at the end.
-fn free_ports(count: u16) -> Result<Vec<(u16, u16)>, Failure> {
-    let fault = |error: std::io::Error| Failure::local(format!("cannot find a free port: {error}"));
-    let held: Vec<_> = (0..count * 2)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()
-        .map_err(fault)?;
-    let ports: Vec<_> = held
-        .iter()
-        .map(|listener| listener.local_addr().map(|address| address.port()))
-        .collect::<Result<_, _>>()
-        .map_err(fault)?;
+/// API and cluster port of each node, any that nobody uses.
+fn unused_ports(count: u16) -> Result<Vec<(u16, u16)>, Failure> {
+    let ports = ports::unused(usize::from(count) * 2)
+        .map_err(|error| Failure::local(format!("cannot find a free port: {error}")))?;
     Ok(ports.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
 }
 
@@ -170,16 +163,7 @@ async fn enable_secrets(client: &Client) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    #[test]
-    fn free_ports_are_all_different() {
-        let ports = free_ports(5).unwrap();
-        let all: BTreeSet<_> = ports.iter().flat_map(|(api, cluster)| [*api, *cluster]).collect();
-        assert_eq!((ports.len(), all.len()), (5, 10));
-    }
 
     #[test]
     fn ports_follow_from_the_base_and_a_used_one_is_named() {

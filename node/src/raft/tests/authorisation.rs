@@ -88,6 +88,29 @@ async fn an_append_stream_is_cut_off_when_its_node_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_read_indexes_is_cut_off_when_its_node_is_removed() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await.node_id();
+    let removed = cluster.follower().await.node_id();
+    let (_dialer, channel) =
+        dial(cluster.identity(removed), cluster.member(leader), leader, Purpose::ReadIndex);
+    let (sender, questions) = tokio::sync::mpsc::channel(1);
+    let questions = tokio_stream::wrappers::ReceiverStream::new(questions);
+    let mut answers = ClusterClient::new(channel).read_index(questions).await.unwrap().into_inner();
+    let mut index = 0;
+    for _ in 0..2 {
+        sender.send(ReadIndexRequest {}).await.unwrap();
+        let answer = answers.message().await.unwrap().expect("a member was not served");
+        assert!(answer.index >= index);
+        index = answer.index;
+    }
+    cluster.change(|membership| async move { membership.remove(removed).await }).await;
+
+    sender.send(ReadIndexRequest {}).await.unwrap();
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_of_another_cluster_is_refused_in_the_handshake() {
     let cluster = Cluster::start(1).await;
     let other = ClusterCa::generate(ClusterId::random(), SystemTime::now()).unwrap();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::raft::{BarrierError, RaftError, ReadProof};
 
@@ -76,18 +78,20 @@ async fn a_follower_learns_the_fate_of_what_it_proposed_though_the_leader_dies()
     let proposing = cluster.follower().await;
     let (proposer_id, proposer) = (proposing.node_id(), proposing.proposer.clone());
     let leader = cluster.leader().await.node_id();
-    let deadline = Instant::now() + PATIENCE;
+    let stop = CancellationToken::new();
     let writers = (0..20_u32).map(|writer| {
-        let proposer = proposer.clone();
+        let (proposer, stop) = (proposer.clone(), stop.clone());
         tokio::spawn(async move {
             let mut fates: Vec<(String, _)> = Vec::new();
-            // Until the death of the leader is felt.
-            while fates.last().is_none_or(|(_, fate)| *fate != Err(ProposeError::NotTaken)) {
+            // Until the death of the leader is felt; who had only writes that its successor committed feels nothing.
+            while !stop.is_cancelled()
+                && fates.last().is_none_or(|(_, fate)| *fate != Err(ProposeError::NotTaken))
+            {
                 let key = format!("{writer}-{}", fates.len());
                 let mut txn = Txn::default();
                 txn.require(key.clone(), 0);
                 txn.put(key.clone(), "v");
-                fates.push((key, proposer.propose(txn, deadline).await));
+                fates.push((key, proposer.propose(txn, Instant::now() + PATIENCE).await));
             }
             fates
         })
@@ -95,6 +99,9 @@ async fn a_follower_learns_the_fate_of_what_it_proposed_though_the_leader_dies()
     let writers: Vec<_> = writers.collect();
     tokio::time::sleep(Duration::from_millis(30)).await;
     cluster.kill(leader).await;
+    // Another one leads and commits.
+    cluster.put("after", "v").await;
+    stop.cancel();
     let node = cluster.node(proposer_id);
     let (mut applied, mut not_taken) = (0, 0);
     for writer in writers {

@@ -23,6 +23,23 @@ async fn members_are_listed_with_their_role_and_progress() {
     assert_eq!(members[2].node, info);
 }
 
+/// It reads of a cluster that none of today's members was in, long before it reads of itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_joins_a_cluster_whose_founder_is_gone() {
+    let mut cluster = Cluster::start(1).await;
+    for number in 0..6 {
+        cluster.put(&format!("large-{number}"), &"x".repeat(1024 * 1024)).await;
+    }
+    cluster.add(2).await;
+    cluster.add(3).await;
+    cluster.change(|membership| async move { membership.remove(1).await }).await;
+    cluster.kill(1).await;
+    cluster.add(4).await;
+    assert!(cluster.node(4).read("large-0").await.is_some());
+    let members = cluster.leader().await.membership.members();
+    assert_eq!(members.iter().map(|member| member.node_id).collect::<Vec<_>>(), [2, 3, 4]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_can_be_repeated() {
     let mut cluster = Cluster::start(2).await;

@@ -1,0 +1,100 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum as _;
+
+use crate::fault::Kind;
+use crate::run::Settings;
+
+const SECONDS_PER_HOUR: f64 = 3600.0;
+
+#[derive(clap::Parser)]
+#[command(name = "conclave-chaos", about = "Break real clusters while clients work, and judge what they saw")]
+pub struct Arguments {
+    /// The server under test.
+    #[arg(long, default_value = "target/release/conclave")]
+    pub conclave: PathBuf,
+    /// Nodes of the cluster [default: 3 and 5 in turns].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(3..=9))]
+    nodes: Option<u16>,
+    /// Seed of the first run; each further run has the next.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long all runs together may take, in seconds.
+    #[arg(long, default_value_t = 60, conflicts_with = "hours")]
+    seconds: u64,
+    /// The same in hours, such as 0.5.
+    #[arg(long, value_parser = hours)]
+    hours: Option<Duration>,
+    /// How long one run takes, at most, in seconds: then a new cluster is made.
+    #[arg(long, default_value_t = 300)]
+    run_seconds: u64,
+    /// Clients at each node.
+    #[arg(long, default_value_t = 3)]
+    clients: usize,
+    /// Kinds of faults [default: all].
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<Kind>,
+    /// Where reports go, and everything of a run that failed.
+    #[arg(long, default_value = "target/chaos")]
+    pub out: PathBuf,
+    /// Keep the history of good runs as well.
+    #[arg(long)]
+    pub keep_history: bool,
+}
+
+impl Arguments {
+    /// Cluster sizes, one run after another.
+    pub fn sizes(&self) -> Vec<usize> {
+        self.nodes.map_or_else(|| vec![3, 5], |nodes| vec![usize::from(nodes)])
+    }
+
+    pub fn lasts(&self) -> Duration {
+        self.hours.unwrap_or(Duration::from_secs(self.seconds))
+    }
+
+    pub fn settings(&self, run: u64, left: Duration) -> anyhow::Result<Settings> {
+        let kinds =
+            if self.faults.is_empty() { Kind::value_variants().to_vec() } else { self.faults.clone() };
+        anyhow::ensure!(
+            self.sizes().iter().all(|nodes| kinds.iter().any(|kind| kind.nodes_min() <= *nodes)),
+            "none of these faults can be made with so few nodes"
+        );
+        Ok(Settings {
+            seed: self.seed.wrapping_add(run),
+            lasts: left.min(Duration::from_secs(self.run_seconds)),
+            clients_per_node: self.clients,
+            kinds,
+        })
+    }
+}
+
+fn hours(text: &str) -> Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    Duration::try_from_secs_f64(hours * SECONDS_PER_HOUR).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn hours_may_be_fractions_but_not_negative() {
+        assert_eq!(hours("0.5"), Ok(Duration::from_secs(1800)));
+        assert!(hours("-1").is_err() && hours("nan").is_err() && hours("x").is_err());
+    }
+
+    #[test]
+    fn a_fault_that_needs_more_nodes_cannot_be_all_there_is() {
+        let settings = |nodes: &str| {
+            let line = ["chaos", "--nodes", nodes, "--faults", "ring"];
+            Arguments::parse_from(line).settings(0, Duration::ZERO)
+        };
+        assert!(settings("3").is_err());
+        assert!(settings("5").is_ok());
+    }
+}

@@ -1,0 +1,89 @@
+//! Makes a cluster: the first node initialises it, the others join and vote.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Cluster, Health, name};
+use crate::net::Net;
+
+/// How long each step may take on a machine that has much else to do.
+const STEP_MAX: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(100);
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+const SHARES: u64 = 3;
+const THRESHOLD: u64 = 2;
+
+impl Cluster {
+    /// All nodes serve and vote, and `secret/` is KV version 2.
+    pub async fn found(net: Arc<Net>, program: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let nodes = net.nodes();
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).build()?;
+        let mut cluster = Self {
+            net,
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            http,
+            processes: (0..nodes).map(|_| Mutex::new(None)).collect(),
+            token: String::new(),
+            shares: Vec::new(),
+            deaths: Mutex::default(),
+        };
+        cluster.start(0, None)?;
+        cluster.await_health(0, |health| health == Health::NotInitialized).await?;
+        let body = json!({"secret_shares": SHARES, "secret_threshold": THRESHOLD});
+        let answer = cluster.api(0).call(Method::PUT, "sys/init", Some(&body)).await?;
+        let shares = answer["keys_base64"].as_array().cloned().unwrap_or_default();
+        cluster.shares = shares.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        cluster.token = answer["root_token"].as_str().context("init gave no root token")?.to_owned();
+        cluster.await_health(0, |health| health == Health::Sealed).await?;
+        cluster.unseal(0).await?;
+        cluster.await_health(0, |health| health == Health::Leads).await?;
+        for node in 1..nodes {
+            let answer = cluster.api(0).call(Method::POST, "sys/cluster/join-token", None).await?;
+            let token = answer["data"]["token"].as_str().context("no join token")?.to_owned();
+            cluster.start(node, Some((&cluster.url(0), &token)))?;
+        }
+        for node in 1..nodes {
+            cluster.await_health(node, Health::serves).await?;
+        }
+        cluster.await_voters().await?;
+        let mount = json!({"type": "kv", "options": {"version": "2"}});
+        cluster.api(0).call(Method::POST, "sys/mounts/secret", Some(&mount)).await?;
+        Ok(cluster)
+    }
+
+    async fn await_health(&self, node: usize, good: impl Fn(Health) -> bool) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut health = Health::Away;
+        while began.elapsed() < STEP_MAX {
+            health = self.api(node).health().await;
+            if good(health) {
+                return Ok(());
+            }
+            self.note_deaths();
+            if let Some(death) = self.deaths().first() {
+                anyhow::bail!("{death}; see {}", self.log(node).display());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        anyhow::bail!("{} is {health:?} after {STEP_MAX:?}; see {}", name(node), self.log(node).display())
+    }
+
+    /// Joined nodes become voters when they have caught up.
+    async fn await_voters(&self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < STEP_MAX {
+            if self.voters().await == self.nodes() {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        anyhow::bail!("not all nodes vote after {STEP_MAX:?}")
+    }
+}

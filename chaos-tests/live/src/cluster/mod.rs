@@ -1,0 +1,209 @@
+//! Real servers, each in its namespace: made into a cluster, broken, and mended.
+
+mod api;
+mod found;
+mod member;
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::net::Net;
+use process::Process;
+
+pub use api::{API_PORT, Api, Health};
+
+/// Port for the other nodes, in each node's namespace.
+const CLUSTER_PORT: u16 = 8201;
+/// How long a cluster that was healed may take until all nodes serve. A paused node may have much to catch up with.
+const HEAL_MAX: Duration = Duration::from_secs(60);
+/// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
+const PEERS_UNSEAL: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
+/// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
+const SNAPSHOT_AFTER_ENTRIES: &str = "1000";
+
+pub struct Cluster {
+    pub net: Arc<Net>,
+    program: PathBuf,
+    folder: PathBuf,
+    http: reqwest::Client,
+    /// Nothing while the node is down.
+    processes: Vec<Mutex<Option<Process>>>,
+    token: String,
+    shares: Vec<String>,
+    /// Servers that ended although nobody killed them: node and how.
+    deaths: Mutex<Vec<String>>,
+}
+
+impl Cluster {
+    pub fn nodes(&self) -> usize {
+        self.processes.len()
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub fn api(&self, node: usize) -> Api {
+        Api::new(self.http.clone(), self.url(node), self.token.clone())
+    }
+
+    pub fn url(&self, node: usize) -> String {
+        format!("http://{}:{API_PORT}", self.net.address(node))
+    }
+
+    pub fn log(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("{}.log", name(node)))
+    }
+
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.folder.join(name(node))
+    }
+
+    /// The node that says it leads; if several do, the last one asked cannot be told from the others.
+    pub async fn leader(&self) -> Option<usize> {
+        let asked = (0..self.nodes()).map(|node| async move { self.api(node).health().await });
+        let healths = futures::future::join_all(asked).await;
+        healths.iter().position(|health| *health == Health::Leads)
+    }
+
+    /// Starts the node's server, unless it runs.
+    pub fn start(&self, node: usize, join: Option<(&str, &str)>) -> anyhow::Result<()> {
+        let mut process = self.processes[node].lock();
+        if process.is_some() {
+            return Ok(());
+        }
+        let mut command = self.net.command(node, &self.program);
+        command.args(["server", "--tls-disable", "--node-name", &name(node), "--data-dir"]);
+        command.arg(self.data(node));
+        let address = self.net.address(node);
+        command.args(["--api-listen", &format!("{address}:{API_PORT}"), "--api-addr", &self.url(node)]);
+        let cluster = format!("{address}:{CLUSTER_PORT}");
+        command.args(["--cluster-listen", &cluster, "--cluster-addr", &cluster]);
+        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES]);
+        if let Some((member, token)) = join {
+            command.env("CONCLAVE_JOIN_ADDR", member).env("CONCLAVE_JOIN_TOKEN", token);
+        }
+        *process = Some(Process::start(command, &self.log(node))?);
+        Ok(())
+    }
+
+    /// SIGKILL. Says whether that is what ended the process.
+    pub async fn kill(&self, node: usize) -> anyhow::Result<bool> {
+        let process = self.processes[node].lock().take();
+        match process {
+            Some(process) => process.kill().await,
+            None => Ok(false),
+        }
+    }
+
+    /// SIGSTOP. Says whether the process stands still now.
+    pub async fn pause(&self, node: usize) -> anyhow::Result<bool> {
+        match self.processes[node].lock().as_mut() {
+            Some(process) => process.pause()?,
+            None => return Ok(false),
+        }
+        tokio::time::sleep(POLL).await;
+        Ok(self.processes[node].lock().as_ref().is_some_and(Process::is_stopped))
+    }
+
+    pub fn resume(&self, node: usize) -> anyhow::Result<()> {
+        match self.processes[node].lock().as_mut() {
+            Some(process) if process.is_paused() => process.resume(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes servers that ended by themselves, so that they are started again, and told of in the report.
+    pub fn note_deaths(&self) {
+        for (node, process) in self.processes.iter().enumerate() {
+            let mut process = process.lock();
+            if let Some(status) = process.as_mut().and_then(Process::ended) {
+                self.deaths.lock().push(format!("{} ended by itself ({status})", name(node)));
+                *process = None;
+            }
+        }
+    }
+
+    pub fn deaths(&self) -> Vec<String> {
+        self.deaths.lock().clone()
+    }
+
+    /// Ends every fault and waits until all nodes serve; says how long that took.
+    pub async fn heal(&self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        self.net.mend_all().await?;
+        self.note_deaths();
+        for node in 0..self.nodes() {
+            self.resume(node)?;
+            self.start(node, None)?;
+        }
+        let mut healths = Vec::new();
+        while began.elapsed() < HEAL_MAX {
+            healths.clear();
+            for node in 0..self.nodes() {
+                let health = self.api(node).health().await;
+                self.help(node, health, began.elapsed()).await;
+                healths.push(health);
+            }
+            let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
+            let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
+            if all_serve && self.voters().await == self.nodes() {
+                return Ok(began.elapsed());
+            }
+            self.note_deaths();
+            tokio::time::sleep(POLL).await;
+        }
+        let voters = self.voters().await;
+        anyhow::bail!(
+            "not all nodes serve and vote {HEAL_MAX:?} after every fault has ended: {healths:?}, {voters} voters"
+        )
+    }
+
+    /// What an operator does about a node that does not come back by itself. It is tried until it helps.
+    async fn help(&self, node: usize, health: Health, waited: Duration) {
+        let helped = match health {
+            Health::Sealed if waited > PEERS_UNSEAL => self.unseal(node).await,
+            // It was removed, and joining again did not go through because of another fault.
+            Health::Removed | Health::NotInitialized if waited > PEERS_UNSEAL => self.join_again(node).await,
+            _ => Ok(()),
+        };
+        drop(helped);
+    }
+
+    /// Gives shares until the node is unsealed.
+    pub async fn unseal(&self, node: usize) -> anyhow::Result<()> {
+        for share in &self.shares {
+            let answer =
+                self.api(node).call(Method::PUT, "sys/unseal", Some(&json!({ "key": share }))).await?;
+            if answer["sealed"] == Value::Bool(false) {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("{} is still sealed after all shares", name(node))
+    }
+
+    /// Ends all servers, so that nothing writes to their folders any more.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        for node in 0..self.nodes() {
+            self.kill(node).await?;
+        }
+        Ok(())
+    }
+}
+
+pub fn name(node: usize) -> String {
+    format!("n{}", node + 1)
+}
+
+/// Version and commit, in the program's own words.
+pub fn version(program: &Path) -> String {
+    let output = std::process::Command::new(program).arg("--version").output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}

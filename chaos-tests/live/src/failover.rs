@@ -1,0 +1,115 @@
+//! How long writes were gone when the leader was lost, seen from clients at the other nodes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use conclave_oracle::history::{Action, Operation, Outcome};
+use serde::Serialize;
+
+use crate::episode::Event;
+use crate::fault::{Aim, Kind};
+
+/// Upper bounds of the histogram's bars, in milliseconds.
+const BARS_MS: [u64; 8] = [100, 250, 500, 750, 1000, 1500, 2000, 5000];
+/// Width of the longest bar.
+const BAR_WIDTH: u64 = 40;
+
+/// Milliseconds, by kind of fault.
+#[derive(Debug, Default, Serialize)]
+pub struct Gaps(pub BTreeMap<Kind, Vec<u64>>);
+
+/// Of each fault that took the leader and was alone, the longest time without an acknowledged write elsewhere.
+pub fn gaps(events: &[Event], operations: &[Operation]) -> Gaps {
+    let mut gaps = Gaps::default();
+    let alone = |event: &&Event| {
+        event.kind.takes_leader()
+            && event.aim == Aim::Leader
+            && event.not_counted.is_none()
+            && !event.overlapping
+    };
+    for event in events.iter().filter(alone) {
+        let node = u32::try_from(event.node).unwrap_or(u32::MAX);
+        let mut acknowledged: Vec<u64> = operations
+            .iter()
+            .filter(|operation| {
+                operation.node != node
+                    && matches!(operation.action, Action::Write { .. })
+                    && matches!(operation.outcome, Outcome::Ok(_))
+            })
+            .map(|operation| operation.returned_us)
+            .collect();
+        acknowledged.sort_unstable();
+        if let Some(gap) = longest(&acknowledged, event.began_us, event.healed_us) {
+            gaps.0.entry(event.kind).or_default().push(gap / 1000);
+        }
+    }
+    gaps
+}
+
+/// The longest time between two of `times` of which the later lies between `from` and `to`.
+fn longest(times: &[u64], from: u64, to: u64) -> Option<u64> {
+    let pairs = times.windows(2).filter(|pair| (from..=to).contains(&pair[1]));
+    pairs.map(|pair| pair[1] - pair[0]).max()
+}
+
+/// The median, the 99th percentile and the greatest, by nearest rank; zeros if there is nothing.
+pub fn percentiles(values: &[u64]) -> (u64, u64, u64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let rank = |percent: usize| {
+        let place = (sorted.len() * percent).div_ceil(100);
+        sorted.get(place.saturating_sub(1)).copied().unwrap_or(0)
+    };
+    (rank(50), rank(99), rank(100))
+}
+
+impl Gaps {
+    pub fn add(&mut self, other: Self) {
+        for (kind, gaps) in other.0 {
+            self.0.entry(kind).or_default().extend(gaps);
+        }
+    }
+
+    pub fn write_markdown(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(
+            text,
+            "| leader lost by | times | writes back: p50 ms | p99 ms | max ms |\n|---|---|---|---|---|"
+        )?;
+        for (kind, gaps) in &self.0 {
+            let (p50, p99, max) = percentiles(gaps);
+            writeln!(text, "| {kind:?} | {} | {p50} | {p99} | {max} |", gaps.len())?;
+        }
+        writeln!(text, "\n```text")?;
+        let all: Vec<u64> = self.0.values().flatten().copied().collect();
+        let mut counts = [0; BARS_MS.len() + 1];
+        for gap in &all {
+            counts[BARS_MS.iter().position(|bound| gap <= bound).unwrap_or(BARS_MS.len())] += 1;
+        }
+        let most = counts.iter().copied().max().unwrap_or(0).max(1);
+        for (place, count) in counts.iter().enumerate() {
+            let label =
+                BARS_MS.get(place).map_or_else(|| "above".to_owned(), |bound| format!("<= {bound} ms"));
+            let width = usize::try_from(count * BAR_WIDTH / most).unwrap_or(0);
+            writeln!(text, "{label:>10} {count:>5} {}", "#".repeat(width))?;
+        }
+        writeln!(text, "```\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gap_is_the_longest_that_ends_during_the_fault() {
+        assert_eq!(longest(&[0, 900, 1000, 1500, 1510, 9000], 950, 2000), Some(500));
+        assert_eq!(longest(&[0, 1], 5, 6), None);
+    }
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let values: Vec<u64> = (1..=100).rev().collect();
+        assert_eq!(percentiles(&values), (50, 99, 100));
+        assert_eq!(percentiles(&[]), (0, 0, 0));
+    }
+}

@@ -1,0 +1,156 @@
+//! `make chaos`: real servers, each in a network of its own, broken by a seeded schedule while clients work, and judged by
+//! what the clients saw.
+//!
+//! It shares no code with the server: whatever it believes, it has from outside.
+
+mod arguments;
+mod client;
+mod cluster;
+mod episode;
+mod failover;
+mod fault;
+mod judge;
+mod logs;
+mod machine;
+mod net;
+mod random;
+mod recorder;
+mod report;
+mod run;
+mod schedule;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::arguments::Arguments;
+use crate::cluster::Cluster;
+use crate::net::Net;
+use crate::report::Report;
+use crate::run::Settings;
+
+fn main() -> ExitCode {
+    // The HTTP client wants one even for plain HTTP. Fails only if there is one already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    match chaos(&Arguments::parse()) {
+        Ok(report) => {
+            println!("\n{}", report.markdown());
+            if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one after another until the time is over; returns them added up.
+fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
+    net::probe::requirements()?;
+    anyhow::ensure!(
+        arguments.conclave.is_file(),
+        "there is no server at {}: 'make build' makes it, --conclave names another",
+        arguments.conclave.display()
+    );
+    for run in net::remove_leftovers()? {
+        say(format_args!("removed what run {run} had left"));
+    }
+    let began = Instant::now();
+    let mut sum = Report::default();
+    for (number, nodes) in (0..).zip(arguments.sizes().into_iter().cycle()) {
+        let left = arguments.lasts().saturating_sub(began.elapsed());
+        if number > 0 && left.is_zero() {
+            break;
+        }
+        let settings = arguments.settings(number, left)?;
+        sum.add(one(arguments, &settings, nodes)?);
+        sum.write(&arguments.out)?;
+    }
+    Ok(sum)
+}
+
+fn one(arguments: &Arguments, settings: &Settings, nodes: usize) -> anyhow::Result<Report> {
+    let folder = folder(arguments, settings.seed, nodes)?;
+    say(format_args!("seed {}, {nodes} nodes, in {}", settings.seed, folder.display()));
+    let net = Arc::new(Net::new(nodes)?);
+    let limits = net::probe::limits(&net);
+    for limit in &limits {
+        say(limit);
+    }
+    // Threads live where the thread that starts them does, so this comes before the runtime.
+    net.enter()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut report = runtime.block_on(async {
+        tokio::select! {
+            report = broken(arguments, settings, net.clone(), &folder) => report,
+            // Only what returns is dropped, and dropping ends the servers and removes the network.
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            () = terminated() => Err(anyhow::anyhow!("terminated")),
+        }
+    })?;
+    report.setting.limits = limits;
+    report.setting.version = cluster::version(&arguments.conclave);
+    report.setting.machine = machine::describe();
+    report.setting.command = std::env::args().collect::<Vec<_>>().join(" ");
+    report.write(&folder)?;
+    if report.violations.is_empty() {
+        tidy(&folder, nodes, arguments.keep_history)?;
+        say(format_args!("seed {}: good, {} operations", settings.seed, report.operations.all));
+    } else {
+        say(format_args!(
+            "seed {}: {} VIOLATIONS, kept in {}",
+            settings.seed,
+            report.violations.len(),
+            folder.display()
+        ));
+    }
+    Ok(report)
+}
+
+async fn broken(
+    arguments: &Arguments,
+    settings: &Settings,
+    net: Arc<Net>,
+    folder: &Path,
+) -> anyhow::Result<Report> {
+    let cluster = Cluster::found(net, &arguments.conclave, folder).await?;
+    say("the cluster serves");
+    let report = run::run(&cluster, settings, folder).await?;
+    cluster.stop().await?;
+    Ok(report)
+}
+
+fn folder(arguments: &Arguments, seed: u64, nodes: usize) -> anyhow::Result<PathBuf> {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S");
+    let folder = arguments.out.join(format!("{time}-seed{seed}-nodes{nodes}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder.canonicalize()?)
+}
+
+/// Of a good run, the report and the schedule stay.
+fn tidy(folder: &Path, nodes: usize, keep_history: bool) -> anyhow::Result<()> {
+    for node in 0..nodes {
+        std::fs::remove_dir_all(folder.join(cluster::name(node)))?;
+        std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
+    }
+    if !keep_history {
+        std::fs::remove_file(folder.join("history.jsonl"))?;
+    }
+    Ok(())
+}
+
+async fn terminated() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Progress goes to standard error: standard output is the report.
+fn say(line: impl std::fmt::Display) {
+    eprintln!("chaos: {line}");
+}
