@@ -85,6 +85,7 @@ impl Cluster {
                 .election_timeout_max_ms
                 .unwrap_or(defaults.election_timeout_max_ms),
             snapshot_after_entries: config.snapshot_after_entries.unwrap_or(defaults.snapshot_after_entries),
+            entries_kept: config.entries_kept.unwrap_or(defaults.entries_kept),
             read_proof: config.read_proof,
             ..defaults
         };
