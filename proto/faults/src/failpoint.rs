@@ -58,7 +58,7 @@ pub const fn arm() -> Result<Unarmed, BadSetting> {
 }
 
 #[cfg(feature = "fail-points")]
-pub use armed::{arm, hit};
+pub use armed::{arm, hit, watch};
 
 #[cfg(feature = "fail-points")]
 mod armed {
@@ -73,10 +73,21 @@ mod armed {
         Ok(fail::FailScenario::setup())
     }
 
+    /// Has `told` called whenever the point is passed, while points are armed.
+    ///
+    /// # Panics
+    /// `told` cannot be kept, which the crate `fail` does not let happen.
+    pub fn watch(point: Point, told: impl Fn(Point) + Send + Sync + 'static) {
+        fail::cfg_callback(name(point), move || told(point)).expect("a callback needs no parsing");
+    }
+
+    fn name(point: Point) -> &'static str {
+        POINTS.iter().find(|row| row.point == point).expect("every point has its row").name
+    }
+
     /// Passes a point.
     pub fn hit(point: Point) {
-        let row = POINTS.iter().find(|row| row.point == point).expect("every point has its row");
-        if let Some(how) = fail::eval(row.name, |argument| argument) {
+        if let Some(how) = fail::eval(name(point), |argument| argument) {
             die(how.as_deref());
         }
     }
