@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 
+use crate::cluster::Variable;
+use crate::crash;
 use crate::fault::Kind;
 use crate::run::Settings;
 
@@ -37,6 +39,15 @@ pub struct Arguments {
     /// Kinds of faults [default: all].
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// Variables for the servers: NAME=VALUE, or n2:NAME=VALUE for one node.
+    #[arg(long)]
+    pub env: Vec<Variable>,
+    /// End with the first run that shows a violation.
+    #[arg(long)]
+    pub until_violation: bool,
+    /// Instead of faults: fail points at which nodes end, or 'all'. The server must have been built with them.
+    #[arg(long, value_delimiter = ',')]
+    pub crash_points: Vec<String>,
     /// Where reports go, and everything of a run that failed.
     #[arg(long, default_value = "target/chaos")]
     pub out: PathBuf,
@@ -67,6 +78,7 @@ impl Arguments {
             lasts: left.min(Duration::from_secs(self.run_seconds)),
             clients_per_node: self.clients,
             kinds,
+            points: crash::points(&self.crash_points)?,
         })
     }
 }

@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod cluster;
+mod crash;
 mod episode;
 mod failover;
 mod fault;
@@ -56,6 +57,9 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         "there is no server at {}: 'make build' makes it, --conclave names another",
         arguments.conclave.display()
     );
+    if !arguments.crash_points.is_empty() {
+        crash::requirements(&arguments.conclave)?;
+    }
     for run in net::remove_leftovers()? {
         say(format_args!("removed what run {run} had left"));
     }
@@ -69,6 +73,9 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         let settings = arguments.settings(number, left)?;
         sum.add(one(arguments, &settings, nodes)?);
         sum.write(&arguments.out)?;
+        if arguments.until_violation && !sum.violations.is_empty() {
+            break;
+        }
     }
     Ok(sum)
 }
@@ -117,7 +124,7 @@ async fn broken(
     net: Arc<Net>,
     folder: &Path,
 ) -> anyhow::Result<Report> {
-    let cluster = Cluster::found(net, &arguments.conclave, folder).await?;
+    let cluster = Cluster::found(net, &arguments.conclave, folder, arguments.env.clone()).await?;
     say("the cluster serves");
     let report = run::run(&cluster, settings, folder).await?;
     cluster.stop().await?;

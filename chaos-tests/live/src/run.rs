@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use conclave_faults::failpoint::PointRow;
 use conclave_oracle::history::{Action, Freshness, Outcome};
 
 use crate::client::{Client, Shared, keys};
 use crate::cluster::Cluster;
+use crate::crash::{self, Hits};
 use crate::episode::{self, Event};
 use crate::fault::Kind;
 use crate::judge::judge;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub lasts: Duration,
     pub clients_per_node: usize,
     pub kinds: Vec<Kind>,
+    /// If there are any, nodes end at these, and there are no other faults.
+    pub points: Vec<&'static PointRow>,
 }
 
 pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
@@ -49,8 +53,17 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     tokio::time::sleep(SETTLE).await;
     let mut events = Vec::new();
     let mut violations = Vec::new();
+    let mut hits = Hits::default();
+    let mut crashes = crash::Plan::new(&settings.points, settings.seed);
+    while !settings.points.is_empty() && began.elapsed() < settings.lasts {
+        shared.epoch.store(crashes.number(), Ordering::Relaxed);
+        if let Err(error) = crashes.crash_one(cluster, &mut hits).await {
+            violations.push(format!("{error:#}"));
+            break;
+        }
+    }
     let mut schedule = Schedule::new(settings.seed, cluster.nodes(), &settings.kinds);
-    while began.elapsed() < settings.lasts {
+    while settings.points.is_empty() && began.elapsed() < settings.lasts {
         let planned = schedule.next();
         episode::keep(folder, &planned)?;
         shared.epoch.store(planned.number, Ordering::Relaxed);
@@ -71,11 +84,15 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
         violations.extend(read_everything(cluster, &shared, settings.seed).await?);
         violations.extend(compare_states(cluster).await);
     }
-    conclude(cluster, settings, &shared, Evidence { events, violations, lasted: began.elapsed() })
+    if violations.is_empty() {
+        violations.extend(crash::epilogue(cluster, &settings.points, &mut hits).await);
+    }
+    conclude(cluster, settings, &shared, Evidence { events, hits, violations, lasted: began.elapsed() })
 }
 
 struct Evidence {
     events: Vec<Event>,
+    hits: Hits,
     violations: Vec<String>,
     lasted: Duration,
 }
@@ -86,14 +103,15 @@ fn conclude(
     shared: &Shared,
     evidence: Evidence,
 ) -> anyhow::Result<Report> {
-    let Evidence { events, mut violations, lasted } = evidence;
+    let Evidence { events, hits, mut violations, lasted } = evidence;
     violations.extend(cluster.deaths());
     for node in 0..cluster.nodes() {
         violations.extend(logs::search(&cluster.log(node))?);
     }
     let operations = shared.recorder.operations()?;
     violations.extend(judge(&operations));
-    Ok(Report::of_run((settings.seed, cluster.nodes(), lasted), &events, &operations, violations))
+    let report = Report::of_run((settings.seed, cluster.nodes(), lasted), &events, &operations, violations);
+    Ok(Report { crashes: hits, ..report })
 }
 
 /// Linearizable reads of all keys at all nodes; they are part of the history. Tells which node did not answer.

@@ -86,9 +86,21 @@ impl Api {
 
     /// Fetches a file, and says how many bytes it has.
     pub async fn download(&self, path: &str) -> anyhow::Result<usize> {
+        Ok(self.bytes(path).await?.len())
+    }
+
+    /// Fetches a file.
+    pub async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         let request = self.http.get(format!("{}/v1/{path}", self.base)).timeout(TIMEOUT);
         let response = request.header("X-Vault-Token", &self.token).send().await?;
-        Ok(response.error_for_status()?.bytes().await?.len())
+        Ok(response.error_for_status()?.bytes().await?.to_vec())
+    }
+
+    /// Sends a file; says how it was answered.
+    pub async fn upload(&self, path: &str, file: Vec<u8>) -> anyhow::Result<u16> {
+        let request = self.http.put(format!("{}/v1/{path}", self.base)).timeout(TIMEOUT).body(file);
+        let response = request.header("X-Vault-Token", &self.token).send().await?;
+        Ok(response.status().as_u16())
     }
 
     async fn ask_within(

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Cluster, Health, name};
+use super::{Cluster, Health, Variable, name};
 use crate::net::Net;
 
 /// How long each step may take on a machine that has much else to do.
@@ -21,18 +21,25 @@ const THRESHOLD: u64 = 2;
 
 impl Cluster {
     /// All nodes serve and vote, and `secret/` is KV version 2.
-    pub async fn found(net: Arc<Net>, program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub async fn found(
+        net: Arc<Net>,
+        program: &Path,
+        folder: &Path,
+        environment: Vec<Variable>,
+    ) -> anyhow::Result<Self> {
         let nodes = net.nodes();
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).build()?;
         let mut cluster = Self {
             net,
             program: program.to_owned(),
             folder: folder.to_owned(),
+            environment,
             http,
             processes: (0..nodes).map(|_| Mutex::new(None)).collect(),
             token: String::new(),
             shares: Vec::new(),
             deaths: Mutex::default(),
+            armed: Mutex::default(),
         };
         cluster.start(0, None)?;
         cluster.await_health(0, |health| health == Health::NotInitialized).await?;

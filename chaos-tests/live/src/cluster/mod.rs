@@ -1,6 +1,8 @@
 //! Real servers, each in its namespace: made into a cluster, broken, and mended.
 
 mod api;
+mod crash;
+mod environment;
 mod found;
 mod member;
 mod process;
@@ -17,6 +19,7 @@ use crate::net::Net;
 use process::Process;
 
 pub use api::{API_PORT, Api, Health};
+pub use environment::Variable;
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;
@@ -26,12 +29,15 @@ const HEAL_MAX: Duration = Duration::from_secs(60);
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 /// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
-const SNAPSHOT_AFTER_ENTRIES: &str = "1000";
+const SNAPSHOT_AFTER_ENTRIES: &str = "500";
+/// Entries that a node may miss without needing a snapshot.
+const ENTRIES_KEPT: &str = "100";
 
 pub struct Cluster {
     pub net: Arc<Net>,
     program: PathBuf,
     folder: PathBuf,
+    environment: Vec<Variable>,
     http: reqwest::Client,
     /// Nothing while the node is down.
     processes: Vec<Mutex<Option<Process>>>,
@@ -39,6 +45,8 @@ pub struct Cluster {
     shares: Vec<String>,
     /// Servers that ended although nobody killed them: node and how.
     deaths: Mutex<Vec<String>>,
+    /// A node whose next start has fail points.
+    armed: Mutex<Option<(usize, String)>>,
 }
 
 impl Cluster {
@@ -86,7 +94,13 @@ impl Cluster {
         command.args(["--api-listen", &format!("{address}:{API_PORT}"), "--api-addr", &self.url(node)]);
         let cluster = format!("{address}:{CLUSTER_PORT}");
         command.args(["--cluster-listen", &cluster, "--cluster-addr", &cluster]);
-        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES]);
+        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES, "--entries-kept", ENTRIES_KEPT]);
+        for variable in self.environment.iter().filter(|variable| variable.is_for(node)) {
+            command.env(&variable.name, &variable.value);
+        }
+        if let Some((_, points)) = self.armed.lock().take_if(|(armed, _)| *armed == node) {
+            command.env(crash::POINTS, points);
+        }
         if let Some((member, token)) = join {
             command.env("CONCLAVE_JOIN_ADDR", member).env("CONCLAVE_JOIN_TOKEN", token);
         }
