@@ -29,8 +29,6 @@ pub mod manifest;
 pub mod model;
 #[cfg(test)]
 mod model_tests;
-#[cfg(all(test, feature = "planted-bugs"))]
-mod planted_tests;
 pub mod reader;
 mod recent;
 pub mod record;

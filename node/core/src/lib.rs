@@ -7,8 +7,6 @@ pub mod crypto;
 pub mod engine;
 pub mod error;
 pub mod plan;
-#[cfg(all(test, feature = "planted-bugs"))]
-mod planted_tests;
 pub mod policy;
 pub mod seal;
 pub mod view;

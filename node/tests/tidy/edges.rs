@@ -24,7 +24,8 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("conclave-bench", &["conclave-proto", "conclave-client", "conclave-storage", "conclave-core"], &[]),
     ("conclave-oracle", &[], &[]),
     // Judges from outside: nothing that it believes comes from the server.
-    ("conclave-chaos", &["conclave-oracle"], &[]),
+    ("conclave-chaos", &["conclave-oracle", "conclave-faults"], &[]),
+    ("conclave-mutants", &["conclave-faults"], &[]),
     ("conclave-fuzz", &["conclave-proto", "conclave-storage", "conclave-core", "conclave-node"], &[]),
 ];
 

@@ -7,8 +7,6 @@
 //! the Cargo feature that call is a constant and nothing of it is compiled in. No release is built with it.
 
 mod bugs;
-#[cfg(feature = "planted-bugs")]
-pub mod catching;
 pub mod failpoint;
 pub mod planted;
 mod points;

@@ -3,8 +3,6 @@
 mod authorisation;
 mod consensus;
 mod members;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
