@@ -89,10 +89,10 @@ fn log(bug: Bug) -> Vec<Way> {
             test("durability", "a_killed_process_has_lost_nothing_that_it_acknowledged"),
             chaos("kill-all"),
         ],
-        Bug::ReplayedRecordEmptied => vec![
-            test("durability", "entries_come_back_from_disk_as_they_were_appended"),
-            chaos_on_one("kill,isolate"),
-        ],
+        // The state survives a kill, so that hardly anything is read back: for chaos it takes a power cut.
+        Bug::ReplayedRecordEmptied => {
+            vec![test("durability", "entries_come_back_from_disk_as_they_were_appended")]
+        }
         Bug::WalDamageTolerated => {
             vec![test("durability", "a_log_that_is_damaged_in_the_middle_is_refused_not_shortened")]
         }

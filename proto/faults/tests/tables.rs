@@ -57,8 +57,8 @@ fn the_document_of_the_planted_bugs_is_the_table() {
         "# Planted bugs\n\nA harness is only worth believing if it catches known bugs. A server that is built with the \
          Cargo feature\n`planted-bugs` and started with `CONCLAVE_PLANTED_BUG=<name>` has exactly one of these; without the \
          feature none of them is\ncompiled in, and `conclave --version` tells a server that has it. `on` says where it must \
-         be switched on to be seen, \"caught\nby\" which checkers have to notice: any of them is enough.\n\nThe table is made \
-         from `proto/faults/src/bugs.rs`; a test keeps the two equal.\n\n| name | on | what it breaks | needs | caught by \
+         be switched on to be seen, \"caught\nby\" which checkers have to notice: any of them is enough. `make chaos-mutants` \
+         plants one after another and shows who noticed.\n\nThe table is made from `proto/faults/src/bugs.rs`; a test keeps the two equal.\n\n| name | on | what it breaks | needs | caught by \
          |\n|---|---|---|---|---|\n",
     );
     for row in BUGS {
@@ -92,7 +92,8 @@ fn the_document_of_the_fail_points_is_the_table() {
         "# Fail points\n\nA server that is built with the Cargo feature `fail-points` can be stopped before and after each \
          durable step, by the variable\n`FAILPOINTS`: `log-synced=2*off->1*return(abort)` ends it at the third time it passes \
          (`kill` instead of `abort`: by SIGKILL), `pause` and\n`sleep(ms)` hold it there, so that the power can be cut. Without \
-         the feature nothing of it is compiled in.\n\nThe table is made from `proto/faults/src/points.rs`; a test keeps the two \
+         the feature nothing of it is compiled in.\n`make chaos-crashes` ends nodes at each point while \
+         clients work, and judges what they saw.\n\nThe table is made from `proto/faults/src/points.rs`; a test keeps the two \
          equal and finds each point in the code.\n\n| name | where | what a crash there proves |\n|---|---|---|\n",
     );
     for row in POINTS {

@@ -30,9 +30,9 @@ const BURST_KEYS: u64 = 20;
 const BURSTS_TO_PURGE: u64 = 5;
 
 impl Stage<'_> {
-    /// Whether the node ended at its point. Whatever else goes wrong on the way is for the checkers.
-    pub async fn perform(&self, deed: Deed) -> bool {
-        match deed {
+    /// Whether the node ended at its point. What goes wrong before is no matter; what does afterwards is an error.
+    pub async fn perform(&self, deed: Deed) -> anyhow::Result<bool> {
+        Ok(match deed {
             Deed::Load => {
                 self.restart_armed().await;
                 self.until_crash(async || tokio::time::sleep(POLL).await).await
@@ -52,20 +52,41 @@ impl Stage<'_> {
             Deed::Fence => {
                 self.up_armed().await;
                 drop(self.cluster.remove(self.node).await);
-                self.crashes().await
+                let crashed = self.crashes().await;
+                self.come_back(crashed).await?
             }
-            Deed::Leave => self.ask_armed("sys/cluster/leave").await,
+            Deed::Leave => {
+                let crashed = self.ask_armed("sys/cluster/leave").await;
+                self.come_back(crashed).await?
+            }
             Deed::Forget => {
                 self.ask("sys/cluster/leave").await;
                 self.restart_armed().await;
-                self.crashes().await
+                let crashed = self.crashes().await;
+                self.come_back(crashed).await?
             }
             Deed::Rotate => self.ask_armed("sys/rotate/keyring").await,
             Deed::Seal => self.ask_armed("sys/seal").await,
             Deed::Unseal => self.unseal().await,
             // Done when no client works: see the epilogue.
             Deed::Restore | Deed::Init => false,
+        })
+    }
+
+    /// After a crash on its way out, a node knows that it is out; then it joins like one that never was in.
+    async fn come_back(&self, crashed: bool) -> anyhow::Result<bool> {
+        if crashed {
+            self.cluster.start(self.node, None)?;
+            let out = |health| matches!(health, Health::Removed | Health::NotInitialized);
+            anyhow::ensure!(self.waits_for(self.node, out).await, "a node that is out does not say so");
         }
+        let member = self.others()[0];
+        if let Some(token) = self.token(self.node, member).await {
+            self.wipe(self.node).await;
+            self.cluster.start(self.node, Some((&self.cluster.url(member), &token)))?;
+            self.waits_for(self.node, Health::serves).await;
+        }
+        Ok(crashed)
     }
 
     pub async fn restart_armed(&self) {
@@ -81,14 +102,18 @@ impl Stage<'_> {
     /// Armed, and serving: the point is not passed before.
     pub async fn up_armed(&self) {
         self.restart_armed().await;
-        self.wait_for(Health::serves).await;
+        self.waits_for(self.node, Health::serves).await;
     }
 
-    async fn wait_for(&self, good: impl Fn(Health) -> bool) {
+    async fn waits_for(&self, node: usize, good: impl Fn(Health) -> bool) -> bool {
         let began = Instant::now();
-        while began.elapsed() < UP_MAX && !good(self.cluster.api(self.node).health().await) {
+        while began.elapsed() < UP_MAX {
+            if good(self.cluster.api(node).health().await) {
+                return true;
+            }
             tokio::time::sleep(POLL).await;
         }
+        false
     }
 
     pub async fn crashes(&self) -> bool {
@@ -178,14 +203,22 @@ impl Stage<'_> {
     async fn token(&self, node: usize, from: usize) -> Option<String> {
         let began = Instant::now();
         while began.elapsed() < DEED_MAX {
-            if self.cluster.remove(node).await.is_ok() {
-                let answer =
-                    self.cluster.api(from).call(Method::POST, "sys/cluster/join-token", None).await.ok()?;
+            if self.is_member(node, from).await == Some(false) {
+                let asked = self.cluster.api(from);
+                let answer = asked.call(Method::POST, "sys/cluster/join-token", None).await.ok()?;
                 return answer["data"]["token"].as_str().map(str::to_owned);
             }
+            drop(self.cluster.remove(node).await);
             tokio::time::sleep(POLL).await;
         }
         None
+    }
+
+    async fn is_member(&self, node: usize, from: usize) -> Option<bool> {
+        let asked = self.cluster.api(from);
+        let answer = asked.call(Method::GET, "sys/storage/raft/configuration", None).await.ok()?;
+        let servers = answer["data"]["config"]["servers"].as_array()?;
+        Some(servers.iter().any(|server| server["node_id"] == crate::cluster::name(node).as_str()))
     }
 
     async fn wipe(&self, node: usize) {
@@ -202,6 +235,7 @@ impl Stage<'_> {
         let crashed = self.crashes().await;
         // With the same token: it must get the same place.
         drop(self.cluster.start(self.node, Some((&url, &token))));
+        self.waits_for(self.node, Health::serves).await;
         crashed
     }
 
@@ -212,13 +246,17 @@ impl Stage<'_> {
         let Some(token) = self.token(newcomer, self.node).await else { return false };
         self.wipe(newcomer).await;
         drop(self.cluster.start(newcomer, Some((&self.cluster.url(self.node), &token))));
-        self.crashes().await
+        let crashed = self.crashes().await;
+        // The newcomer asks again, with the same token.
+        drop(self.cluster.start(self.node, None));
+        self.waits_for(newcomer, Health::serves).await;
+        crashed
     }
 
     async fn unseal(&self) -> bool {
         self.ask("sys/seal").await;
         self.restart_armed().await;
-        self.wait_for(|health| health == Health::Sealed).await;
+        self.waits_for(self.node, |health| health == Health::Sealed).await;
         self.until_crash(async || {
             drop(self.cluster.unseal(self.node).await);
             tokio::time::sleep(POLL).await;

@@ -10,6 +10,7 @@ mod hits;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use conclave_faults::failpoint::{POINTS, Point, PointRow};
 
 pub use epilogue::play as epilogue;
@@ -152,9 +153,10 @@ impl Plan {
         let passes = if deed(row.point) == Deed::Load { self.random.below(PASSES_MAX) } else { 0 };
         let node = self.random.index(cluster.nodes());
         let stage = Stage { cluster, point: row.name, node, cut: u64::MAX - self.number, passes };
-        let hit = stage.perform(deed(row.point)).await;
+        let after = || format!("after a crash at {}", row.name);
+        let hit = stage.perform(deed(row.point)).await.with_context(after)?;
         note(hits, &stage, hit);
-        cluster.heal().await.map_err(|error| error.context(format!("after a crash at {}", row.name)))?;
+        cluster.heal().await.with_context(after)?;
         tokio::time::sleep(REST).await;
         Ok(())
     }
