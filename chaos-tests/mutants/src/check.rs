@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::{End, run};
 use crate::programs::Program;
-use crate::ways::{On, Way};
+use crate::ways::Way;
 
 /// A test that takes longer waits for what never comes, which is a failure too.
 const TEST_MAX: Duration = Duration::from_secs(180);
@@ -24,8 +24,6 @@ const CHAOS_SECONDS: u64 = 150;
 /// What judging and healing may add to that.
 const CHAOS_EXTRA: Duration = Duration::from_secs(180);
 const CHAOS_NODES: &str = "3";
-/// The node that has a bug of one node.
-const BUGGY_NODE: &str = "n2";
 
 /// Where everything is.
 pub struct Workshop {
@@ -101,7 +99,7 @@ impl Workshop {
         std::fs::create_dir_all(&folder)?;
         match way {
             Way::Test { program, name } => self.test(bug, program, name, &folder, run),
-            Way::Chaos { faults, on } => self.chaos(bug, faults, on, &folder.join(file_name(faults))),
+            Way::Chaos { faults } => self.chaos(bug, faults, &folder.join(file_name(faults))),
         }
     }
 
@@ -132,7 +130,7 @@ impl Workshop {
         Ok(Seen { wrong, operations: None })
     }
 
-    fn chaos(&self, bug: Option<&PlantedBug>, faults: &str, on: On, folder: &Path) -> anyhow::Result<Seen> {
+    fn chaos(&self, bug: Option<&PlantedBug>, faults: &str, folder: &Path) -> anyhow::Result<Seen> {
         std::fs::create_dir_all(folder)?;
         let mut command = Command::new(&self.chaos);
         command.arg("--conclave").arg(&self.conclave).arg("--out").arg(folder);
@@ -142,9 +140,7 @@ impl Workshop {
         command.args(["--seconds", &seconds.to_string(), "--run-seconds", &CHAOS_RUN_SECONDS.to_string()]);
         command.arg("--until-violation").env_remove(planted::VARIABLE);
         if let Some(row) = bug {
-            let setting = format!("{}={}", planted::VARIABLE, row.name);
-            let setting = if on == On::One { format!("{BUGGY_NODE}:{setting}") } else { setting };
-            command.args(["--env", &setting]);
+            command.args(["--env", &format!("{}={}", planted::VARIABLE, row.name)]);
         }
         let report = folder.join("report.json");
         if report.exists() {
@@ -169,8 +165,7 @@ impl Workshop {
 pub fn describe(way: Way) -> String {
     match way {
         Way::Test { program, name } => format!("test {program} {name}"),
-        Way::Chaos { faults, on: On::All } => format!("chaos with {faults}"),
-        Way::Chaos { faults, on: On::One } => format!("chaos with {faults}, on one node"),
+        Way::Chaos { faults } => format!("chaos with {faults}"),
     }
 }
 
