@@ -27,7 +27,7 @@ const BURST_AT_ONCE: usize = 4;
 /// Keys that bursts write to.
 const BURST_KEYS: u64 = 20;
 /// Bursts that bring the log beyond what is kept behind a snapshot.
-const BURSTS_TO_PURGE: u64 = 5;
+const BURSTS_TO_PURGE: u64 = 8;
 
 impl Stage<'_> {
     /// Whether the node ended at its point. What goes wrong before is no matter; what does afterwards is an error.
@@ -105,7 +105,7 @@ impl Stage<'_> {
         self.waits_for(self.node, Health::serves).await;
     }
 
-    async fn waits_for(&self, node: usize, good: impl Fn(Health) -> bool) -> bool {
+    pub async fn waits_for(&self, node: usize, good: impl Fn(Health) -> bool) -> bool {
         let began = Instant::now();
         while began.elapsed() < UP_MAX {
             if good(self.cluster.api(node).health().await) {

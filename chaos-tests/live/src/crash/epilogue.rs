@@ -62,7 +62,9 @@ impl Stage<'_> {
         drop(self.cluster.api(self.node).upload(BACKUP, backup.clone()).await);
         let hit = self.crashes().await;
         note(hits, self, hit);
-        self.cluster.heal().await?;
+        // Until it is run again, nobody tells who votes.
+        self.cluster.start(self.node, None)?;
+        anyhow::ensure!(self.waits_for(self.node, Health::serves).await, "the node does not come back");
         for node in 0..self.cluster.nodes() {
             let (status, value) = self.value_at(node, KEPT).await?;
             let right = status == STATUS_UNAVAILABLE || (status == 200 && value == json!(number));
@@ -83,6 +85,7 @@ impl Stage<'_> {
                 "node {node} answers {later:?} for what the backup does not have"
             );
         }
+        self.cluster.heal().await?;
         Ok(())
     }
 
