@@ -1,7 +1,7 @@
 //! Ends nodes at every fail point, in the middle of what leads there, while clients work.
 //!
 //! A point that is passed at boot, at a join or at a restore needs other deeds than one that every write passes:
-//! [`Deed`] names them, [`deed`] does them. A point counts as hit only if the process ended there by itself.
+//! [`Deed`] names them, `deed.rs` does them. A point counts as hit only if the process ended there by itself.
 
 mod deed;
 mod epilogue;
