@@ -99,7 +99,9 @@ impl Workshop {
         std::fs::create_dir_all(&folder)?;
         match way {
             Way::Test { program, name } => self.test(bug, program, name, &folder, run),
-            Way::Chaos { faults } => self.chaos(bug, faults, &folder.join(file_name(faults))),
+            Way::Chaos { faults, clients } => {
+                self.chaos(bug, faults, clients, &folder.join(file_name(faults)))
+            }
         }
     }
 
@@ -130,11 +132,18 @@ impl Workshop {
         Ok(Seen { wrong, operations: None })
     }
 
-    fn chaos(&self, bug: Option<&PlantedBug>, faults: &str, folder: &Path) -> anyhow::Result<Seen> {
+    fn chaos(
+        &self,
+        bug: Option<&PlantedBug>,
+        faults: &str,
+        clients: u8,
+        folder: &Path,
+    ) -> anyhow::Result<Seen> {
         std::fs::create_dir_all(folder)?;
         let mut command = Command::new(&self.chaos);
         command.arg("--conclave").arg(&self.conclave).arg("--out").arg(folder);
         command.args(["--nodes", CHAOS_NODES, "--faults", faults, "--seed", &self.seed.to_string()]);
+        command.args(["--clients", &clients.to_string()]);
         // Without a bug one run shows that what is found with it is not there anyway.
         let seconds = if bug.is_some() { CHAOS_SECONDS } else { CHAOS_RUN_SECONDS };
         command.args(["--seconds", &seconds.to_string(), "--run-seconds", &CHAOS_RUN_SECONDS.to_string()]);
@@ -165,7 +174,7 @@ impl Workshop {
 pub fn describe(way: Way) -> String {
     match way {
         Way::Test { program, name } => format!("test {program} {name}"),
-        Way::Chaos { faults } => format!("chaos with {faults}"),
+        Way::Chaos { faults, clients } => format!("chaos with {faults}, {clients} clients a node"),
     }
 }
 
