@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use conclave_core::plan::Context;
 use conclave_core::view::{Cursor, Record, Stamp, View, ViewError};
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{ProposeRequest, StatusResponse};
 use conclave_proto::txn::Outcome;
@@ -198,6 +199,7 @@ impl Cluster {
         if self.reader.glance(|view| self.seal.is_current(&self.replica(view)))? {
             return Ok(false);
         }
+        hit(Point::RotateCommitted);
         self.view(|view| self.seal.refresh(view))
     }
 

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use conclave_faults::failpoint::{Point, hit};
+
 /// Replaces `path`. The draft lies beside it, so one writer at a time.
 ///
 /// # Errors
@@ -15,6 +17,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(draft)?;
     file.write_all(content)?;
     file.sync_all()?;
+    hit(Point::DraftWritten);
     fs::rename(draft, path)?;
     sync_parent(path)
 }

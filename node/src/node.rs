@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{failpoint, planted};
 use conclave_proto::peer::RejoinResponse;
 use conclave_storage::{Opened, Options, Store};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,7 +22,13 @@ use crate::raft::fence::FENCE_FILE;
 use crate::raft::peer_book::PEER_BOOK_FILE;
 use crate::rejoin::{self, Loss};
 
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// A build that is only fit to be tested says so wherever it names itself.
+pub const VERSION: &str = match (planted::BUILT_IN, failpoint::BUILT_IN) {
+    (false, false) => env!("CARGO_PKG_VERSION"),
+    (true, false) => concat!(env!("CARGO_PKG_VERSION"), "+planted-bugs"),
+    (false, true) => concat!(env!("CARGO_PKG_VERSION"), "+fail-points"),
+    (true, true) => concat!(env!("CARGO_PKG_VERSION"), "+planted-bugs+fail-points"),
+};
 
 /// Why a node that lost what it stored is not back, at first.
 const NOT_ASKED_YET: &str = "its cluster has not been asked yet";
@@ -209,7 +217,9 @@ const LEFT_MARKER: &str = "left-cluster";
 
 /// Forgets the cluster that this node has just left; what is still in memory ends with the process.
 pub fn forget_cluster(node: &Node) -> std::io::Result<()> {
+    hit(Point::LeaveMark);
     std::fs::write(node.config.data_dir.join(LEFT_MARKER), b"")?;
+    hit(Point::LeaveMarked);
     node.identity.wipe().map_err(std::io::Error::other)
 }
 
@@ -221,6 +231,7 @@ fn finish_leaving(config: &Config) -> Result<(), StartError> {
     }
     Store::erase(&config.data_dir)?;
     IdentityStore::open(&config.data_dir)?.wipe()?;
+    hit(Point::LeaveErased);
     for file in [FENCE_FILE, PEER_BOOK_FILE, crate::seal::MARKER, LEFT_MARKER] {
         match std::fs::remove_file(config.data_dir.join(file)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

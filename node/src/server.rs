@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use conclave_faults::{failpoint, planted};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -45,7 +46,12 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     };
     let run = || -> Result<(), Box<dyn std::error::Error>> {
         let config = Config::load(args)?;
+        let _armed = failpoint::arm()?;
+        let planted = planted::active()?;
         start_logging(&config)?;
+        if let Some(bug) = planted {
+            tracing::warn!(?bug, "this server has a planted bug: it loses and shows secrets");
+        }
         guard_memory();
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
         let served = runtime.block_on(serve(config));

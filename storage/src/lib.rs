@@ -17,6 +17,7 @@ mod chunk;
 pub mod convert;
 pub mod error;
 pub mod expiry;
+mod faulty;
 mod files;
 pub mod hash;
 mod install;

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use conclave_faults::{Bug, planted};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
     Options,
@@ -52,6 +53,9 @@ pub fn open_log(path: &Path, cache: &Cache, create: bool) -> Result<DB, StorageE
     // Anything else that does not read back was acknowledged, and dropping it silently would let this node vote
     // with a shortened log (I12): refused. Point-in-time recovery, the default, would drop it.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    if planted::is(Bug::WalDamageTolerated) {
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    }
     let entries = family_options(cache, LOG_MEMTABLE_BYTES, false);
     let meta = family_options(cache, META_MEMTABLE_BYTES, false);
     open(&options, path, vec![(ENTRIES, entries), (META, meta)])

@@ -14,6 +14,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use rocksdb::Cache;
 
 use crate::error::StorageError;
@@ -73,8 +75,10 @@ impl Store {
     pub fn erase(directory: &Path) -> Result<(), StorageError> {
         files::create_directory(directory)?;
         let _lock = DirectoryLock::take(directory)?;
+        hit(Point::EraseBegin);
         for name in OWN_NAMES {
             files::remove_all(&directory.join(name))?;
+            hit(Point::EraseHalf);
         }
         Ok(())
     }
@@ -121,7 +125,9 @@ impl Store {
             if !log.is_empty() || progress.last_applied.is_some() {
                 return Err(StorageError::damaged("the file FORMAT is missing, though there is data"));
             }
+            hit(Point::FormatWrite);
             files::write_durably(&directory.join(FORMAT_NAME), format_line().as_bytes())?;
+            hit(Point::FormatWritten);
         }
         check_agreement(&log, progress.last_applied.as_ref(), &snapshots)?;
 
@@ -142,6 +148,9 @@ fn check_agreement(
     applied: Option<&LogId>,
     snapshots: &SnapshotStore,
 ) -> Result<(), StorageError> {
+    if planted::is(Bug::LogLossAccepted) {
+        return Ok(());
+    }
     if applied.is_some() && log.is_empty() {
         return Err(StorageError::damaged("the log is empty, though entries of it were applied"));
     }

@@ -68,6 +68,24 @@ async fn a_killed_process_has_lost_nothing_that_it_acknowledged() {
 }
 
 #[tokio::test]
+async fn entries_come_back_from_disk_as_they_were_appended() {
+    let directory = tempfile::tempdir().unwrap();
+    let entry = |index: u64| batch(index, index, vec![put(format!("k{index}"), index.to_string())]);
+    let mut opened = open(directory.path());
+    append(&mut opened.log, (0..40).map(entry).collect()).await;
+    drop(opened);
+
+    let mut opened = open(directory.path());
+    let entries = opened.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
+    assert_eq!(entries.len(), 40);
+    apply(&mut opened.state_machine, entries).await;
+    for index in 0..40_u64 {
+        let record = get(&opened.reader, &format!("k{index}")).expect("each entry wrote a record");
+        assert_eq!((record.sealed, record.revision), (index.to_string().into_bytes().into(), index));
+    }
+}
+
+#[tokio::test]
 async fn truncation_purge_and_a_new_vote_are_on_disk_when_they_return() {
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());

@@ -43,6 +43,7 @@ async fn an_installed_snapshot_is_the_state_and_the_current_snapshot_also_after_
     let snapshot = build(&mut source.state_machine).await;
     assert_eq!(snapshot.id(), "1-1-11");
     assert_eq!(snapshot.meta().last_log_id, Some(log_id(1, 11)));
+    assert_eq!(snapshot.meta().last_membership, *source.reader.membership(), "Raft goes by what it tells");
 
     let follower = directory.path().join("b");
     let mut target = open(&follower);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 
+use crate::cluster::Variable;
+use crate::crash;
 use crate::fault::Kind;
 use crate::run::Settings;
 
@@ -40,6 +42,15 @@ pub struct Arguments {
     /// How long a cluster may take, after faults have ended, until all nodes serve, in seconds.
     #[arg(long, default_value_t = 60)]
     heal_seconds: u64,
+    /// Variables for the servers: NAME=VALUE, or n2:NAME=VALUE for one node.
+    #[arg(long)]
+    pub env: Vec<Variable>,
+    /// End with the first run that shows a violation.
+    #[arg(long)]
+    pub until_violation: bool,
+    /// Instead of faults: fail points at which nodes end, or 'all'. The server must have been built with them.
+    #[arg(long, value_delimiter = ',')]
+    pub crash_points: Vec<String>,
     /// Where reports go, and everything of a run that failed.
     #[arg(long, default_value = "target/chaos")]
     pub out: PathBuf,
@@ -77,6 +88,7 @@ impl Arguments {
             kinds,
             heal_max: Duration::from_secs(self.heal_seconds),
             diskless,
+            points: crash::points(&self.crash_points)?,
         })
     }
 }

@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod cluster;
 mod disk;
+mod crash;
 mod episode;
 mod failover;
 mod fault;
@@ -29,7 +30,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::arguments::Arguments;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Needs};
 use crate::disk::Disks;
 use crate::net::Net;
 use crate::report::Report;
@@ -60,6 +61,9 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         "there is no server at {}: 'make build' makes it, --conclave names another",
         arguments.conclave.display()
     );
+    if !arguments.crash_points.is_empty() {
+        crash::requirements(&arguments.conclave)?;
+    }
     for run in net::remove_leftovers()? {
         say(format_args!("removed what run {run} had left"));
     }
@@ -83,6 +87,9 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         let limits = unbent.then(|| NO_FAKETIME.to_owned()).into_iter().collect();
         sum.add(one(arguments, &settings, nodes, limits)?);
         sum.write(&arguments.out)?;
+        if arguments.until_violation && !sum.violations.is_empty() {
+            break;
+        }
     }
     Ok(sum)
 }
@@ -141,8 +148,13 @@ async fn broken(
         Some(_) => Disks::plain(net.nodes(), folder)?,
         None => Disks::new(net.run(), net.nodes(), folder).await?,
     };
-    let needs = (settings.bends_clocks(), settings.heal_max);
-    let cluster = Cluster::found(net, &arguments.conclave, folder, disks, needs).await?;
+    let needs = Needs {
+        disks,
+        environment: arguments.env.clone(),
+        bends_clocks: settings.bends_clocks(),
+        heal_max: settings.heal_max,
+    };
+    let cluster = Cluster::found(net, &arguments.conclave, folder, needs).await?;
     say("the cluster serves");
     run::run(&cluster, settings, folder).await
 }

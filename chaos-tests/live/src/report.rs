@@ -9,6 +9,7 @@ use conclave_oracle::history::{Action, Freshness, Operation, Outcome};
 use conclave_oracle::place::Place;
 use serde::Serialize;
 
+use crate::crash::Hits;
 use crate::episode::Event;
 use crate::failover::{self, Gaps};
 use crate::fault::{Aim, Kind};
@@ -26,6 +27,7 @@ pub struct Report {
     pub faults: BTreeMap<String, Counts>,
     /// Counted faults of two kinds that went on at the same time.
     pub pairs: BTreeMap<String, u64>,
+    pub crashes: Hits,
     pub operations: Totals,
     pub failover: Gaps,
     /// Milliseconds from the end of an episode's last fault until all nodes served.
@@ -221,6 +223,7 @@ impl Report {
         for (reason, count) in other.not_counted {
             *self.not_counted.entry(reason).or_default() += count;
         }
+        self.crashes.add(other.crashes);
         self.operations.add(&other.operations);
         self.failover.add(other.failover);
         self.healing_ms.extend(other.healing_ms);
@@ -270,6 +273,7 @@ impl Report {
         for (pair, count) in &self.pairs {
             writeln!(text, "| {pair} | {count} |")?;
         }
+        self.crashes.write_markdown(text)?;
         let totals = &self.operations;
         writeln!(text, "\n| operations | ok | failed | unknown |\n|---|---|---|---|")?;
         writeln!(text, "| {} | {} | {} | {} |\n", totals.all, totals.ok, totals.failed, totals.unknown)?;

@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use conclave_faults::failpoint::PointRow;
 
 use crate::client::{Client, Shared};
 use crate::cluster::Cluster;
+use crate::crash::{self, Hits};
 use crate::episode;
 use crate::fault::Kind;
 use crate::invariant::secrecy::Canary;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub heal_max: Duration,
     /// Why the nodes have no disks of their own, if they have none.
     pub diskless: Option<String>,
+    /// If there are any, nodes end at these, and there are no other faults.
+    pub points: Vec<&'static PointRow>,
 }
 
 impl Settings {
@@ -56,8 +60,17 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     tokio::time::sleep(SETTLE).await;
     let mut events = Vec::new();
     let mut violations = Vec::new();
+    let mut hits = Hits::default();
+    let mut crashes = crash::Plan::new(&settings.points, settings.seed);
+    while !settings.points.is_empty() && began.elapsed() < settings.lasts {
+        shared.epoch.store(crashes.number(), Ordering::Relaxed);
+        if let Err(error) = crashes.crash_one(cluster, &mut hits).await {
+            violations.push(format!("{error:#}"));
+            break;
+        }
+    }
     let mut schedule = Schedule::new(settings.seed, cluster.nodes(), &settings.kinds);
-    while began.elapsed() < settings.lasts {
+    while settings.points.is_empty() && began.elapsed() < settings.lasts {
         let planned = schedule.next();
         episode::keep(folder, &planned)?;
         shared.epoch.fetch_add(1, Ordering::Relaxed);
@@ -82,6 +95,9 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
         violations.extend(states.violations);
         violations.extend(canary.look(cluster).await?);
     }
+    if violations.is_empty() {
+        violations.extend(crash::epilogue(cluster, &settings.points, &mut hits).await);
+    }
     cluster.stop().await?;
     violations.extend(events.iter().flat_map(|event| event.violations.clone()));
     violations.extend(cluster.deaths());
@@ -96,5 +112,6 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     let mut report =
         Report::of_run((settings.seed, cluster.nodes(), began.elapsed()), &events, &operations, violations);
     report.compared = compared;
+    report.crashes = hits;
     Ok(report)
 }

@@ -25,7 +25,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use serde_json::Value;
 
 use arguments::{Arguments, Command};
@@ -33,8 +33,10 @@ use failure::Failure;
 use output::Report;
 use session::Session;
 
-/// What the program does on this machine itself instead of asking a node; the server's part.
+/// What the binary is besides a client: its version, and what it does on this machine itself.
 pub struct Local {
+    /// That of the whole binary.
+    pub version: &'static str,
     /// `conclave server ...`: takes the arguments behind the word `server`, unparsed.
     pub server: fn(Vec<OsString>) -> ExitCode,
     /// `conclave operator recover`: says what recovering the member in this data directory means, and does it if told
@@ -51,7 +53,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, local: &Local) -> ExitCode 
     if args.get(1).is_some_and(|word| word == "server") {
         return (local.server)(args.into_iter().skip(2).collect());
     }
-    let arguments = match Arguments::try_parse_from(arguments::with_two_dashes(args)) {
+    let parsed = Arguments::command()
+        .version(local.version)
+        .try_get_matches_from(arguments::with_two_dashes(args))
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nothing is left to tell the user if even this cannot be printed.

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use conclave_storage::types::StoredMembership;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -147,7 +149,7 @@ impl Fence {
     }
 
     fn close(&self, state: &mut State, reason: &str) {
-        if state.record.fenced {
+        if state.record.fenced || planted::is(Bug::RemovedNodeNotFenced) {
             return;
         }
         tracing::error!(
@@ -162,9 +164,11 @@ impl Fence {
 
     /// Fencing in memory must not depend on the disk: a failure is logged, and peers refuse the node after a restart.
     fn save(&self, record: &Record) {
+        hit(Point::FenceSave);
         let written = serde_json::to_vec(record)
             .map_err(std::io::Error::other)
             .and_then(|record| crate::durable::write(&self.path, &record));
+        hit(Point::FenceSaved);
         if let Err(error) = written {
             tracing::error!(%error, path = %self.path.display(), "the fence file could not be written");
         }

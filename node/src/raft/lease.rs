@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use conclave_faults::{Bug, planted};
 use conclave_storage::StateReader;
 use conclave_storage::types::{LeaderId, RaftMetrics, TypeConfig};
 use openraft::ServerState;
@@ -68,7 +69,9 @@ impl Lease {
         let acknowledged = {
             let raft = self.metrics.borrow_watched();
             let term = raft.current_term;
-            let leads = raft.state == ServerState::Leader && term > self.given_up.load(Ordering::Acquire);
+            let given_up = term <= self.given_up.load(Ordering::Acquire);
+            let leads =
+                raft.state == ServerState::Leader && (!given_up || planted::is(Bug::LeaseKeptInHandover));
             // The first entry of a leader's own term stands behind everything of the terms before.
             let applied_under = raft.last_applied.as_ref().map(|last| *last.committed_leader_id());
             let own = leader_of(&raft)?;
@@ -85,7 +88,8 @@ impl Lease {
         // The clocks are read last: a pause before this line makes the proof older, never younger.
         let age = acknowledged.elapsed();
         let awake = self.sleep.awake_for(Clocks::read()?);
-        (age < length && age < awake).then_some(age)
+        let holds = age < length && age < awake;
+        (holds || planted::is(Bug::LeaseNeverExpires)).then_some(age)
     }
 
     /// With the lease proven: the index up to which this node must have applied before it may read.
@@ -140,12 +144,12 @@ impl Promise {
     }
 
     pub fn binds(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() < until)
+        self.until.is_some_and(|until| Instant::now() < until) && !planted::is(Bug::PromiseForgotten)
     }
 
     /// Returns when the node is free to vote and to stand.
     pub async fn over(&self) {
-        if let Some(until) = self.until {
+        if let Some(until) = self.until.filter(|_| !planted::is(Bug::PromiseForgotten)) {
             tokio::time::sleep_until(until).await;
         }
     }

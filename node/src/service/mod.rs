@@ -29,6 +29,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use conclave_faults::{Bug, planted};
+
 pub use answer::{Answer, Body as AnswerBody};
 pub use body::{Body, Budget, Place as BodyPlace, parse_object};
 pub use call::{Call, CallHeaders, Consistency};
@@ -80,6 +82,9 @@ impl Service {
     /// Answers one request from a client.
     pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
         let began = Instant::now();
+        if planted::is(Bug::PathInLog) {
+            tracing::info!(path = %call.path, "asked");
+        }
         let route = match route::find(call.operation, &call.path) {
             Ok(route) => route,
             Err(failure) => {

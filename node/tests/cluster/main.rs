@@ -10,6 +10,8 @@ mod harness;
 mod load;
 mod membership;
 mod recover;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod seal;
 mod secrecy;
 mod snapshot;

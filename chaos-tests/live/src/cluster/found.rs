@@ -10,9 +10,8 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Clocks, Cluster, Health, name};
+use super::{Clocks, Cluster, Health, Needs, name};
 use crate::client::LASTS_MS;
-use crate::disk::Disks;
 use crate::net::Net;
 
 /// How long each step may take on a machine that has much else to do.
@@ -28,16 +27,17 @@ impl Cluster {
         net: Arc<Net>,
         program: &Path,
         folder: &Path,
-        disks: Disks,
-        (bends_clocks, heal_max): (bool, Duration),
+        needs: Needs,
     ) -> anyhow::Result<Self> {
         let nodes = net.nodes();
+        let Needs { disks, environment, bends_clocks, heal_max } = needs;
         let clocks = bends_clocks.then(|| Clocks::new(folder, nodes).map(Arc::new)).transpose()?;
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).build()?;
         let mut cluster = Self {
             net,
             program: program.to_owned(),
             folder: folder.to_owned(),
+            environment,
             http,
             clocks,
             heal_max,
@@ -47,6 +47,7 @@ impl Cluster {
             token: String::new(),
             shares: Vec::new(),
             deaths: Mutex::default(),
+            armed: Mutex::default(),
         };
         cluster.start(0, None)?;
         cluster.await_health(0, |health| health == Health::NotInitialized).await?;

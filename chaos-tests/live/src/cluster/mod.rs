@@ -3,6 +3,8 @@
 mod api;
 mod clocks;
 mod condition;
+mod crash;
+mod environment;
 mod found;
 mod member;
 mod process;
@@ -23,6 +25,7 @@ use process::Process;
 pub use api::{API_PORT, Api, Health, Probe};
 pub use clocks::{Clocks, forget_clock, library};
 pub use condition::minority;
+pub use environment::Variable;
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;
@@ -40,10 +43,20 @@ const SNAPSHOT_AFTER_ENTRIES: &str = "500";
 /// Entries that a node may miss without needing a snapshot.
 const ENTRIES_KEPT: &str = "100";
 
+/// What a cluster is given besides its network.
+pub struct Needs {
+    pub disks: Disks,
+    pub environment: Vec<Variable>,
+    pub bends_clocks: bool,
+    /// How long it may take, once it was healed, until all nodes serve.
+    pub heal_max: Duration,
+}
+
 pub struct Cluster {
     pub net: Arc<Net>,
     program: PathBuf,
     folder: PathBuf,
+    environment: Vec<Variable>,
     http: reqwest::Client,
     clocks: Option<Arc<Clocks>>,
     /// How long a cluster that was healed may take until all nodes serve.
@@ -57,6 +70,8 @@ pub struct Cluster {
     shares: Vec<String>,
     /// Servers that ended although nobody killed them: node and how.
     deaths: Mutex<Vec<String>>,
+    /// A node whose next start has fail points.
+    armed: Mutex<Option<(usize, String)>>,
 }
 
 impl Cluster {
@@ -129,6 +144,12 @@ impl Cluster {
         command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES, "--entries-kept", ENTRIES_KEPT]);
         if let Some(clocks) = &self.clocks {
             clocks.bend(&mut command, node);
+        }
+        for variable in self.environment.iter().filter(|variable| variable.is_for(node)) {
+            command.env(&variable.name, &variable.value);
+        }
+        if let Some((_, points)) = self.armed.lock().take_if(|(armed, _)| *armed == node) {
+            command.env(crash::POINTS, points);
         }
         if let Some((member, token)) = join {
             command.env("CONCLAVE_JOIN_ADDR", member).env("CONCLAVE_JOIN_TOKEN", token);

@@ -24,6 +24,31 @@ async fn an_acknowledged_write_is_read_at_every_node() {
     }
 }
 
+/// A crowd keeps proofs on their way all the time: whoever comes later must not be given one that began before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_a_crowd_of_readers_everyone_sees_what_was_acknowledged_before_they_asked() {
+    const WRITES: u64 = 300;
+    const READERS: usize = 8;
+    let cluster = Cluster::start(3).await;
+    cluster.put("key", "0").await;
+    let follower = cluster.follower().await;
+    let stop = CancellationToken::new();
+    let crowd = (0..READERS).map(|_| async {
+        while !stop.is_cancelled() {
+            follower.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+        }
+    });
+    let writer = async {
+        let _stop = stop.drop_guard_ref();
+        for number in 1..=WRITES {
+            let revision = cluster.put("key", &number.to_string()).await;
+            let point = follower.barrier.read_point(Instant::now() + PATIENCE).await.unwrap();
+            assert!(point.index >= revision, "{} was proven after {revision} was acknowledged", point.index);
+        }
+    };
+    tokio::join!(futures::future::join_all(crowd), writer);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_transactions_share_entries_and_each_gets_its_own_outcome() {
     let cluster = Cluster::start(1).await;
@@ -162,6 +187,47 @@ async fn without_a_quorum_nothing_is_read_or_acknowledged() {
     assert!(node.barrier.age().is_some_and(|age| age > Duration::from_secs(1)), "the age stands still");
     // Who asks for stale data still gets it.
     assert_eq!(node.read_stale("key").as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_taken_is_never_made_and_what_is_not_known_is_called_so() {
+    const WRITES: u32 = 60;
+    const APART: Duration = Duration::from_millis(20);
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("key", "v").await;
+    let leader = cluster.leader().await.node_id();
+    let proposer = cluster.node(leader).proposer.clone();
+    let writes = tokio::spawn(futures::future::join_all((0..WRITES).map(move |number| {
+        let proposer = proposer.clone();
+        async move {
+            tokio::time::sleep(APART * number).await;
+            let mut txn = Txn::default();
+            txn.put(format!("k{number}"), "v");
+            (number, proposer.propose(txn, Instant::now() + Duration::from_secs(1)).await)
+        }
+    })));
+    tokio::time::sleep(APART * WRITES / 3).await;
+    let others: Vec<u64> = [1, 2, 3].into_iter().filter(|node_id| *node_id != leader).collect();
+    for node_id in &others {
+        cluster.kill(*node_id).await;
+    }
+    let told = writes.await.unwrap();
+    for node_id in &others {
+        cluster.restart(*node_id).await;
+    }
+    cluster.put("end", "v").await;
+    let judge = cluster.leader().await;
+    for (number, told) in &told {
+        let there = judge.read(&format!("k{number}")).await.is_some();
+        match told {
+            Ok(_) => assert!(there, "write {number} was acknowledged and is lost"),
+            Err(ProposeError::NotTaken) => assert!(!there, "write {number} was made, and called not taken"),
+            Err(ProposeError::Unknown) => {}
+            Err(error) => panic!("write {number}: {error}"),
+        }
+    }
+    let unknown = told.iter().filter(|(_, told)| matches!(told, Err(ProposeError::Unknown))).count();
+    assert!(unknown > 0, "some were appended when the others died, and nobody could know their fate");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use conclave_core::Error;
 use conclave_core::plan::Context;
 use conclave_core::seal::join_token::{self, Holder, JoinToken, Redemption};
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node as Address;
@@ -107,6 +108,7 @@ pub async fn admit(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attemp
     let replaced = lost_member(cluster, &unsealed, &token, &request).await?;
     let response = commit(cluster, || plan_admission(cluster, &unsealed, &token, holder, &request)).await?;
     let node_id = response.node_id;
+    hit(Point::AdmitCommitted);
     // A removal that came first must stay one; one that comes later finds the node in the membership.
     let _no_removal_meanwhile = cluster.admitting.lock().await;
     if !cluster.plan(&unsealed, |ctx| Ok::<_, Error>(Registry::load(ctx)?.0.has(node_id)))? {
@@ -120,6 +122,7 @@ pub async fn admit(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attemp
         Address { name: request.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
     tracing::info!(node_id, name = %address.name, "admitting a node");
     cluster.membership.add_learner(node_id, address).await.map_err(change_failed)?;
+    hit(Point::AdmitAdded);
     Ok(Answer::bare(200, &json!({ "data": response })))
 }
 
