@@ -229,6 +229,7 @@ impl Inner {
     }
 
     async fn prove_leadership(&self) -> Result<ReadPoint, BarrierError> {
+        let begun = Instant::now();
         let linearizer = self.grounds.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(
             |error| match error {
                 RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => BarrierError::Timeout,
@@ -237,6 +238,10 @@ impl Inner {
                 }
             },
         )?;
+        // Raft may have taken an answer from before for a new one.
+        if !self.grounds.lease.is_followed_since(begun) {
+            return Err(BarrierError::Timeout);
+        }
         let time_ms = self.grounds.clock.lead_ms(self.grounds.reader.applied_time_ms());
         Ok(ReadPoint { index: linearizer.read_log_id().index(), time_ms })
     }

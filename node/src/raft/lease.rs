@@ -29,6 +29,8 @@ use openraft::type_config::alias::WatchReceiverOf;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
+use super::answers::Answers;
+
 /// Raft's whole state of the moment.
 pub(crate) type MetricsWatch = WatchReceiverOf<TypeConfig, RaftMetrics>;
 
@@ -46,6 +48,7 @@ pub struct Lease {
     length: Option<Duration>,
     reader: StateReader,
     told: CommitTold,
+    answers: Arc<Answers>,
     /// Leases of terms up to this one were given up.
     given_up: AtomicU64,
     sleep: SleepWatch,
@@ -57,16 +60,17 @@ impl Lease {
         reader: StateReader,
         length: Option<Duration>,
         told: CommitTold,
+        answers: Arc<Answers>,
     ) -> Self {
         let sleep = SleepWatch::new(Clocks::at_start());
-        Self { metrics, length, reader, told, given_up: AtomicU64::new(0), sleep }
+        Self { metrics, length, reader, told, answers, given_up: AtomicU64::new(0), sleep }
     }
 
     /// If this node leads at this moment and knows all that earlier leaders acknowledged: for how long that has been
     /// proven.
     pub fn proven_for(&self) -> Option<Duration> {
         let length = self.length?;
-        let acknowledged = {
+        let (counted, acknowledged) = {
             let raft = self.metrics.borrow_watched();
             let term = raft.current_term;
             let given_up = term <= self.given_up.load(Ordering::Acquire);
@@ -83,13 +87,23 @@ impl Lease {
             if !self.reader.latest_vote().is_for(own) {
                 return None;
             }
-            raft.last_quorum_acked?
+            // Raft's own time is too young at times (`answers`), but of the same moment as the membership.
+            let counted = self.answers.quorum(own, raft.membership_config.membership(), Instant::now())?;
+            (counted, raft.last_quorum_acked?)
         };
         // The clocks are read last: a pause before this line makes the proof older, never younger.
-        let age = acknowledged.elapsed();
+        let age = counted.elapsed().max(acknowledged.elapsed());
         let awake = self.sleep.awake_for(Clocks::read()?);
         let holds = age < length && age < awake;
         (holds || planted::is(Bug::LeaseNeverExpires)).then_some(age)
+    }
+
+    /// Whether a quorum has answered this node, as the leader, a message that it sent after `moment`.
+    pub fn is_followed_since(&self, moment: Instant) -> bool {
+        let raft = self.metrics.borrow_watched();
+        let counted = leader_of(&raft)
+            .and_then(|own| self.answers.quorum(own, raft.membership_config.membership(), Instant::now()));
+        counted.is_some_and(|answered| answered >= moment)
     }
 
     /// With the lease proven: the index up to which this node must have applied before it may read.

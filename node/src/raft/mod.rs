@@ -12,6 +12,7 @@
 //! by a quorum (I4), callers are checked against membership at every message (I10), and a write whose fate is not
 //! known is reported as such (I5).
 
+pub mod answers;
 pub mod barrier;
 pub mod clock;
 pub mod dial;

@@ -4,10 +4,10 @@
 //! peer stops answering is given up, so that Raft starts again. A refusal because this node is not a member any more
 //! goes to the fence.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use conclave_proto::peer;
@@ -15,8 +15,8 @@ use conclave_proto::peer::raft_client::RaftClient;
 use conclave_storage::SnapshotData;
 use conclave_storage::types::{
     AppendEntriesRequest, LogId, NetworkError, Node, ReplicationClosed, RpcError, Snapshot, SnapshotResponse,
-    StreamAppendResult, StreamingError, TransferLeaderRequest, TransferLeaderResponse, TypeConfig,
-    Unreachable, Vote, VoteRequest, VoteResponse,
+    StreamAppendError, StreamAppendResult, StreamingError, TransferLeaderRequest, TransferLeaderResponse,
+    TypeConfig, Unreachable, Vote, VoteRequest, VoteResponse,
 };
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
@@ -25,9 +25,12 @@ use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
     RaftNetworkFactory,
 };
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+use super::answers::{Answers, Message};
 use super::clock::ClusterClock;
 use super::dial::{DialError, Dialer, Purpose};
 use super::fence::Fence;
@@ -48,6 +51,7 @@ pub struct Network {
     dialer: Dialer,
     fence: Arc<Fence>,
     told: CommitTold,
+    answers: Arc<Answers>,
     clock: Arc<ClusterClock>,
 }
 
@@ -57,9 +61,10 @@ impl Network {
         dialer: Dialer,
         fence: Arc<Fence>,
         told: CommitTold,
+        answers: Arc<Answers>,
         clock: Arc<ClusterClock>,
     ) -> Self {
-        Self { node_id, dialer, fence, told, clock }
+        Self { node_id, dialer, fence, told, answers, clock }
     }
 
     fn client(&self, target: u64, node: &Node, purpose: Purpose) -> PeerClient {
@@ -218,12 +223,12 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
     where
         S: Stream<Item = AppendEntriesRequest> + Send + Unpin + 'static,
     {
-        let sent = Arc::new(AtomicU64::new(0));
+        let under_way = Arc::new(Mutex::new(VecDeque::new()));
         let mut counted = {
-            let sent = sent.clone();
+            let under_way = under_way.clone();
             let told = self.network.told.clone();
-            input.map(move |request| {
-                sent.fetch_add(1, Ordering::Relaxed);
+            input.map(move |request: AppendEntriesRequest| {
+                under_way.lock().push_back(Message { leader: request.vote.leader_id, sent: Instant::now() });
                 told.note(request.leader_commit.as_ref().map_or(0, LogId::index));
                 wire::append_to_proto(request)
             })
@@ -243,7 +248,7 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                 Ok(Err(status)) => return Err(self.error(&status)),
                 Err(_) => return Err(self.timeout(RPCTypes::AppendEntries, APPEND_SETUP_TIMEOUT)),
             };
-            let session = AppendSession { peer: &*self, answers, sent, answered: 0 };
+            let session = AppendSession { peer: &*self, answers, under_way };
             let answers: AppendAnswers<'s> =
                 futures::stream::unfold(Some(session), |session| async move { session?.next().await })
                     .boxed();
@@ -256,26 +261,29 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
 struct AppendSession<'s> {
     peer: &'s PeerClient,
     answers: Streaming<conclave_proto::peer::AppendResponse>,
-    /// Requests taken from Raft, and answers given to it.
-    sent: Arc<AtomicU64>,
-    answered: u64,
+    /// Taken from Raft and not answered yet, in their order.
+    under_way: Arc<Mutex<VecDeque<Message>>>,
 }
 
 impl<'s> AppendSession<'s> {
     async fn next(mut self) -> Option<(Result<StreamAppendResult, RpcError>, Option<AppendSession<'s>>)> {
         loop {
-            let asked_before = self.sent.load(Ordering::Relaxed);
+            let is_asked = !self.under_way.lock().is_empty();
             match tokio::time::timeout(APPEND_ANSWER_TIMEOUT, self.answers.message()).await {
                 Ok(Ok(Some(response))) => {
-                    self.answered += 1;
                     let answer = wire::append_result_from_proto(response).map_err(PeerClient::malformed);
+                    let message = self.under_way.lock().pop_front();
+                    let follows = matches!(&answer, Ok(Ok(_) | Err(StreamAppendError::Conflict(_))));
+                    if let Some(message) = message.filter(|_| follows) {
+                        self.peer.network.answers.note(self.peer.target, message);
+                    }
                     let goes_on = answer.is_ok();
                     return Some((answer, goes_on.then_some(self)));
                 }
                 Ok(Ok(None)) => return None,
                 Ok(Err(status)) => return Some((Err(self.peer.error(&status)), None)),
                 // Silence is fine while nothing is asked; the connection itself is probed by keepalive.
-                Err(_) if self.answered >= asked_before => {}
+                Err(_) if !is_asked => {}
                 Err(_) => {
                     let error = self.peer.timeout(RPCTypes::AppendEntries, APPEND_ANSWER_TIMEOUT);
                     return Some((Err(error), None));

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Answers;
 use super::barrier::{Grounds, ReadBarrier};
 use super::clock::{ClusterClock, WallClock};
 use super::dial::Dialer;
@@ -122,7 +123,15 @@ impl RaftNode {
         let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
         let told = CommitTold::default();
         let clock = Arc::new(ClusterClock::new(clock));
-        let network = Network::new(node_id, dialer.clone(), fence.clone(), told.clone(), clock.clone());
+        let answers = Arc::new(Answers::default());
+        let network = Network::new(
+            node_id,
+            dialer.clone(),
+            fence.clone(),
+            told.clone(),
+            answers.clone(),
+            clock.clone(),
+        );
         let own = recall::Own::of(&storage);
         let Opened { log, state_machine, reader, inbox } = storage;
         let raft = runtime
@@ -146,7 +155,7 @@ impl RaftNode {
         let promise = Promise::since(started, others_vote.then(|| options.lease_promise()));
         let newcomer = (!fence.was_member()).then_some(node_id);
         roster.follow(raft.server_metrics(), at_start, newcomer);
-        let lease = Arc::new(Lease::new(raft.metrics(), reader.clone(), options.read_lease(), told));
+        let lease = Arc::new(Lease::new(raft.metrics(), reader.clone(), options.read_lease(), told, answers));
         let peers = Peers::new(dialer.clone(), fence.clone());
         let barrier = ReadBarrier::start(
             runtime.handle(),

@@ -45,7 +45,10 @@ fn shown(members: &Value) -> String {
 }
 
 pub async fn join_token(args: JoinToken, client: &Client) -> Result<Report, Failure> {
-    let body = json!({ "ttl": args.ttl, "replace": args.replace });
+    let mut body = json!({ "ttl": args.ttl });
+    if let Some(member) = args.replace {
+        body["replace"] = member.into();
+    }
     let answer = client.send(Request::post("sys/cluster/join-token", body)).await?;
     let token = answer.data()["token"]
         .as_str()
