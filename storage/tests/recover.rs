@@ -55,6 +55,7 @@ async fn an_empty_directory_a_running_node_and_a_stranger_to_the_log_are_refused
     assert!(Remains::open(directory.path(), &Options::default()).unwrap().is_none());
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was made");
     let mut opened = open(directory.path());
+    opened.log.save_vote(&vote(1)).await.unwrap();
     append(&mut opened.log, vec![members(0, &[1, 2, 3])]).await;
     assert!(matches!(remains(directory.path()), Err(StorageError::InUse { .. })));
     drop(opened);

@@ -56,15 +56,13 @@ pub struct Network {
 }
 
 impl Network {
-    pub fn new(
-        node_id: u64,
-        dialer: Dialer,
-        fence: Arc<Fence>,
-        told: CommitTold,
-        answers: Arc<Answers>,
-        clock: Arc<ClusterClock>,
-    ) -> Self {
-        Self { node_id, dialer, fence, told, answers, clock }
+    pub fn new(node_id: u64, dialer: Dialer, fence: Arc<Fence>, clock: Arc<ClusterClock>) -> Self {
+        Self { node_id, dialer, fence, told: CommitTold::default(), answers: Arc::default(), clock }
+    }
+
+    /// What this node has said as the leader, and what was answered.
+    pub fn heard(&self) -> (CommitTold, Arc<Answers>) {
+        (self.told.clone(), self.answers.clone())
     }
 
     fn client(&self, target: u64, node: &Node, purpose: Purpose) -> PeerClient {

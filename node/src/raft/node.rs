@@ -15,13 +15,12 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::Answers;
 use super::barrier::{Grounds, ReadBarrier};
 use super::clock::{ClusterClock, WallClock};
 use super::dial::Dialer;
 use super::fence::{Fence, FenceError};
 use super::handler::ClusterHandler;
-use super::lease::{CommitTold, Lease, Promise};
+use super::lease::{Lease, Promise};
 use super::membership::Membership;
 use super::network::Network;
 use super::options::{RaftOptions, RaftOptionsError};
@@ -121,17 +120,9 @@ impl RaftNode {
         let runtime = RaftRuntime::start(options.threads)?;
         let roster = Roster::new();
         let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
-        let told = CommitTold::default();
         let clock = Arc::new(ClusterClock::new(clock));
-        let answers = Arc::new(Answers::default());
-        let network = Network::new(
-            node_id,
-            dialer.clone(),
-            fence.clone(),
-            told.clone(),
-            answers.clone(),
-            clock.clone(),
-        );
+        let network = Network::new(node_id, dialer.clone(), fence.clone(), clock.clone());
+        let (told, answers) = network.heard();
         let own = recall::Own::of(&storage);
         let Opened { log, state_machine, reader, inbox } = storage;
         let raft = runtime
