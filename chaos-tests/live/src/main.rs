@@ -6,8 +6,8 @@
 mod arguments;
 mod client;
 mod cluster;
-mod disk;
 mod crash;
+mod disk;
 mod episode;
 mod failover;
 mod fault;

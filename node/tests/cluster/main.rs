@@ -9,9 +9,9 @@ mod full_disk;
 mod harness;
 mod load;
 mod membership;
-mod recover;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod recover;
 mod seal;
 mod secrecy;
 mod snapshot;

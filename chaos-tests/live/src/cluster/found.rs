@@ -23,12 +23,7 @@ const THRESHOLD: u64 = 2;
 
 impl Cluster {
     /// All nodes serve and vote, and the mounts that clients work with are there.
-    pub async fn found(
-        net: Arc<Net>,
-        program: &Path,
-        folder: &Path,
-        needs: Needs,
-    ) -> anyhow::Result<Self> {
+    pub async fn found(net: Arc<Net>, program: &Path, folder: &Path, needs: Needs) -> anyhow::Result<Self> {
         let nodes = net.nodes();
         let Needs { disks, environment, bends_clocks, heal_max } = needs;
         let clocks = bends_clocks.then(|| Clocks::new(folder, nodes).map(Arc::new)).transpose()?;
