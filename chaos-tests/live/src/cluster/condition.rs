@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::{Cluster, name};
 
+/// What a server says when its cluster has given it a new place.
+const TAKEN_BACK: &str = "this node is taken back";
+
 /// One node's.
 #[derive(Debug, Default)]
 pub struct Condition {
@@ -63,6 +66,12 @@ impl Cluster {
 
     pub fn spoiled(&self, node: usize) -> Option<Spoiled> {
         self.conditions[node].lock().spoiled
+    }
+
+    /// Whether the node itself has noticed what was done to its data since then, and has come back with nothing.
+    pub fn was_taken_back(&self, node: usize) -> bool {
+        let from = self.conditions[node].lock().excused_from;
+        from.is_some_and(|from| self.log_since(node, from).contains(TAKEN_BACK))
     }
 
     pub fn note_replaced(&self, node: usize) {

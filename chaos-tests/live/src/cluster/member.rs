@@ -50,8 +50,7 @@ impl Cluster {
         self.start(node, Some((&self.url(other), token)))
     }
 
-    /// What the server's message about damaged data tells an operator to do: the node is removed, emptied, and joins
-    /// again. A server that does this by itself needs no more than a start.
+    /// What an operator does about a node that does not heal by itself: it is removed, emptied, and joins again.
     pub async fn replace(&self, node: usize) -> anyhow::Result<()> {
         self.kill(node).await?;
         self.join_again(node).await?;

@@ -32,6 +32,8 @@ const CLUSTER_PORT: u16 = 8201;
 /// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
 /// As long, it may take to join.
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
+/// A node that was damaged has so long to notice it and to be taken back, before somebody replaces it.
+const REJOINS: Duration = Duration::from_secs(20);
 /// A node that joins is left alone for so long.
 const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
@@ -247,7 +249,17 @@ impl Cluster {
     /// anything was done: it takes its time to show, and to be disturbed would do harm.
     async fn help(&self, node: usize, health: Health, waited: Duration, again: bool) -> bool {
         let helped = match health {
-            _ if self.spoiled(node) == Some(Spoiled::Untrusted) => self.replace(node).await,
+            _ if self.spoiled(node) == Some(Spoiled::Untrusted) => {
+                // It heals by itself if it has noticed. One that serves without a word has not.
+                if self.was_taken_back(node) {
+                    self.note_replaced(node);
+                    return false;
+                }
+                if !health.serves() && waited < REJOINS {
+                    return false;
+                }
+                self.replace(node).await
+            }
             _ if waited < PEERS_UNSEAL => return false,
             Health::Sealed => self.unseal(node).await,
             // It was removed, and joining again did not go through because of another fault.

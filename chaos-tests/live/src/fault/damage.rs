@@ -17,7 +17,7 @@ use crate::random::Random;
 const GOES_ON_MIN: Duration = Duration::from_millis(500);
 const GOES_ON_MAX: Duration = Duration::from_secs(4);
 /// The server's word for data that it does not trust.
-const NOTICED: &str = "damaged";
+const NOTICED: &str = "cannot be used";
 /// Kinds of damage that are tried until one can be done.
 const TRIES: u32 = 20;
 
@@ -114,11 +114,14 @@ impl Fault for Damage {
             let health = cluster.api(node).health().await;
             self.came_up_empty = health == Health::NotInitialized;
             self.answer = match cluster.log_since(node, self.logged_before) {
+                _ if cluster.was_taken_back(node) => "healed by itself",
                 log if log.contains(NOTICED) => "noticed",
-                _ if health.serves() => "not noticed, served",
-                _ => "not noticed",
+                _ if health.serves() => "did not notice, and served",
+                _ => "did not notice",
             };
-            if cluster.spoiled(node).is_some() {
+            if cluster.was_taken_back(node) {
+                cluster.note_replaced(node);
+            } else if cluster.spoiled(node).is_some() && self.answer != "noticed" {
                 // If it cannot be replaced now, because of another fault, healing does it.
                 drop(cluster.replace(node).await);
             }
