@@ -72,6 +72,7 @@ async fn entries_come_back_from_disk_as_they_were_appended() {
     let directory = tempfile::tempdir().unwrap();
     let entry = |index: u64| batch(index, index, vec![put(format!("k{index}"), index.to_string())]);
     let mut opened = open(directory.path());
+    opened.log.save_vote(&vote(1)).await.unwrap();
     append(&mut opened.log, (0..40).map(entry).collect()).await;
     drop(opened);
 
