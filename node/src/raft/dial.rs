@@ -145,7 +145,7 @@ async fn connect(inner: &Inner, node_id: u64, link: Link) -> io::Result<TlsStrea
 /// Connects to `cluster_addr`, where exactly `node_id` must answer.
 ///
 /// # Errors
-/// What kept it from doing so within [`CONNECT_TIMEOUT`].
+/// What kept it from doing so within a second.
 pub async fn handshake(
     tls: &LiveTls,
     node_id: u64,
