@@ -144,7 +144,8 @@ impl Fault for Damage {
 
     fn noted(&mut self) -> Noted {
         let hit = self.hit.as_ref().map(|hit| format!(" ({hit})")).unwrap_or_default();
-        let met = (self.kind != Kind::Wipe).then(|| format!("a server {}{hit}", self.answer));
+        let met = (self.kind != Kind::Wipe && self.undone.is_none())
+            .then(|| format!("a server {}{hit}", self.answer));
         Noted { met: met.into_iter().collect(), ..Noted::default() }
     }
 }
