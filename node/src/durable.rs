@@ -46,7 +46,11 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
+/// Makes what was created, renamed or removed at `path` outlast a crash.
+///
+/// # Errors
+/// What the disk says.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),

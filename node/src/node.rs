@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::cluster::{Cluster, StartError};
 use crate::config::{ApiTls, Config};
+use crate::durable;
 use crate::fault::Faults;
 use crate::http::{FileCertificate, ServeError};
 use crate::identity::{Identity, IdentityStore, LiveTls};
@@ -233,12 +234,7 @@ fn finish_leaving(config: &Config) -> Result<(), StartError> {
     IdentityStore::open(&config.data_dir)?.wipe()?;
     hit(Point::LeaveErased);
     for file in [FENCE_FILE, PEER_BOOK_FILE, crate::seal::MARKER, LEFT_MARKER] {
-        match std::fs::remove_file(config.data_dir.join(file)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StartError::Leaving(error));
-            }
-            _ => {}
-        }
+        durable::remove(&config.data_dir.join(file)).map_err(StartError::Leaving)?;
     }
     tracing::info!("erased the data of the cluster that this node left");
     Ok(())

@@ -6,8 +6,9 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use conclave_core::engine::time_text;
 use conclave_storage::Options;
 use conclave_storage::recover::Remains;
 use conclave_storage::types::Node;
@@ -15,7 +16,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
+use crate::durable;
 use crate::identity::{Identity, IdentityStore, Link, LiveTls};
+use crate::raft::clock::wall_clock_ms;
 use crate::raft::dial;
 
 /// One line of JSON for each recovery of this directory, the newest last.
@@ -116,11 +119,10 @@ fn answering(identity: Identity, members: &[(u64, Node)]) -> Result<Vec<String>,
 
 fn note(data_dir: &Path, report: &Value) -> std::io::Result<()> {
     let mut noted = report.clone();
-    noted["time"] = jiff::Timestamp::try_from(SystemTime::now())
-        .map_or_else(|_| Value::Null, |now| now.to_string().into());
-    let mut file =
-        std::fs::OpenOptions::new().create(true).append(true).open(data_dir.join(RECOVERIES_FILE))?;
+    noted["time"] = time_text(wall_clock_ms()).into();
+    let path = data_dir.join(RECOVERIES_FILE);
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
     writeln!(file, "{noted}")?;
     file.sync_all()?;
-    std::fs::File::open(data_dir)?.sync_all()
+    durable::sync_parent(&path)
 }

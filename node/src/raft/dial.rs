@@ -24,7 +24,7 @@ use super::roster::Roster;
 use crate::identity::{Link, LiveTls};
 
 /// How long a TCP connection and its handshake may take together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may be silent before another is tried beside it. The kernel repeats a lost first packet only
 /// after a second: a link that was just mended would stay useless for that long, and no leader be elected over it.
 const CONNECT_AGAIN: Duration = Duration::from_millis(250);
@@ -145,7 +145,7 @@ async fn connect(inner: &Inner, node_id: u64, link: Link) -> io::Result<TlsStrea
 /// Connects to `cluster_addr`, where exactly `node_id` must answer.
 ///
 /// # Errors
-/// What kept it from doing so within a second.
+/// What kept it from doing so within [`CONNECT_TIMEOUT`].
 pub async fn handshake(
     tls: &LiveTls,
     node_id: u64,

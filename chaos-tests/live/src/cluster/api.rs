@@ -95,9 +95,7 @@ impl Api {
 
     /// A good answer as it came.
     pub async fn text(&self, path: &str) -> anyhow::Result<String> {
-        let request = self.http.get(format!("{}/v1/{path}", self.base)).timeout(TIMEOUT);
-        let response = request.header("X-Vault-Token", &self.token).send().await?;
-        Ok(response.error_for_status()?.text().await?)
+        Ok(String::from_utf8(self.download(path).await?)?)
     }
 
     /// What the node's own clock says, Unix milliseconds: from when to when, for not every node tells it exactly.
