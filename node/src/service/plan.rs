@@ -8,13 +8,14 @@ use std::time::Duration;
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
-use conclave_core::policy::{self, Permit};
+use conclave_core::policy::Permit;
 use conclave_core::seal::{self, Identified};
 use conclave_core::view::View;
 use conclave_core::{Error, seal::lookup_data};
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 
+use super::access::permit;
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
@@ -118,7 +119,7 @@ pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Permit, Failure> {
     with_fresh_keys(cluster, |unsealed| {
         cluster.glance_now(|view, now_ms| {
             let identified = identify(view, unsealed, now_ms, call)?;
-            Ok(policy::authorize(&identified.identity, call.operation)?)
+            permit(&identified.identity, call)
         })
     })
 }
@@ -163,7 +164,7 @@ impl Decision<'_> {
         }
         let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
         let table = mounts(ctx, self.unsealed, self.learned)?;
-        let permit = policy::authorize(&identified.identity, self.call.operation)?;
+        let permit = permit(&identified.identity, self.call)?;
         if !self.call.changes() {
             return self.decide(ctx, &permit, &identified, &table, &Map::new());
         }

@@ -241,6 +241,20 @@ fn is_reserved(path: &str) -> bool {
 }
 
 impl Route {
+    /// Whether a policy must grant `sudo` as well. The actions are those for which OpenBao asks for it, and those of
+    /// ours that let a node in or out.
+    pub fn root_protected(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Seal
+                | Action::StepDown
+                | Action::Remount
+                | Action::RotateKeyring
+                | Action::JoinToken
+                | Action::Leave
+        )
+    }
+
     pub fn pattern(&self) -> &'static str {
         self.pattern
     }

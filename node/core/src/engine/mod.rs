@@ -16,7 +16,7 @@ pub mod mount;
 mod records;
 #[cfg(test)]
 pub(crate) mod testing;
-mod text;
+pub mod text;
 
 use conclave_proto::path::SecretPath;
 
