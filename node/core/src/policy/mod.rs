@@ -18,6 +18,7 @@ mod document;
 mod layout;
 pub mod name;
 mod parse;
+pub mod password;
 mod pattern;
 pub mod template;
 #[cfg(test)]
