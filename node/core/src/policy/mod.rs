@@ -20,6 +20,7 @@ pub mod name;
 mod parse;
 pub mod password;
 mod pattern;
+mod print;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
