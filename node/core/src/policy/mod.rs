@@ -21,6 +21,10 @@ mod parse;
 pub mod password;
 mod pattern;
 mod print;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod reference;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
