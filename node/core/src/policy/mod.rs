@@ -25,6 +25,7 @@ mod print;
 mod properties;
 #[cfg(test)]
 mod reference;
+mod report;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
