@@ -15,6 +15,7 @@ pub mod capability;
 mod constraint;
 mod decide;
 mod document;
+pub mod explain;
 mod layout;
 pub mod name;
 mod parse;
