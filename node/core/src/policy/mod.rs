@@ -17,6 +17,7 @@ mod decide;
 mod document;
 pub mod explain;
 mod layout;
+pub mod lint;
 pub mod name;
 mod parse;
 pub mod password;
