@@ -271,3 +271,7 @@ fn priority(pattern: &Pattern) -> (bool, std::cmp::Reverse<usize>, usize, String
     let stem = pattern.stem();
     (!pattern.is_glob(), std::cmp::Reverse(pattern.wildcards()), stem.len(), stem)
 }
+
+#[cfg(test)]
+#[path = "acl_tests.rs"]
+mod tests;
