@@ -239,20 +239,22 @@ fn list_limit(setting: &Entry) -> Result<Option<u64>, DocumentError> {
 
 /// RFC 3339, or whole seconds since 1970, as a number or as text.
 fn moment_ms(setting: &Entry) -> Result<u64, DocumentError> {
-    let refuse =
-        || DocumentError::at(setting.line, "expiration is a moment such as \"2030-01-02T15:04:05Z\"");
-    let of_seconds = |seconds: u64| seconds.checked_mul(1_000).ok_or_else(refuse);
-    match &setting.node {
-        Node::Scalar(Value::Number(number)) => of_seconds(number.as_u64().ok_or_else(refuse)?),
-        Node::Scalar(Value::String(text)) => match text.parse::<u64>() {
+    let moment = match &setting.node {
+        Node::Scalar(Value::Number(number)) => number.as_i64().and_then(of_seconds),
+        Node::Scalar(Value::String(text)) => match text.parse() {
             Ok(seconds) => of_seconds(seconds),
-            Err(_) => {
-                let moment: jiff::Timestamp = text.parse().map_err(|_| refuse())?;
-                u64::try_from(moment.as_millisecond()).map_err(|_| refuse())
-            }
+            Err(_) => text.parse().ok(),
         },
-        _ => Err(refuse()),
-    }
+        _ => None,
+    };
+    let moment_ms = moment.and_then(|moment: jiff::Timestamp| u64::try_from(moment.as_millisecond()).ok());
+    moment_ms.ok_or_else(|| {
+        DocumentError::at(setting.line, "expiration is a moment such as \"2030-01-02T15:04:05Z\"")
+    })
+}
+
+fn of_seconds(seconds: i64) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_second(seconds).ok()
 }
 
 #[cfg(test)]
