@@ -24,7 +24,7 @@ pub mod password;
 mod pattern;
 mod print;
 #[cfg(test)]
-mod properties;
+mod property_tests;
 #[cfg(test)]
 mod reference;
 mod report;
