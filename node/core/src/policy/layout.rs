@@ -12,6 +12,9 @@ pub const NESTING_MAX: usize = 8;
 /// Names with a value, at all depths together.
 pub const ITEMS_MAX: usize = 20_000;
 
+/// Names in one map: the parser compares each with all before it.
+pub const MAP_ITEMS_MAX: usize = 1_000;
+
 /// The text, an item a line, and where each of its lines came from.
 pub struct Layout {
     pub text: String,
@@ -38,7 +41,7 @@ impl Layout {
         let mut writer = Writer {
             text: String::with_capacity(source.len() + source.len() / 4),
             lines: vec![(0, 1)],
-            stack: vec![(Context::Body, Awaiting::Item)],
+            stack: vec![Frame { context: Context::Body, awaiting: Awaiting::Item, items: 0 }],
             items: 0,
             object_items: 0,
             line: 1,
@@ -51,7 +54,7 @@ impl Layout {
         if writer.stack.len() > 1 {
             return Err(DocumentError::at(tokens.line, "a brace or bracket is not closed"));
         }
-        if writer.stack.last().is_some_and(|(_, awaiting)| *awaiting != Awaiting::Item) {
+        if writer.stack.last().is_some_and(|frame| frame.awaiting != Awaiting::Item) {
             return Err(DocumentError::at(tokens.line, "a name without a value"));
         }
         writer.text.push('\n');
@@ -168,10 +171,17 @@ enum Awaiting {
     Value,
 }
 
+/// A brace or bracket that is open; the first stands for the document.
+struct Frame {
+    context: Context,
+    awaiting: Awaiting,
+    items: usize,
+}
+
 struct Writer {
     text: String,
     lines: Vec<(usize, u32)>,
-    stack: Vec<(Context, Awaiting)>,
+    stack: Vec<Frame>,
     items: usize,
     object_items: usize,
     line: u32,
@@ -179,7 +189,9 @@ struct Writer {
 
 impl Writer {
     fn take(&mut self, token: &Token<'_>) -> Result<(), DocumentError> {
-        let (context, awaiting) = self.stack.last().copied().unwrap_or((Context::Body, Awaiting::Item));
+        let top = self.stack.last();
+        let (context, awaiting) =
+            top.map_or((Context::Body, Awaiting::Item), |frame| (frame.context, frame.awaiting));
         match (context, awaiting, token.kind) {
             (Context::Array, ..) => self.in_array(token),
             (_, Awaiting::Value, TokenKind::Sign) => match token.text {
@@ -252,9 +264,18 @@ impl Writer {
             (_, TokenKind::Word) if is_name(token.text) => self.text.push_str(token.text),
             _ => return Err(self.error("a name has letters, digits, `_` and `-`")),
         }
-        self.object_items += usize::from(context == Context::Object);
+        if context == Context::Object {
+            self.object_items += 1;
+            self.count_in_map()?;
+        }
         self.now(Awaiting::Assignment);
         Ok(())
+    }
+
+    fn count_in_map(&mut self) -> Result<(), DocumentError> {
+        let Some(map) = self.stack.last_mut() else { return Ok(()) };
+        map.items += 1;
+        if map.items > MAP_ITEMS_MAX { Err(self.error("a map has too many names")) } else { Ok(()) }
     }
 
     /// A value or label. `${` and `%{` mean nothing in a policy, so the parser must not see them.
@@ -273,7 +294,7 @@ impl Writer {
         // What encloses it goes on with its next item.
         self.now(Awaiting::Item);
         self.text.push_str(written);
-        self.stack.push((context, Awaiting::Item));
+        self.stack.push(Frame { context, awaiting: Awaiting::Item, items: 0 });
         Ok(())
     }
 
@@ -293,7 +314,7 @@ impl Writer {
 
     fn now(&mut self, awaiting: Awaiting) {
         if let Some(top) = self.stack.last_mut() {
-            top.1 = awaiting;
+            top.awaiting = awaiting;
         }
     }
 
@@ -376,5 +397,8 @@ mod tests {
         assert!(Layout::of(&nested(NESTING_MAX + 1)).is_err());
         assert!(Layout::of(&"a = 1\n".repeat(ITEMS_MAX)).is_ok());
         assert!(Layout::of(&"a = 1\n".repeat(ITEMS_MAX + 1)).is_err());
+        let map = |items: usize| format!("a = {{ {} }}", "b = 1 ".repeat(items));
+        assert!(Layout::of(&map(MAP_ITEMS_MAX)).is_ok());
+        assert!(Layout::of(&map(MAP_ITEMS_MAX + 1)).is_err());
     }
 }
