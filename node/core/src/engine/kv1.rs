@@ -12,7 +12,7 @@ use super::listing::{Listing, Page, keys_reply};
 use super::mount::Mount;
 use super::records::{self, Address};
 use super::text::JsonText;
-use super::{duration, fields};
+use crate::{duration, fields};
 use crate::crypto::Kind;
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply, Request};

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use conclave_proto::path::SecretPath;
 use zeroize::Zeroizing;
 
-use super::fields;
+use crate::fields;
 use super::text::JsonText;
 use crate::crypto::{Kind, after_prefix, child_key};
 use crate::error::Error;

@@ -25,7 +25,13 @@ pub struct Access<'a> {
     pub list_limit: Option<&'a str>,
 }
 
-impl Access<'_> {
+impl<'a> Access<'a> {
+    /// A read of `path` without parameters, on a route that needs no `sudo`.
+    #[cfg(test)]
+    pub fn reading(path: &'a str) -> Self {
+        super::testing::access(Operation::Read, path)
+    }
+
     pub fn needed(&self) -> Capability {
         Capability::needed(self.operation, self.creates)
     }

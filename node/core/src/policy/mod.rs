@@ -28,6 +28,7 @@ mod property_tests;
 #[cfg(test)]
 mod reference;
 mod report;
+pub mod store;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;

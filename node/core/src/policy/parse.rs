@@ -8,7 +8,7 @@ use super::capability::{Capabilities, Capability};
 use super::constraint::{Constraints, Values, WrapBounds};
 use super::document::{self, DocumentError, Entry, Node};
 use super::pattern::PathTemplate;
-use crate::engine::duration;
+use crate::duration;
 
 /// Rules in one policy at most.
 pub const RULES_MAX: usize = 2_000;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::metadata_fields;
 use crate::engine::mount::{KvConfig, Mount, MountTable};
 use crate::engine::text::JsonText;
-use crate::engine::{duration, fields};
+use crate::{duration, fields};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
 

@@ -7,7 +7,8 @@ use super::Slot;
 use super::meta::{Meta, VersionJson};
 use crate::engine::mount::Mount;
 use crate::engine::text::JsonText;
-use crate::engine::{fields, records};
+use crate::engine::records;
+use crate::fields;
 use crate::error::Error;
 use crate::plan::{Context, Plan, Request};
 

@@ -10,7 +10,7 @@ use prost::Message;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use zeroize::Zeroizing;
 
-use super::super::duration;
+use crate::duration;
 use super::super::mount::KvConfig;
 use super::super::text::time_text;
 use super::VERSIONS_DEFAULT;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::VERSIONS_MAX;
 use super::meta::Meta;
-use crate::engine::fields;
+use crate::fields;
 use crate::error::Error;
 
 /// Most names in a secret's custom metadata.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::meta::VersionJson;
 use super::patch::WipedValue;
 use super::{Slot, data};
-use crate::engine::fields;
+use crate::fields;
 use crate::engine::mount::Mount;
 use crate::engine::text::JsonText;
 use crate::error::Error;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::meta::Meta;
 use super::{Slot, VERSIONS_MAX};
-use crate::engine::fields;
+use crate::fields;
 use crate::engine::mount::Mount;
 use crate::error::Error;
 use crate::plan::{Context, Plan, Reply, Request};

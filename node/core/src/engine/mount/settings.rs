@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::LEASE_DEFAULT_S;
 use super::record::MountRecord;
-use crate::engine::{duration, fields};
+use crate::{duration, fields};
 use crate::error::Error;
 
 /// Sets what `config` of a new mount gives.

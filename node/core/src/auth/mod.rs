@@ -1,0 +1,3 @@
+//! Who calls: tokens, and the policies that they bring.
+
+pub mod token;
