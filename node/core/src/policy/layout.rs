@@ -18,8 +18,6 @@ pub const MAP_ITEMS_MAX: usize = 1_000;
 /// The text, an item a line, and where each of its lines came from.
 pub struct Layout {
     pub text: String,
-    /// Items in objects: the parser keeps one of two that have the same name.
-    pub object_items: usize,
     /// Where each line begins, and its line in the original.
     lines: Vec<(usize, u32)>,
 }
@@ -43,7 +41,6 @@ impl Layout {
             lines: vec![(0, 1)],
             stack: vec![Frame { context: Context::Body, awaiting: Awaiting::Item, items: 0 }],
             items: 0,
-            object_items: 0,
             line: 1,
         };
         let mut tokens = Tokens { rest: source, line: 1 };
@@ -58,7 +55,7 @@ impl Layout {
             return Err(DocumentError::at(tokens.line, "a name without a value"));
         }
         writer.text.push('\n');
-        Ok(Self { text: writer.text, object_items: writer.object_items, lines: writer.lines })
+        Ok(Self { text: writer.text, lines: writer.lines })
     }
 }
 
@@ -183,7 +180,6 @@ struct Writer {
     lines: Vec<(usize, u32)>,
     stack: Vec<Frame>,
     items: usize,
-    object_items: usize,
     line: u32,
 }
 
@@ -265,7 +261,6 @@ impl Writer {
             _ => return Err(self.error("a name has letters, digits, `_` and `-`")),
         }
         if context == Context::Object {
-            self.object_items += 1;
             self.count_in_map()?;
         }
         self.now(Awaiting::Assignment);
