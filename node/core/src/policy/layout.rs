@@ -39,7 +39,7 @@ impl Layout {
         let mut writer = Writer {
             text: String::with_capacity(source.len() + source.len() / 4),
             lines: vec![(0, 1)],
-            stack: vec![Frame { context: Context::Body, awaiting: Awaiting::Item, items: 0 }],
+            stack: vec![Frame { context: Context::Body, expects: Awaiting::Item, items: 0 }],
             items: 0,
             line: 1,
         };
@@ -51,7 +51,7 @@ impl Layout {
         if writer.stack.len() > 1 {
             return Err(DocumentError::at(tokens.line, "a brace or bracket is not closed"));
         }
-        if writer.stack.last().is_some_and(|frame| frame.awaiting != Awaiting::Item) {
+        if writer.stack.last().is_some_and(|frame| frame.expects != Awaiting::Item) {
             return Err(DocumentError::at(tokens.line, "a name without a value"));
         }
         writer.text.push('\n');
@@ -171,7 +171,7 @@ enum Awaiting {
 /// A brace or bracket that is open; the first stands for the document.
 struct Frame {
     context: Context,
-    awaiting: Awaiting,
+    expects: Awaiting,
     items: usize,
 }
 
@@ -187,7 +187,7 @@ impl Writer {
     fn take(&mut self, token: &Token<'_>) -> Result<(), DocumentError> {
         let top = self.stack.last();
         let (context, awaiting) =
-            top.map_or((Context::Body, Awaiting::Item), |frame| (frame.context, frame.awaiting));
+            top.map_or((Context::Body, Awaiting::Item), |frame| (frame.context, frame.expects));
         match (context, awaiting, token.kind) {
             (Context::Array, ..) => self.in_array(token),
             (_, Awaiting::Value, TokenKind::Sign) => match token.text {
@@ -289,7 +289,7 @@ impl Writer {
         // What encloses it goes on with its next item.
         self.now(Awaiting::Item);
         self.text.push_str(written);
-        self.stack.push(Frame { context, awaiting: Awaiting::Item, items: 0 });
+        self.stack.push(Frame { context, expects: Awaiting::Item, items: 0 });
         Ok(())
     }
 
@@ -309,7 +309,7 @@ impl Writer {
 
     fn now(&mut self, awaiting: Awaiting) {
         if let Some(top) = self.stack.last_mut() {
-            top.awaiting = awaiting;
+            top.expects = awaiting;
         }
     }
 
