@@ -41,3 +41,21 @@ fn query(call: &Call) -> Map<String, Value> {
     let pairs = call.query.0.iter().rev();
     pairs.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method, Uri};
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::parse_head;
+
+    /// Rules must judge the value that the engine will use.
+    #[test]
+    fn of_a_parameter_given_twice_the_first_counts() {
+        let uri = Uri::from_static("/v1/secret/data/x?version=2&a=b&version=1");
+        let call = parse_head(&Method::GET, &uri, &HeaderMap::new(), String::new()).unwrap();
+        assert_eq!(Value::from(query(&call)), json!({"version": "2", "a": "b"}));
+        assert_eq!(call.query.first("version"), Some("2"));
+    }
+}

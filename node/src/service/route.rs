@@ -332,6 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn only_these_actions_need_sudo() {
+        let mut protected: Vec<_> = ROUTES
+            .iter()
+            .filter(|route| route.root_protected())
+            .map(|route| format!("{:?}", route.action))
+            .collect();
+        protected.sort();
+        protected.dedup();
+        assert_eq!(protected, ["JoinToken", "Leave", "Remount", "RotateKeyring", "Seal", "StepDown"]);
+    }
+
+    #[test]
     fn every_route_finds_itself() {
         for route in ROUTES {
             let path = route.pattern.replace('*', "a/b").replace(":id", "x");

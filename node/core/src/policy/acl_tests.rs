@@ -41,6 +41,7 @@ fn the_most_specific_rule_decides() {
         (&["a/*", "a/+/+/d*"], "a/b/c/de", Some("a/*")),
         // The longer.
         (&["a/+/c*", "a/+/cd*"], "a/b/cde", Some("a/+/cd*")),
+        (&["a/+/c/+", "a/+/+/dd"], "a/b/c/dd", Some("a/+/+/dd")),
         // The greater.
         (&["a/+/c/+", "a/+/+/d"], "a/b/c/d", Some("a/+/c/+")),
         // Wildcards match what they say and no more.

@@ -1,5 +1,6 @@
 //! A document of rules, written in HCL or JSON, as one tree. Bounded before anything is parsed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hcl_edit::Number;
@@ -99,17 +100,11 @@ fn parse_hcl(text: &str) -> Result<Vec<Entry>, DocumentError> {
             "this is no HCL: a value, a comma or a sign is missing, wrong or repeated",
         )
     })?;
-    let mut reader = HclReader { layout: &layout, object_items: 0 };
-    let entries = reader.body(&body)?;
-    if reader.object_items != layout.object_items {
-        return Err(DocumentError::whole("a map names a key twice"));
-    }
-    Ok(entries)
+    HclReader { layout: &layout }.body(&body)
 }
 
 struct HclReader<'a> {
     layout: &'a Layout,
-    object_items: usize,
 }
 
 impl HclReader<'_> {
@@ -117,7 +112,7 @@ impl HclReader<'_> {
         spanned.span().map_or(0, |span| self.layout.line_at(span.start))
     }
 
-    fn body(&mut self, body: &Body) -> Result<Vec<Entry>, DocumentError> {
+    fn body(&self, body: &Body) -> Result<Vec<Entry>, DocumentError> {
         body.iter()
             .map(|structure| match structure {
                 Structure::Attribute(attribute) => Ok(Entry {
@@ -137,7 +132,7 @@ impl HclReader<'_> {
             .collect()
     }
 
-    fn value(&mut self, value: &Expression) -> Result<Node, DocumentError> {
+    fn value(&self, value: &Expression) -> Result<Node, DocumentError> {
         let line = self.line(value);
         let refuse =
             || DocumentError::at(line, "a value is a text in quotes, a number, true, false, a list or a map");
@@ -157,13 +152,17 @@ impl HclReader<'_> {
             }
             Expression::Object(object) => {
                 let mut entries = Vec::with_capacity(object.len());
+                let mut names = BTreeSet::new();
                 for (key, value) in object {
                     let name = match key {
                         ObjectKey::Ident(name) => name.as_str().to_owned(),
                         ObjectKey::Expression(Expression::String(name)) => name.value().clone(),
                         ObjectKey::Expression(_) => return Err(refuse()),
                     };
-                    self.object_items += 1;
+                    // The parser takes a name with quotes for another than the same without.
+                    if !names.insert(name.clone()) {
+                        return Err(DocumentError::at(line, "a map names a key twice"));
+                    }
                     entries.push(Entry { name, line, node: self.value(value.expr())? });
                 }
                 Node::Map(entries)
@@ -283,7 +282,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         while let Some((name, node)) = items.next_entry::<String, Node>()? {
             // serde_json hands over a number of any precision as an object with this one name.
             if entries.is_empty() && name == NUMBER_IN_DISGUISE {

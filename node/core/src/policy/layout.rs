@@ -18,8 +18,6 @@ pub const MAP_ITEMS_MAX: usize = 1_000;
 /// The text, an item a line, and where each of its lines came from.
 pub struct Layout {
     pub text: String,
-    /// Items in objects: the parser keeps one of two that have the same name.
-    pub object_items: usize,
     /// Where each line begins, and its line in the original.
     lines: Vec<(usize, u32)>,
 }
@@ -41,9 +39,8 @@ impl Layout {
         let mut writer = Writer {
             text: String::with_capacity(source.len() + source.len() / 4),
             lines: vec![(0, 1)],
-            stack: vec![Frame { context: Context::Body, awaiting: Awaiting::Item, items: 0 }],
+            stack: vec![Frame { context: Context::Body, expects: Awaiting::Item, items: 0 }],
             items: 0,
-            object_items: 0,
             line: 1,
         };
         let mut tokens = Tokens { rest: source, line: 1 };
@@ -54,11 +51,11 @@ impl Layout {
         if writer.stack.len() > 1 {
             return Err(DocumentError::at(tokens.line, "a brace or bracket is not closed"));
         }
-        if writer.stack.last().is_some_and(|frame| frame.awaiting != Awaiting::Item) {
+        if writer.stack.last().is_some_and(|frame| frame.expects != Awaiting::Item) {
             return Err(DocumentError::at(tokens.line, "a name without a value"));
         }
         writer.text.push('\n');
-        Ok(Self { text: writer.text, object_items: writer.object_items, lines: writer.lines })
+        Ok(Self { text: writer.text, lines: writer.lines })
     }
 }
 
@@ -174,7 +171,7 @@ enum Awaiting {
 /// A brace or bracket that is open; the first stands for the document.
 struct Frame {
     context: Context,
-    awaiting: Awaiting,
+    expects: Awaiting,
     items: usize,
 }
 
@@ -183,7 +180,6 @@ struct Writer {
     lines: Vec<(usize, u32)>,
     stack: Vec<Frame>,
     items: usize,
-    object_items: usize,
     line: u32,
 }
 
@@ -191,7 +187,7 @@ impl Writer {
     fn take(&mut self, token: &Token<'_>) -> Result<(), DocumentError> {
         let top = self.stack.last();
         let (context, awaiting) =
-            top.map_or((Context::Body, Awaiting::Item), |frame| (frame.context, frame.awaiting));
+            top.map_or((Context::Body, Awaiting::Item), |frame| (frame.context, frame.expects));
         match (context, awaiting, token.kind) {
             (Context::Array, ..) => self.in_array(token),
             (_, Awaiting::Value, TokenKind::Sign) => match token.text {
@@ -265,7 +261,6 @@ impl Writer {
             _ => return Err(self.error("a name has letters, digits, `_` and `-`")),
         }
         if context == Context::Object {
-            self.object_items += 1;
             self.count_in_map()?;
         }
         self.now(Awaiting::Assignment);
@@ -294,7 +289,7 @@ impl Writer {
         // What encloses it goes on with its next item.
         self.now(Awaiting::Item);
         self.text.push_str(written);
-        self.stack.push(Frame { context, awaiting: Awaiting::Item, items: 0 });
+        self.stack.push(Frame { context, expects: Awaiting::Item, items: 0 });
         Ok(())
     }
 
@@ -314,7 +309,7 @@ impl Writer {
 
     fn now(&mut self, awaiting: Awaiting) {
         if let Some(top) = self.stack.last_mut() {
-            top.awaiting = awaiting;
+            top.expects = awaiting;
         }
     }
 

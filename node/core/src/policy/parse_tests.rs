@@ -158,6 +158,8 @@ fn nothing_may_be_said_twice() {
         "path \"a\" { capabilities = [\"read\"]\n capabilities = [\"list\"] }",
         r#"path "a" { allowed_parameters = { "x" = ["1"], "x" = ["2"] } }"#,
         r#"path "a" { allowed_parameters = { "x" = ["1"], "X" = ["2"] } }"#,
+        r#"path "a" { allowed_parameters = { "x" = [{ y = 1, "y" = 2 }] } }"#,
+        r#"path "a" { allowed_parameters = { "x" = [{ "y" = 1, "\u0079" = 2 }] } }"#,
         r#"{"path": {"a": {"capabilities": ["read"]}, "a": {"capabilities": ["list"]}}}"#,
         r#"{"path": {"a": {"capabilities": ["read"], "capabilities": ["list"]}}}"#,
     ] {
