@@ -87,7 +87,9 @@ impl Answer {
         } else {
             body.extend_from_slice(&to_json(&warnings));
         }
-        body.extend_from_slice(b",\"auth\":null}\n");
+        body.extend_from_slice(b",\"auth\":");
+        body.extend_from_slice(reply.auth.as_deref().map_or(&b"null"[..], Vec::as_slice));
+        body.extend_from_slice(b"}\n");
         Self { stale_for, ..Self::new(reply.status, body) }
     }
 

@@ -5,13 +5,15 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use conclave_core::Error;
+use conclave_core::auth::rights::{self, RightsRequest};
+use conclave_core::auth::token::{self, Identified};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
-use conclave_core::policy::Permit;
-use conclave_core::seal::{self, Identified};
+use conclave_core::policy::api::Form;
+use conclave_core::policy::{self, Permit};
 use conclave_core::view::View;
-use conclave_core::{Error, seal::lookup_data};
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 
@@ -20,7 +22,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
-use super::route::{Action, Route};
+use super::route::{self, Action, Route};
 use super::sys;
 use crate::cluster::Cluster;
 use crate::seal::Unsealed;
@@ -145,7 +147,9 @@ fn has_newer_keys(cluster: &Cluster, used: &Arc<Unsealed>) -> Result<bool, Failu
 }
 
 fn identify(view: &dyn View, unsealed: &Unsealed, now_ms: u64, call: &Call) -> Result<Identified, Failure> {
-    Ok(seal::identify(view, &unsealed.barrier, &unsealed.caches.tokens, now_ms, call.token()?)?)
+    let from = call.client.map(|client| client.ip());
+    let (barrier, caches) = (&unsealed.barrier, &unsealed.caches.tokens);
+    Ok(token::identify(view, barrier, caches, now_ms, call.token()?, from)?)
 }
 
 struct Decision<'a> {
@@ -166,7 +170,8 @@ impl Decision<'_> {
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let permit = permit(&identified.identity, self.call)?;
         if !self.call.changes() {
-            return self.decide(ctx, &permit, &identified, &table, &Map::new());
+            let mut decided = self.decide(ctx, &permit, &identified, &table, &Map::new())?;
+            return self.charge(ctx, identified, &mut decided.plan.txn).map(|()| decided);
         }
         // Only now: a stranger's body is not worth reading.
         let body = self.call.json()?;
@@ -175,14 +180,22 @@ impl Decision<'_> {
             return Ok(Decided { plan: reply.into(), shape: self.shape() });
         }
         let mut decided = self.decide(ctx, &permit, &identified, &table, body)?;
-        if !decided.plan.txn.is_empty() {
-            // A token that was revoked in between must not have its way (I7).
-            decided.plan.txn.preconditions.push(identified.precondition);
-            if let Some(name) = name {
-                name.remember(ctx, &mut decided.plan)?;
-            }
+        let changes = !decided.plan.txn.is_empty();
+        self.charge(ctx, identified, &mut decided.plan.txn)?;
+        if let Some(name) = name.filter(|_| changes) {
+            name.remember(ctx, &mut decided.plan)?;
         }
         Ok(decided)
+    }
+
+    /// Counts the use of a token that can be used only so often, and ties what is written to all that it was decided by.
+    fn charge(&self, ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Failure> {
+        token::plan_use(ctx, &by, txn)?;
+        if !txn.is_empty() {
+            // A token that was revoked in between, or lost a policy, must not have its way (I7).
+            txn.preconditions.extend(by.preconditions);
+        }
+        Ok(())
     }
 
     fn shape(&self) -> Shape {
@@ -192,7 +205,13 @@ impl Decision<'_> {
             | Action::ReadMountTune
             | Action::Remount
             | Action::KeyStatus
-            | Action::HaStatus => Shape::Doubled,
+            | Action::HaStatus
+            | Action::Policy(_, Form::Policy)
+            | Action::Rights(
+                RightsRequest::Capabilities
+                | RightsRequest::CapabilitiesSelf
+                | RightsRequest::CapabilitiesAccessor,
+            ) => Shape::Doubled,
             Action::OpenApi => Shape::Bare,
             _ => Shape::Envelope,
         }
@@ -209,8 +228,20 @@ impl Decision<'_> {
         let captured = self.route.capture(&self.call.path).unwrap_or_default();
         let plan = match self.route.action {
             Action::Secret => self.secret(ctx, permit, table, body)?,
-            Action::LookupSelf => {
-                Reply::json(&lookup_data(&caller.entry, self.call.token()?, ctx.now_ms)).into()
+            Action::Token(request) => {
+                let asked_by =
+                    token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };
+                token::handle(ctx, request, &asked_by, body)?
+            }
+            Action::Policy(request, form) => {
+                let versioned: Vec<&str> = table.versioned_paths().collect();
+                policy::api::handle(ctx, request, form, captured, body, &versioned)?
+            }
+            Action::Rights(request) => {
+                let protected = |operation, path: &str| {
+                    route::find(operation, path).is_ok_and(|route| route.root_protected())
+                };
+                rights::handle(ctx, request, caller, body, &protected)?
             }
             Action::ListMounts => mount::list(table).into(),
             Action::ReadMount => mount::read(table, captured)?.into(),

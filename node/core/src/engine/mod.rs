@@ -100,5 +100,5 @@ fn nothing_listed(scan: bool) -> Result<Plan, Error> {
 
 /// The answer to a path that the engine does not have: 404 with a warning that says how to mend it.
 fn not_found_with(warning: String) -> Plan {
-    Reply { status: 404, data: None, warnings: vec![warning], lease_duration_s: 0 }.into()
+    Reply { warnings: vec![warning], ..Reply::empty(404) }.into()
 }

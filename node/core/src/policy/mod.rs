@@ -10,6 +10,7 @@
 //! of these records changed, until [`Acl::expires_ms`].
 
 pub mod acl;
+pub mod api;
 pub mod builtin;
 pub mod capability;
 mod constraint;

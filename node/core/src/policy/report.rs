@@ -8,6 +8,12 @@ use super::constraint::Parameters;
 use crate::plan::Operation;
 
 impl Acl {
+    /// Whether `sudo` is granted at `path`.
+    pub fn may_sudo(&self, path: &str) -> bool {
+        let granted = || self.find(path, Operation::Write).map(|grant| grant.capabilities.effective());
+        self.is_root() || granted().is_some_and(|granted| granted.has(Capability::Sudo))
+    }
+
     /// For `sys/capabilities`: what is granted at `path`, in the order of the alphabet; `deny` alone if nothing is, and
     /// `root` alone for root. A path that ends in a slash is looked at as a list's is.
     pub fn capabilities(&self, path: &str) -> Vec<&'static str> {

@@ -24,6 +24,20 @@ pub const POLICIES_MAX: usize = 20_000;
 struct Record {
     name: String,
     text: String,
+    /// How often it was written.
+    version: u64,
+    /// Unix milliseconds of the cluster's time.
+    modified_ms: u64,
+}
+
+/// A policy as it is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub text: String,
+    /// 0: nobody ever wrote it.
+    pub version: u64,
+    /// RFC 3339.
+    pub modified: Option<String>,
 }
 
 /// All that changes when a policy does.
@@ -40,12 +54,29 @@ pub fn epoch_key() -> Vec<u8> {
 /// # Errors
 /// [`Error::Corrupt`], [`Error::View`].
 pub fn text(view: &dyn View, barrier: &Barrier, name: &str) -> Result<Option<String>, Error> {
-    Ok(match (name, load(view, barrier, name)?) {
-        (name::ROOT, _) => Some(String::new()),
-        (name::RESPONSE_WRAPPING, _) => Some(builtin::RESPONSE_WRAPPING_TEXT.to_owned()),
-        (_, Some(stored)) => Some(stored.value.text),
-        (name::DEFAULT, None) => Some(builtin::DEFAULT_TEXT.to_owned()),
-        (_, None) => None,
+    Ok(told(view, barrier, name)?.map(|told| told.text))
+}
+
+/// A policy, and how often and when it was written.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn told(view: &dyn View, barrier: &Barrier, name: &str) -> Result<Option<Told>, Error> {
+    let unwritten = |text: &str| Some(Told { text: text.to_owned(), version: 0, modified: None });
+    match name {
+        name::ROOT => return Ok(unwritten("")),
+        name::RESPONSE_WRAPPING => return Ok(unwritten(builtin::RESPONSE_WRAPPING_TEXT)),
+        _ => {}
+    }
+    Ok(match load(view, barrier, name)? {
+        Some(Stored { value, .. }) => {
+            let time = i64::try_from(value.modified_ms).ok();
+            let modified = time.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+            let modified = modified.map(|time| time.to_string());
+            Some(Told { text: value.text, version: value.version, modified })
+        }
+        None if name == name::DEFAULT => unwritten(builtin::DEFAULT_TEXT),
+        None => None,
     })
 }
 
@@ -88,14 +119,21 @@ pub fn plan_write(ctx: &mut Context<'_>, name: &str, text: &str) -> Result<(Poli
     if name::is_fixed(name) {
         return Err(Error::invalid(format!("cannot update {name:?} policy")));
     }
-    let policy = Policy::parse(text)
-        .map_err(|error| Error::invalid(format!("failed to parse policy: {error}")))?;
+    let policy =
+        Policy::parse(text).map_err(|error| Error::invalid(format!("failed to parse policy: {error}")))?;
     let mut txn = Txn::default();
-    let record = Record { name: name.to_owned(), text: text.to_owned() };
-    let key = key(ctx.barrier, name);
-    if ctx.view.stamp(&key)?.is_none() && names(ctx.view, ctx.barrier)?.len() >= POLICIES_MAX {
+    let before = load(ctx.view, ctx.barrier, name)?;
+    if before.is_none() && names(ctx.view, ctx.barrier)?.len() >= POLICIES_MAX {
         return Err(Error::invalid(format!("a cluster has at most {POLICIES_MAX} policies")));
     }
+    let key = key(ctx.barrier, name);
+    txn.require(key.clone(), before.as_ref().map_or(0, |before| before.revision));
+    let record = Record {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        version: before.map_or(1, |before| before.value.version + 1),
+        modified_ms: ctx.now_ms,
+    };
     stored::put(ctx, &mut txn, &key, name, &record, 0)?;
     begin_epoch(ctx, &mut txn)?;
     Ok((policy, txn))
@@ -107,7 +145,7 @@ pub fn plan_write(ctx: &mut Context<'_>, name: &str, text: &str) -> Result<(Poli
 /// [`Error::Invalid`]: it must stay.
 pub fn plan_delete(ctx: &mut Context<'_>, name: &str) -> Result<Txn, Error> {
     if name::is_kept(name) {
-        return Err(Error::invalid(format!("cannot delete {name:?} policy")));
+        return Err(Error::invalid(format!("cannot delete {name} policy")));
     }
     let mut txn = Txn::default();
     let key = key(ctx.barrier, name);

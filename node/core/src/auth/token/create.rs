@@ -59,7 +59,7 @@ pub struct Created {
 }
 
 /// Fields of `auth/token/create`.
-const FIELDS: [&str; 16] = [
+pub(super) const FIELDS: [&str; 16] = [
     "id",
     "role_name",
     "policies",
@@ -82,9 +82,6 @@ impl Creation {
     /// # Errors
     /// [`Error::Invalid`], naming the field.
     pub fn of(body: &Map<String, Value>) -> Result<Self, Error> {
-        if let Some(unknown) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-            return Err(Error::invalid(format!("a token cannot be made with the field {unknown:?}")));
-        }
         match fields::text(body, "type")?.as_deref() {
             None | Some("" | "service" | "default") => {}
             Some("batch") => return Err(Error::invalid("batch tokens are not supported")),
@@ -107,7 +104,10 @@ impl Creation {
             no_default_policy: fields::boolean(body, "no_default_policy")?.unwrap_or_default(),
             renewable: fields::boolean(body, "renewable")?.unwrap_or(true),
             ttl_ms: milliseconds("ttl", ttl)?,
-            explicit_max_ttl_ms: milliseconds("explicit_max_ttl", fields::duration_s(body, "explicit_max_ttl")?)?,
+            explicit_max_ttl_ms: milliseconds(
+                "explicit_max_ttl",
+                fields::duration_s(body, "explicit_max_ttl")?,
+            )?,
             period_ms: milliseconds("period", fields::duration_s(body, "period")?)?,
             display_name: display_name(&fields::text(body, "display_name")?.unwrap_or_default())?,
             uses: u64::try_from(fields::integer(body, "num_uses")?.unwrap_or_default())
@@ -238,7 +238,8 @@ fn own_id(id: String) -> Result<Secret<String>, Error> {
     if id.starts_with("s.") || id.starts_with("b.") || id.starts_with("r.") || id.contains('.') {
         return Err(Error::invalid("custom token ID cannot contain \".\""));
     }
-    let is_usable = (OWN_ID_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    let is_usable =
+        (OWN_ID_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
     if !is_usable {
         return Err(Error::invalid(format!(
             "a custom token ID has {OWN_ID_BYTES_MIN} to {TOKEN_BYTES_MAX} printable ASCII characters"
@@ -251,7 +252,8 @@ fn policies(asked: Vec<String>) -> Result<Vec<String>, Error> {
     if asked.len() > POLICIES_MAX {
         return Err(Error::invalid(format!("a token has at most {POLICIES_MAX} policies")));
     }
-    let named: Vec<String> = asked.iter().map(|policy| name::normalised(policy.trim())).collect::<Result<_, _>>()?;
+    let named: Vec<String> =
+        asked.iter().map(|policy| name::normalised(policy.trim())).collect::<Result<_, _>>()?;
     match named.iter().find(|policy| !name::is_assignable(policy)) {
         Some(policy) => Err(Error::invalid(format!("cannot assign policy {policy:?}"))),
         None => Ok(named),

@@ -182,14 +182,22 @@ fn acl(
     {
         return Ok((Arc::clone(&cached.acl), precondition));
     }
+    let acl = acl_of(view, barrier, now_ms, names)?;
+    caches.acls.insert(names.to_vec(), Arc::new(Compiled { epoch, acl: Arc::clone(&acl) }));
+    Ok((acl, precondition))
+}
+
+/// What these policies allow together.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn acl_of(view: &dyn View, barrier: &Barrier, now_ms: u64, names: &[String]) -> Result<Arc<Acl>, Error> {
     let mut held = Vec::with_capacity(names.len());
     for name in names {
         // One that there is not, or not any more, grants nothing.
         held.extend(policies::named(view, barrier, name)?);
     }
-    let acl = Arc::new(Acl::compile(&held, &Subject::default(), now_ms)?);
-    caches.acls.insert(names.to_vec(), Arc::new(Compiled { epoch, acl: Arc::clone(&acl) }));
-    Ok((acl, precondition))
+    Ok(Arc::new(Acl::compile(&held, &Subject::default(), now_ms)?))
 }
 
 /// Whether the token may be used from there. Of a caller whose address is not known, nothing is believed.

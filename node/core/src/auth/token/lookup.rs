@@ -9,13 +9,7 @@ const MS_PER_S: u64 = 1_000;
 /// What `auth/token/lookup` answers. With `id` it contains the token: never log it.
 ///
 /// `now_ms`: the cluster's time, Unix milliseconds.
-pub fn lookup_data(
-    entry: &TokenEntry,
-    id: &str,
-    is_orphan: bool,
-    expires_at_ms: u64,
-    now_ms: u64,
-) -> Value {
+pub fn lookup_data(entry: &TokenEntry, id: &str, is_orphan: bool, expires_at_ms: u64, now_ms: u64) -> Value {
     let mut data = json!({
         "accessor": entry.accessor,
         "creation_time": entry.created_ms / MS_PER_S,

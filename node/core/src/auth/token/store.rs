@@ -66,7 +66,9 @@ pub fn find(view: &dyn View, barrier: &Barrier, hash: &str, now_ms: u64) -> Resu
     let key = token_key(barrier, hash);
     let Some(token) = stored::load::<TokenEntry>(view, barrier, &key, now_ms)? else { return Ok(None) };
     if !token.value.is_known_version() {
-        return Err(Error::Corrupt("a token's record is of a kind that this program does not know".to_owned()));
+        return Err(Error::Corrupt(
+            "a token's record is of a kind that this program does not know".to_owned(),
+        ));
     }
     if token.value.released {
         return Ok(None);

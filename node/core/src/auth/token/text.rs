@@ -22,9 +22,8 @@ pub const SERVICE_PREFIX: &str = "s.";
 
 /// A new service token.
 pub fn service(rng: &mut dyn CryptoRng) -> Secret<String> {
-    let mut token = Zeroizing::new(String::with_capacity(
-        SERVICE_PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS,
-    ));
+    let mut token =
+        Zeroizing::new(String::with_capacity(SERVICE_PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS));
     token.push_str(SERVICE_PREFIX);
     token.push_str(&Zeroizing::new(base62(RANDOM_CHARACTERS, rng)));
     let checksum = checksum(&token);

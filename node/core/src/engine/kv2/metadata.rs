@@ -13,8 +13,8 @@ use crate::engine::listing::{Listing, Names, Page, keys_reply};
 use crate::engine::mount::{KvConfig, Mount};
 use crate::engine::text::JsonText;
 use crate::engine::{nothing_listed, prefix_to_list};
-use crate::fields;
 use crate::error::Error;
+use crate::fields;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
 
 pub(super) fn read(
