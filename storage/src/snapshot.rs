@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use conclave_proto::peer::SnapshotFile;
 use parking_lot::Mutex;
-use rocksdb::checkpoint::Checkpoint;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StorageError;
@@ -23,9 +22,6 @@ use crate::state::StateDb;
 use crate::types::{Snapshot, SnapshotMeta};
 
 const READ_BUFFER_BYTES: usize = 1024 * 1024;
-/// Checkpoints are taken between two entries, so they must not wait for a memtable to be written: RocksDB then
-/// puts its write-ahead log into the checkpoint instead.
-const NEVER_FLUSH: u64 = u64::MAX;
 const DRAFT_SUFFIX: &str = ".tmp";
 
 /// A complete snapshot on disk. Cheap to clone; the files stay as long as a clone lives.
@@ -215,7 +211,7 @@ impl SnapshotStore {
         let number = self.take_number();
         let path = self.folder.join(format!("{}{DRAFT_SUFFIX}", folder_name(number)));
         let directory = Directory::temporary(path);
-        Checkpoint::new(state.db())?.create_checkpoint_with_log_size(directory.path(), NEVER_FLUSH)?;
+        state.db().checkpoint(directory.path())?;
         Ok(Draft::Checkpoint { state, meta, directory, number })
     }
 
