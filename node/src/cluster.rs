@@ -18,7 +18,7 @@ use crate::identity::{ClusterId, IdentityError, LiveTls};
 use crate::node::VERSION;
 use crate::raft::{
     Fence, Member, Membership, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig,
-    RaftOptions, ReadBarrier, Role, system_clock,
+    RaftOptions, ReadBarrier, Role, Surroundings, system_clock,
 };
 use crate::seal::{SealState, Unsealed};
 use crate::service::Failure;
@@ -72,7 +72,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts Raft on `storage`; other nodes are answered once [`Cluster::raft`] is told to serve them.
-    pub async fn start(config: &Config, tls: Arc<LiveTls>, storage: Opened) -> Result<Arc<Self>, StartError> {
+    pub async fn start(
+        config: &Config,
+        tls: Arc<LiveTls>,
+        storage: Opened,
+        surroundings: Option<Surroundings>,
+    ) -> Result<Arc<Self>, StartError> {
         let peer = tls.peer()?;
         let defaults = RaftOptions::default();
         let options = RaftOptions {
@@ -84,6 +89,7 @@ impl Cluster {
                 .election_timeout_max_ms
                 .unwrap_or(defaults.election_timeout_max_ms),
             snapshot_after_entries: config.snapshot_after_entries.unwrap_or(defaults.snapshot_after_entries),
+            entries_kept: surroundings.as_ref().map_or(defaults.entries_kept, |given| given.entries_kept),
             read_proof: config.read_proof,
             ..defaults
         };
@@ -93,6 +99,7 @@ impl Cluster {
             tls: Arc::clone(&tls),
             clock: system_clock(),
             calls: Handle::current(),
+            surroundings,
         };
         let raft = RaftNode::start(raft_config, storage).await?;
         Ok(Arc::new(Self {

@@ -13,8 +13,8 @@ use crate::cluster::{Cluster, StartError};
 use crate::config::{ApiTls, Config};
 use crate::http::{FileCertificate, ServeError};
 use crate::identity::{Identity, IdentityStore, LiveTls};
-use crate::raft::ClusterHandler;
 use crate::raft::fence::FENCE_FILE;
+use crate::raft::{ClusterHandler, Surroundings};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -23,7 +23,10 @@ pub struct Node {
     pub config: Config,
     pub identity: IdentityStore,
     pub tls: Arc<LiveTls>,
-    pub prometheus: PrometheusHandle,
+    /// `None` where nobody asks for figures: in a simulation.
+    pub prometheus: Option<PrometheusHandle>,
+    /// If they are not this machine's.
+    surroundings: Option<Surroundings>,
     cluster: ArcSwapOption<Cluster>,
     /// Taken by what makes this node a member: init or join, one at a time.
     founding: Mutex<Founding>,
@@ -49,18 +52,40 @@ impl Node {
         let addr = config.cluster_listen;
         let cluster_port =
             TcpListener::bind(addr).map_err(|source| ServeError::Bind { port: "cluster", addr, source })?;
+        let founding = Founding { storage: Some(storage), cluster_port: Some(cluster_port) };
+        Self::open_with(config, founding, Some(prometheus), None)
+    }
+
+    /// As [`Node::open`], with other storage and in other surroundings than this machine's: nothing is listened on.
+    pub fn open_in(
+        surroundings: Surroundings,
+        config: Config,
+        storage: Opened,
+    ) -> Result<Arc<Self>, StartError> {
+        let founding = Founding { storage: Some(storage), cluster_port: None };
+        Self::open_with(config, founding, None, Some(surroundings))
+    }
+
+    fn open_with(
+        config: Config,
+        founding: Founding,
+        prometheus: Option<PrometheusHandle>,
+        surroundings: Option<Surroundings>,
+    ) -> Result<Arc<Self>, StartError> {
         let identity = IdentityStore::open(&config.data_dir)?;
         let names = certificate_names(&config);
         let own = identity.load_or_create_provisional(&config.node_name, &names, SystemTime::now())?;
-        if own.peer().is_none() && storage.reader.applied_index() > 0 {
+        let applied = founding.storage.as_ref().map_or(0, |storage| storage.reader.applied_index());
+        if own.peer().is_none() && applied > 0 {
             return Err(StartError::Orphaned(config.data_dir));
         }
         Ok(Arc::new(Self {
             tls: LiveTls::new(own)?,
             identity,
             prometheus,
+            surroundings,
             cluster: ArcSwapOption::empty(),
-            founding: Mutex::new(Founding { storage: Some(storage), cluster_port: Some(cluster_port) }),
+            founding: Mutex::new(founding),
             joined: watch::Sender::new(false),
             peer_service: OnceLock::new(),
             config,
@@ -106,11 +131,17 @@ impl Node {
             return Ok(cluster);
         }
         let storage = founding.storage.take().ok_or(StartError::Again)?;
-        let cluster_port = founding.cluster_port.take().ok_or(StartError::Again)?;
         let peer_service = self.peer_service.get().ok_or(StartError::Again)?;
-        let cluster = Cluster::start(&self.config, Arc::clone(&self.tls), storage).await?;
+        let surroundings = self.surroundings.clone();
+        let cluster = Cluster::start(&self.config, Arc::clone(&self.tls), storage, surroundings).await?;
         self.cluster.store(Some(Arc::clone(&cluster)));
-        cluster.raft().serve(cluster_port, Arc::clone(peer_service))?;
+        match &self.surroundings {
+            None => {
+                let cluster_port = founding.cluster_port.take().ok_or(StartError::Again)?;
+                cluster.raft().serve(cluster_port, Arc::clone(peer_service))?;
+            }
+            Some(given) => given.transport.serve(cluster.raft().services(Arc::clone(peer_service))),
+        }
         self.joined.send_replace(true);
         Ok(cluster)
     }

@@ -47,17 +47,20 @@ pub struct Lease {
     told: CommitTold,
     /// Leases of terms up to this one were given up.
     given_up: AtomicU64,
-    sleep: SleepWatch,
+    /// `None`: the machine is simulated, and never sleeps.
+    sleep: Option<SleepWatch>,
 }
 
 impl Lease {
+    /// `sleeps`: this machine may.
     pub fn new(
         metrics: MetricsWatch,
         reader: StateReader,
         length: Option<Duration>,
         told: CommitTold,
+        sleeps: bool,
     ) -> Self {
-        let sleep = SleepWatch::new(Clocks::at_start());
+        let sleep = sleeps.then(|| SleepWatch::new(Clocks::at_start()));
         Self { metrics, length, reader, told, given_up: AtomicU64::new(0), sleep }
     }
 
@@ -84,7 +87,10 @@ impl Lease {
         };
         // The clocks are read last: a pause before this line makes the proof older, never younger.
         let age = acknowledged.elapsed();
-        let awake = self.sleep.awake_for(Clocks::read()?);
+        let awake = match &self.sleep {
+            Some(sleep) => sleep.awake_for(Clocks::read()?),
+            None => Duration::MAX,
+        };
         (age < length && age < awake).then_some(age)
     }
 

@@ -13,6 +13,7 @@
 //! known is reported as such (I5).
 
 pub mod barrier;
+pub mod channel;
 pub mod clock;
 pub mod dial;
 pub mod fence;
@@ -34,6 +35,7 @@ mod transfer;
 pub mod wire;
 
 pub use barrier::{BarrierError, ReadBarrier, ReadPoint};
+pub use channel::{Surroundings, Transport};
 pub use clock::{ClusterClock, WallClock, system_clock};
 pub use fence::Fence;
 pub use handler::ClusterHandler;
@@ -45,6 +47,7 @@ pub use peers::{PeerError, Peers};
 pub use proposer::{ProposeError, Proposer};
 pub use roster::Roster;
 pub use runtime::RaftRuntime;
+pub use server::Services;
 
 use conclave_storage::types::TypeConfig;
 use openraft::type_config::alias::WatchReceiverOf;

@@ -24,9 +24,9 @@ use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
     RaftNetworkFactory,
 };
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+use super::channel::PeerChannel;
 use super::dial::{DialError, Dialer, Purpose};
 use super::fence::Fence;
 use super::lease::CommitTold;
@@ -82,7 +82,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub struct PeerClient {
     network: Network,
     target: u64,
-    client: RaftClient<Channel>,
+    client: RaftClient<PeerChannel>,
 }
 
 impl PeerClient {

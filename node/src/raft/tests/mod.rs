@@ -234,6 +234,7 @@ impl TestMember {
             tls: self.tls.clone(),
             clock: system_clock(),
             calls: Handle::current(),
+            surroundings: None,
         }
     }
 }
