@@ -11,8 +11,10 @@ FUZZ_TARGETS ?=
 HOURS ?= 0.33
 SEED  ?= 1
 NODES ?=
+# How many simulated clusters, and the first one's seed (SEED).
+SEEDS ?= 1000
 
-.PHONY: help setup build demo test verify fix bench fuzz chaos audit
+.PHONY: help setup build demo test verify fix bench fuzz chaos sim audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -21,7 +23,7 @@ setup: ## install what the build and the tests need, if it is missing
 	@deploy/setup "$(VENV)"
 
 build: setup ## build the program: target/release/conclave
-	cargo build --locked --release --bin conclave
+	cargo build --locked --release -p conclave-node --bin conclave
 
 demo: build ## three nodes, a killed leader, nothing lost: a minute's tour
 	@deploy/demo "$(CONCLAVE)" "$(VENV)"
@@ -40,16 +42,20 @@ fix: setup ## format and apply the lints' own suggestions
 	cargo fmt --all
 
 bench: build ## measure Conclave beside OpenBao and the machine's ceilings: one table
-	cargo build --locked --release --bin conclave-bench
+	cargo build --locked --release -p conclave-bench
 	@$(TARGET_DIR)/release/conclave-bench --conclave "$(CONCLAVE)" --venv "$(VENV)" $(BENCH_ARGS)
 
 fuzz: setup ## FUZZ_SECONDS (30) of libFuzzer on every parser that strangers or peers reach
 	@chaos-tests/fuzz/run "$(TARGET_DIR)/fuzz" $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 chaos: build ## HOURS (0.33) of real clusters, broken in every way while clients work; needs root
-	cargo build --locked --release --bin conclave-chaos
+	cargo build --locked --release -p conclave-chaos
 	@$(TARGET_DIR)/release/conclave-chaos --conclave "$(CONCLAVE)" --out "$(TARGET_DIR)/chaos" --hours $(HOURS) \
 		--seed $(SEED) $(if $(NODES),--nodes $(NODES)) $(CHAOS_ARGS)
+
+sim: setup ## SEEDS (1000) clusters in simulated time, from SEED on; a seed that fails is repeated by its number
+	cargo build --locked --release -p conclave-sim
+	@$(TARGET_DIR)/release/conclave-sim many --seeds $(SEEDS) --from $(SEED) --out "$(TARGET_DIR)/sim.json" $(SIM_ARGS)
 
 audit: setup ## licences, sources, bans and, where its database can be reached, advisories
 	@deploy/audit
