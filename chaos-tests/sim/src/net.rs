@@ -240,7 +240,7 @@ impl Net {
             call.breaks_at.get_or_insert(*now_us + delay_us);
         }
         let line = if direction == Direction::There { &mut call.there } else { &mut call.back };
-        let at = (*now_us + delay_us).max(line.last_us);
+        let at = (*now_us + delay_us).max(line.last_us + 1);
         line.last_us = at;
         line.parcels.push_back((at, parcel));
         due.insert((at, id, direction));
@@ -367,7 +367,14 @@ impl State {
         let up = self.up.get(&to).cloned();
         let Some(call) = self.calls.get_mut(&id) else { return };
         let line = if direction == Direction::There { &mut call.there } else { &mut call.back };
+        // A line that was held back has more than one entry in the calendar.
+        if line.parcels.front().is_none_or(|(at, _)| *at > self.now_us) {
+            return;
+        }
         let Some((_, parcel)) = line.parcels.pop_front() else { return };
+        if let Some((at, _)) = line.parcels.front() {
+            self.due.insert((*at, id, direction));
+        }
         self.frames += 1;
         let bytes = match &parcel {
             Parcel::Data(frame) => frame.data_ref().map_or(0, Bytes::len) as u64,

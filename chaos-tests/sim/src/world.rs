@@ -219,6 +219,8 @@ impl World {
         self.until(HEALING_US, "every node is unsealed and has a leader", |world| {
             Ok(world.hosts.iter().all(healthy))
         })?;
+        // The last answer was told in this tick: what is asked from now on came after it.
+        self.tick(None)?;
         // A read that is refused proves nothing yet: it is asked again.
         loop {
             let mut reads = clients.final_reads(self.now_us, &self.hosts)?;
