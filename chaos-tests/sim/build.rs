@@ -4,5 +4,7 @@ fn main() {
     println!("cargo:rerun-if-changed=src/chance.c");
     for object in cc::Build::new().file("src/chance.c").compile_intermediates() {
         println!("cargo:rustc-link-arg-bins={}", object.display());
+        // Some look for it at run time.
+        println!("cargo:rustc-link-arg-bins=-Wl,--export-dynamic-symbol=getrandom");
     }
 }

@@ -10,7 +10,7 @@ use crate::request;
 /// How long a client waits for an answer before it gives up.
 const PATIENCE_US: u64 = 4_000_000;
 /// Between two requests of a client.
-const PAUSE_US: (u64, u64) = (5_000, 120_000);
+const PAUSE_US: (u64, u64) = (1_000, 60_000);
 /// How often a client repeats a write that it has a name for.
 const REPEATS_MAX: u32 = 3;
 /// Of the bound of a stale read.

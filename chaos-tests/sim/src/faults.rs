@@ -26,7 +26,7 @@ pub struct Faults {
     pub clock_jumps: u64,
     pub transfers: u64,
     pub lost_writes: u64,
-    pub snapshots_installed: u64,
+    pub snapshots_sent: u64,
 }
 
 pub struct Schedule {

@@ -83,6 +83,7 @@ impl Invariants {
             self.checked.hashes += 1;
             self.check_log(host, applied)?;
             self.trace.note(&[now_us, node_id, vote.0, vote.1, applied]);
+            tracing::trace!(now_us, node_id, term = vote.0, voted_for = vote.1, applied, "a node has applied");
         }
         Ok(())
     }

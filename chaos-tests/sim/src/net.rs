@@ -51,6 +51,16 @@ impl Weather {
     pub const FAIR: Self = Self { delay_us: (100, 2_000), lost_in_thousand: 0, breaking_in_million: 0 };
 }
 
+/// What has passed.
+pub struct Summary {
+    /// A hash of all of it, in order.
+    pub trace: u64,
+    pub frames: u64,
+    pub broken_calls: u64,
+    /// Snapshots that were sent and answered.
+    pub snapshots_sent: u64,
+}
+
 pub struct Net(Mutex<State>);
 
 struct State {
@@ -69,6 +79,7 @@ struct State {
     due: BTreeSet<(u64, u64, Direction)>,
     frames: u64,
     broken: u64,
+    snapshots: u64,
 }
 
 #[derive(Clone)]
@@ -137,6 +148,7 @@ impl Net {
             due: BTreeSet::new(),
             frames: 0,
             broken: 0,
+            snapshots: 0,
         })))
     }
 
@@ -180,10 +192,10 @@ impl Net {
         }
     }
 
-    /// A hash of everything that has passed, how many frames that was, and how many calls broke.
-    pub fn summary(&self) -> (u64, u64, u64) {
+    pub fn summary(&self) -> Summary {
         let state = self.0.lock();
-        (state.trace.0, state.frames, state.broken)
+        let State { trace, frames, broken, snapshots, .. } = &*state;
+        Summary { trace: trace.0, frames: *frames, broken_calls: *broken, snapshots_sent: *snapshots }
     }
 
     /// Delivers what is due at this time.
@@ -380,7 +392,10 @@ impl State {
             Parcel::Data(frame) => frame.data_ref().map_or(0, Bytes::len) as u64,
             _ => 0,
         };
-        self.trace.note(&[id, self.now_us, direction as u64, bytes]);
+        // Without the size: that of a certificate's signature is chance from the kernel, and stands in the first record.
+        self.trace.note(&[id, self.now_us, direction as u64]);
+        let now_us = self.now_us;
+        tracing::trace!(now_us, id, from, to, purpose = call.purpose, ?direction, bytes, "a frame arrives");
         match (direction, parcel) {
             (Direction::There, Parcel::Open(parts)) => {
                 let Some(up) = up else {
@@ -404,6 +419,7 @@ impl State {
             (Direction::Back, Parcel::Data(frame)) => call.response.push(frame),
             (Direction::Back, Parcel::End) => {
                 call.response.finish();
+                self.snapshots += u64::from(call.purpose == Purpose::Snapshot as u8);
                 self.calls.remove(&id);
             }
             (Direction::Back, _) => {

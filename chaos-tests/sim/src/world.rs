@@ -75,10 +75,11 @@ pub fn run(plan: Plan, directory: &Path) -> Result<Report> {
     let mut report = Report { seed: plan.seed, nodes: world.hosts.len() as u64, ..Report::default() };
     let mut clients = Clients::new(5, 4, &mut world.dice);
     let violation = world.live(plan, &mut clients, &mut report);
-    let (trace, frames, broken) = world.net.summary();
+    let passed = world.net.summary();
     report.simulated_ms = world.now_us / 1_000;
     report.checked = world.invariants.checked;
-    (report.frames, report.broken_calls) = (frames, broken);
+    (report.frames, report.broken_calls) = (passed.frames, passed.broken_calls);
+    report.faults.snapshots_sent = passed.snapshots_sent;
     for host in &world.hosts {
         let (syncs, lost) = host.disk.counts();
         report.syncs += syncs;
@@ -88,7 +89,7 @@ pub fn run(plan: Plan, directory: &Path) -> Result<Report> {
     (report.operations, report.ok) = (judged.operations as u64, judged.ok as u64);
     report.unknown = judged.unknown as u64;
     let mut all = world.invariants.trace;
-    all.note(&[trace, report.operations, report.ok, report.unknown]);
+    all.note(&[passed.trace, report.operations, report.ok, report.unknown]);
     report.trace = all.0;
     report.violation = match violation {
         Err(error) => Some(format!("{error:#}")),
