@@ -101,9 +101,9 @@ impl Clients {
         let client = &mut self.clients[at];
         let Some(asked) = client.asked.take() else { return Ok(()) };
         let answer = asked.slot.lock().take();
-        let is_there = hosts.iter().any(|host| {
-            host.node_id == asked.node_id && host.lives == asked.life && host.is_up()
-        });
+        let is_there = hosts
+            .iter()
+            .any(|host| host.node_id == asked.node_id && host.lives == asked.life && host.is_up());
         let outcome = match answer {
             Some(answer) => request::outcome(&asked.action, &answer)?,
             None if is_there && now_us < asked.invoked_us + PATIENCE_US => {

@@ -96,7 +96,9 @@ impl SimDisk {
             let upto = left.checked_sub(1).map(|at| stored.unsynced[at as usize].0);
             if self.bug == Some(Bug::UnsyncedVote) {
                 // Where nothing else needed a sync, the vote never got one.
-                stored.unsynced.retain(|(number, changes)| upto.is_some_and(|upto| *number <= upto) && !Stored::is_vote(changes));
+                stored.unsynced.retain(|(number, changes)| {
+                    upto.is_some_and(|upto| *number <= upto) && !Stored::is_vote(changes)
+                });
             }
             if let Some(upto) = upto {
                 stored.sync_to(upto);

@@ -72,7 +72,11 @@ impl Invariants {
         }
         let applied = cluster.reader.applied_index();
         let time_ms = cluster.reader.applied_time_ms();
-        ensure!(applied >= known.applied, "node {node_id} went back from entry {} to {applied}", known.applied);
+        ensure!(
+            applied >= known.applied,
+            "node {node_id} went back from entry {} to {applied}",
+            known.applied
+        );
         ensure!(time_ms >= known.time_ms, "the time of node {node_id} went back to {time_ms}");
         let moved = applied > known.applied;
         (known.applied, known.time_ms) = (applied, time_ms);
@@ -83,7 +87,14 @@ impl Invariants {
             self.checked.hashes += 1;
             self.check_log(host, applied)?;
             self.trace.note(&[now_us, node_id, vote.0, vote.1, applied]);
-            tracing::trace!(now_us, node_id, term = vote.0, voted_for = vote.1, applied, "a node has applied");
+            tracing::trace!(
+                now_us,
+                node_id,
+                term = vote.0,
+                voted_for = vote.1,
+                applied,
+                "a node has applied"
+            );
         }
         Ok(())
     }

@@ -171,7 +171,11 @@ impl Net {
 
     pub fn freeze(&self, node_id: u64, frozen: bool) {
         let mut state = self.0.lock();
-        if frozen { state.frozen.insert(node_id) } else { state.frozen.remove(&node_id) };
+        if frozen {
+            state.frozen.insert(node_id)
+        } else {
+            state.frozen.remove(&node_id)
+        };
     }
 
     /// The node's process is gone. `silently`: its kernel too, so that nobody is told.

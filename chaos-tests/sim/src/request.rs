@@ -51,7 +51,12 @@ pub fn of_action(action: &Action) -> Result<Call> {
             let options = cas.map_or(json!({}), |cas| json!({ "cas": cas }));
             let name = idempotency_key.clone().map(|name| (HEADER_IDEMPOTENCY_KEY, name));
             let headers: Vec<_> = name.into_iter().collect();
-            call(&Method::PUT, &path(key), &headers, &json!({ "data": { "value": value }, "options": options }))
+            call(
+                &Method::PUT,
+                &path(key),
+                &headers,
+                &json!({ "data": { "value": value }, "options": options }),
+            )
         }
         Action::Delete { key } => call(&Method::DELETE, &path(key), &[], &Value::Null),
         Action::Undelete { .. } | Action::List { .. } => Err(anyhow!("not sent here")),

@@ -111,10 +111,8 @@ impl World {
             std::fs::write(directory.join("seal-key"), SEAL_KEY)?;
             hosts.push(Host::new(node_id, home, Arc::clone(&net), SimDisk::new(dice.split(), plan.bug)));
         }
-        let settings = Settings {
-            snapshot_after_entries: dice.range(20, 200),
-            entries_kept: dice.range(1, 60),
-        };
+        let settings =
+            Settings { snapshot_after_entries: dice.range(20, 200), entries_kept: dice.range(1, 60) };
         Ok(Self { now_us: 0, hosts, net, settings, dice, invariants: Invariants::default() })
     }
 
@@ -147,7 +145,12 @@ impl World {
     }
 
     /// Waits for `done`, in simulated time.
-    fn until(&mut self, limit_us: u64, what: &str, mut done: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
+    fn until(
+        &mut self,
+        limit_us: u64,
+        what: &str,
+        mut done: impl FnMut(&Self) -> Result<bool>,
+    ) -> Result<()> {
         let deadline = self.now_us + limit_us;
         while !done(self)? {
             ensure!(self.now_us < deadline, "never came true: {what}");
@@ -250,11 +253,8 @@ impl World {
             let first = applied(&world.hosts[0]);
             Ok(world.hosts.iter().all(|host| applied(host) == first))
         })?;
-        let hashes: Result<Vec<_>> = self
-            .hosts
-            .iter()
-            .map(|host| Ok(host.cluster().context("down")?.reader.state_hash()?))
-            .collect();
+        let hashes: Result<Vec<_>> =
+            self.hosts.iter().map(|host| Ok(host.cluster().context("down")?.reader.state_hash()?)).collect();
         ensure!(hashes?.windows(2).all(|pair| pair[0] == pair[1]), "the states differ in the end");
         Ok(())
     }
