@@ -4,7 +4,6 @@
 
    In C, because a Rust function cannot take that name without unsafe code, which this project forbids. */
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,7 +19,8 @@ static uint64_t mixed(uint64_t number) {
 }
 
 ssize_t getrandom(void *buffer, size_t length, unsigned flags) {
-    static _Atomic uint64_t taken;
+    /* For each thread: what is drawn while a log is set up must not shift what the simulation draws. */
+    static _Thread_local uint64_t taken;
     const char *seed = getenv("CONCLAVE_SIM_SEED");
     if (seed == NULL) {
         return syscall(SYS_getrandom, buffer, length, flags);
@@ -28,7 +28,7 @@ ssize_t getrandom(void *buffer, size_t length, unsigned flags) {
     uint64_t key = mixed(strtoull(seed, NULL, 10));
     unsigned char *bytes = buffer;
     for (size_t at = 0; at < length; at++) {
-        bytes[at] = (unsigned char)mixed(key ^ mixed(atomic_fetch_add(&taken, 1)));
+        bytes[at] = (unsigned char)mixed(key ^ mixed(taken++));
     }
     return (ssize_t)length;
 }
