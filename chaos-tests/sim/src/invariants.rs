@@ -65,7 +65,8 @@ impl Invariants {
         ensure!(vote >= known.vote, "the vote of node {node_id} went back from {:?} to {vote:?}", known.vote);
         self.checked.votes += u64::from(vote > known.vote);
         known.vote = vote;
-        if cluster.raft().raft().is_leader() {
+        // Of one report: two of them may be of different moments.
+        if raft.state.is_leader() && raft.current_leader == Some(node_id) {
             let leader = *self.leaders.entry(raft.current_term).or_insert(node_id);
             ensure!(leader == node_id, "nodes {leader} and {node_id} lead in term {}", raft.current_term);
             self.checked.leaders += 1;
