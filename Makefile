@@ -4,6 +4,8 @@
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CONCLAVE   := $(TARGET_DIR)/release/conclave
 VENV       := $(TARGET_DIR)/venv
+# Servers that are built to be broken stay apart from those that people use.
+UNFIT      := $(TARGET_DIR)/unfit
 # Seconds for each fuzz target, and which: all if none is named.
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS ?=
@@ -14,10 +16,10 @@ NODES ?=
 # How many simulated clusters, and the first one's seed (SEED).
 SEEDS ?= 1000
 
-.PHONY: help setup build demo test verify fix bench fuzz chaos sim audit
+.PHONY: help setup build demo test verify fix bench fuzz chaos chaos-mutants chaos-crashes sim audit
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: ## install what the build and the tests need, if it is missing
 	@deploy/setup "$(VENV)"
@@ -52,6 +54,22 @@ chaos: build ## HOURS (0.33) of real clusters, broken in every way while clients
 	cargo build --locked --release -p conclave-chaos
 	@$(TARGET_DIR)/release/conclave-chaos --conclave "$(CONCLAVE)" --out "$(TARGET_DIR)/chaos" --hours $(HOURS) \
 		--seed $(SEED) $(if $(NODES),--nodes $(NODES)) $(CHAOS_ARGS)
+
+chaos-mutants: setup ## plant one bug after another: a test or chaos must notice each; needs root
+	cargo test --locked --no-run --message-format=json --target-dir "$(UNFIT)" \
+		-p conclave-storage -p conclave-core -p conclave-node --lib --test cluster \
+		--test durability --test points --test reader --test snapshots \
+		--features conclave-node/planted-bugs,conclave-node/fail-points > "$(TARGET_DIR)/unfit-tests.jsonl"
+	cargo build --locked --bin conclave-chaos --bin conclave-mutants
+	@$(TARGET_DIR)/debug/conclave-mutants --conclave "$(UNFIT)/debug/conclave" --out "$(TARGET_DIR)/mutants" \
+		--tests "$(TARGET_DIR)/unfit-tests.jsonl" --chaos "$(TARGET_DIR)/debug/conclave-chaos" --seed $(SEED) \
+		$(MUTANTS_ARGS)
+
+chaos-crashes: setup ## HOURS (0.33) of nodes that end before and after every durable step; needs root
+	cargo build --locked --target-dir "$(UNFIT)" --bin conclave --features conclave-node/fail-points
+	cargo build --locked --bin conclave-chaos
+	@$(TARGET_DIR)/debug/conclave-chaos --conclave "$(UNFIT)/debug/conclave" --out "$(TARGET_DIR)/crashes" \
+		--crash-points all --nodes $(or $(NODES),3) --hours $(HOURS) --seed $(SEED) --run-seconds 900 $(CHAOS_ARGS)
 
 sim: setup ## SEEDS (1000) clusters in simulated time, from SEED on; a seed that fails is repeated by its number
 	cargo build --locked --release -p conclave-sim

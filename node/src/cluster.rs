@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use conclave_core::plan::Context;
 use conclave_core::view::{Cursor, Record, Stamp, View, ViewError};
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{ProposeRequest, StatusResponse};
 use conclave_proto::txn::Outcome;
@@ -14,10 +15,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::fault::Faults;
 use crate::identity::{ClusterId, IdentityError, LiveTls};
 use crate::node::VERSION;
 use crate::raft::{
-    Fence, Member, Membership, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig,
+    Fence, Member, Membership, PeerBook, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig,
     RaftOptions, ReadBarrier, Role, Surroundings, system_clock,
 };
 use crate::seal::{SealState, Unsealed};
@@ -48,6 +50,19 @@ pub enum StartError {
     Orphaned(std::path::PathBuf),
     #[error("the data of the cluster that this node left could not be removed: {0}")]
     Leaving(std::io::Error),
+    #[error(
+        "{0}; this node knows of no other member that could take it back: put the data directory back as it was. If it \
+         has a cluster, empty the directory and join it with a token of 'conclave join-token --replace'; if it was \
+         alone, empty it, begin a new cluster and restore a snapshot there"
+    )]
+    DamagedAlone(StorageError),
+    /// The data is whole and too old: other members know more of this node than it does.
+    #[error("{0}")]
+    RolledBack(String),
+    #[error("the loss of this node's data could not be dealt with: {0}")]
+    Rejoining(std::io::Error),
+    #[error("the node stopped: {0}")]
+    Fault(String),
     #[error("an earlier attempt to start the node's cluster failed: restart the node")]
     Again,
 }
@@ -61,9 +76,11 @@ pub struct Cluster {
     pub peers: Peers,
     pub membership: Membership,
     pub fence: Arc<Fence>,
+    pub book: Arc<PeerBook>,
     pub seal: SealState,
     /// Held while this node, as leader, adds an admitted node to the membership or removes one.
     pub admitting: tokio::sync::Mutex<()>,
+    faults: Faults,
     proposer: Proposer,
     raft: RaftNode,
     tls: Arc<LiveTls>,
@@ -77,6 +94,7 @@ impl Cluster {
         tls: Arc<LiveTls>,
         storage: Opened,
         surroundings: Option<Surroundings>,
+        faults: Faults,
     ) -> Result<Arc<Self>, StartError> {
         let peer = tls.peer()?;
         let defaults = RaftOptions::default();
@@ -89,7 +107,11 @@ impl Cluster {
                 .election_timeout_max_ms
                 .unwrap_or(defaults.election_timeout_max_ms),
             snapshot_after_entries: config.snapshot_after_entries.unwrap_or(defaults.snapshot_after_entries),
-            entries_kept: surroundings.as_ref().map_or(defaults.entries_kept, |given| given.entries_kept),
+            entries_kept: surroundings
+                .as_ref()
+                .map(|given| given.entries_kept)
+                .or(config.entries_kept)
+                .unwrap_or(defaults.entries_kept),
             read_proof: config.read_proof,
             ..defaults
         };
@@ -102,7 +124,16 @@ impl Cluster {
             surroundings,
         };
         let raft = RaftNode::start(raft_config, storage).await?;
+        tokio::spawn({
+            let (failure, faults) = (raft.failure(), faults.clone());
+            async move {
+                if let Some(why) = failure.await {
+                    faults.report(why);
+                }
+            }
+        });
         Ok(Arc::new(Self {
+            faults,
             cluster_id: peer.cluster_id,
             node_id: peer.node_id,
             reader: raft.reader().clone(),
@@ -110,6 +141,7 @@ impl Cluster {
             peers: raft.peers.clone(),
             membership: raft.membership.clone(),
             fence: Arc::clone(&raft.fence),
+            book: Arc::clone(&raft.book),
             seal: SealState::new(&config.data_dir),
             admitting: tokio::sync::Mutex::default(),
             proposer: raft.proposer.clone(),
@@ -148,17 +180,21 @@ impl Cluster {
 
     /// Runs `read` on one consistent view of this node's state.
     pub fn view<T>(&self, read: impl FnOnce(&dyn View) -> T) -> T {
-        self.reader.view(|view| read(&Replica(view)))
+        self.reader.view(|view| read(&self.replica(view)))
     }
 
     /// As [`Cluster::view`], with the cluster's time as a leader counts it, Unix milliseconds.
     pub fn view_now<T>(&self, read: impl FnOnce(&dyn View, u64) -> T) -> T {
-        self.reader.view(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
+        self.reader.view(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
     }
 
     /// As [`Cluster::view_now`], much cheaper for a few records; `read` may be run twice ([`StateReader::glance`]).
     pub fn glance_now<T>(&self, read: impl Fn(&dyn View, u64) -> T) -> T {
-        self.reader.glance(|view| read(&Replica(view), self.raft.now_ms(view.time_ms())))
+        self.reader.glance(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
+    }
+
+    fn replica<'a>(&'a self, view: &'a StateView<'a>) -> Replica<'a> {
+        Replica { view, faults: &self.faults }
     }
 
     /// Takes over the keyring of this node's state, if it is a newer one. Returns whether it was.
@@ -166,9 +202,10 @@ impl Cluster {
     /// # Errors
     /// The keyring cannot be read.
     pub fn refresh_keys(&self) -> Result<bool, conclave_core::Error> {
-        if self.reader.glance(|view| self.seal.is_current(&Replica(view)))? {
+        if self.reader.glance(|view| self.seal.is_current(&self.replica(view)))? {
             return Ok(false);
         }
+        hit(Point::RotateCommitted);
         self.view(|view| self.seal.refresh(view))
     }
 
@@ -230,6 +267,11 @@ impl Cluster {
         self.membership.members()
     }
 
+    /// Whether this node has the cluster's time from a leader, and not from its own clock.
+    pub fn knows_time(&self) -> bool {
+        self.raft.knows_time()
+    }
+
     /// Where a member is.
     pub fn node(&self, node_id: u64) -> Option<Address> {
         self.member(node_id).map(|member| member.node)
@@ -277,29 +319,36 @@ impl Cluster {
 }
 
 /// The replicated state as rules see it.
-struct Replica<'a>(&'a StateView<'a>);
+struct Replica<'a> {
+    view: &'a StateView<'a>,
+    /// Told of damage, whatever becomes of the request that met it.
+    faults: &'a Faults,
+}
 
 impl View for Replica<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError> {
-        let found = self.0.get(key).map_err(view_error)?;
+        let found = self.view.get(key).map_err(|error| view_error(self.faults, &error))?;
         Ok(found.map(record))
     }
 
     fn stamp(&self, key: &[u8]) -> Result<Option<Stamp>, ViewError> {
-        let found = self.0.stamp(key).map_err(view_error)?;
+        let found = self.view.stamp(key).map_err(|error| view_error(self.faults, &error))?;
         Ok(found.map(|found| Stamp { revision: found.revision, expires_at_ms: found.expires_at_ms }))
     }
 
     fn cursor(&self) -> Box<dyn Cursor + '_> {
-        Box::new(ReplicaCursor(self.0.cursor()))
+        Box::new(ReplicaCursor { cursor: self.view.cursor(), faults: self.faults })
     }
 }
 
-struct ReplicaCursor<'a>(conclave_storage::Cursor<'a>);
+struct ReplicaCursor<'a> {
+    cursor: conclave_storage::Cursor<'a>,
+    faults: &'a Faults,
+}
 
 impl Cursor for ReplicaCursor<'_> {
     fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, Record)>, ViewError> {
-        let found = self.0.seek(from).map_err(view_error)?;
+        let found = self.cursor.seek(from).map_err(|error| view_error(self.faults, &error))?;
         Ok(found.map(|(key, stored)| (key, record(stored))))
     }
 }
@@ -308,6 +357,7 @@ fn record(stored: conclave_storage::StoredRecord) -> Record {
     Record { revision: stored.revision, expires_at_ms: stored.expires_at_ms, sealed: stored.sealed }
 }
 
-fn view_error(error: StorageError) -> ViewError {
+fn view_error(faults: &Faults, error: &StorageError) -> ViewError {
+    faults.report_unreadable(error);
     ViewError(error.to_string())
 }

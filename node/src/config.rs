@@ -46,6 +46,7 @@ pub struct Config {
     pub election_timeout_min_ms: Option<u64>,
     pub election_timeout_max_ms: Option<u64>,
     pub snapshot_after_entries: Option<u64>,
+    pub entries_kept: Option<u64>,
     pub block_cache_bytes: usize,
     pub log_level: String,
     pub log_format: LogFormat,
@@ -159,6 +160,9 @@ struct Settings {
     /// Log entries after which a snapshot is made and the log is compacted.
     #[arg(long, env = "CONCLAVE_SNAPSHOT_AFTER_ENTRIES")]
     snapshot_after_entries: Option<u64>,
+    /// Log entries kept behind a snapshot, for nodes that were away only for a moment.
+    #[arg(long, env = "CONCLAVE_ENTRIES_KEPT")]
+    entries_kept: Option<u64>,
     /// Memory for RocksDB's block cache, in MiB [default: 64].
     #[arg(long, env = "CONCLAVE_BLOCK_CACHE_MIB")]
     block_cache_mib: Option<usize>,
@@ -199,6 +203,7 @@ impl Settings {
             election_timeout_min_ms,
             election_timeout_max_ms,
             snapshot_after_entries,
+            entries_kept,
             block_cache_mib,
             log_level,
             log_format,
@@ -260,6 +265,7 @@ impl Config {
             election_timeout_min_ms: settings.election_timeout_min_ms,
             election_timeout_max_ms: settings.election_timeout_max_ms,
             snapshot_after_entries: settings.snapshot_after_entries,
+            entries_kept: settings.entries_kept,
             block_cache_bytes: settings.block_cache_mib.unwrap_or(BLOCK_CACHE_MIB) * 1024 * 1024,
             log_level: settings.log_level.unwrap_or_else(|| "info".to_owned()),
             log_format: settings.log_format.unwrap_or(LogFormat::Text),

@@ -8,5 +8,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    conclave_cli::run(std::env::args_os(), conclave_node::server::main)
+    let local = conclave_cli::Local {
+        version: conclave_node::node::VERSION,
+        server: conclave_node::server::main,
+        recover: conclave_node::recover::run,
+    };
+    conclave_cli::run(std::env::args_os(), &local)
 }

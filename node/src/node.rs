@@ -5,18 +5,34 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{failpoint, planted};
+use conclave_proto::peer::RejoinResponse;
 use conclave_storage::{Opened, Options, Store};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Mutex, watch};
 
 use crate::cluster::{Cluster, StartError};
 use crate::config::{ApiTls, Config};
+use crate::durable;
+use crate::fault::Faults;
 use crate::http::{FileCertificate, ServeError};
 use crate::identity::{Identity, IdentityStore, LiveTls};
 use crate::raft::fence::FENCE_FILE;
+use crate::raft::peer_book::PEER_BOOK_FILE;
 use crate::raft::{ClusterHandler, Surroundings};
+use crate::rejoin::{self, Loss};
 
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// A build that is only fit to be tested says so wherever it names itself.
+pub const VERSION: &str = match (planted::BUILT_IN, failpoint::BUILT_IN) {
+    (false, false) => env!("CARGO_PKG_VERSION"),
+    (true, false) => concat!(env!("CARGO_PKG_VERSION"), "+planted-bugs"),
+    (false, true) => concat!(env!("CARGO_PKG_VERSION"), "+fail-points"),
+    (true, true) => concat!(env!("CARGO_PKG_VERSION"), "+planted-bugs+fail-points"),
+};
+
+/// Why a node that lost what it stored is not back, at first.
+const NOT_ASKED_YET: &str = "its cluster has not been asked yet";
 
 /// A running server's state, shared by all its parts.
 pub struct Node {
@@ -34,6 +50,12 @@ pub struct Node {
     joined: watch::Sender<bool>,
     /// Who answers other nodes.
     peer_service: OnceLock<Arc<dyn ClusterHandler>>,
+    /// What must be mended before this member takes part again.
+    loss: parking_lot::Mutex<Option<Loss>>,
+    /// Why this member does not take part, and what it waits for.
+    rejoining: ArcSwapOption<String>,
+    /// Why this node cannot go on.
+    pub faults: Faults,
 }
 
 /// What a node keeps ready until it belongs to a cluster.
@@ -48,27 +70,27 @@ impl Node {
         let options = Options { block_cache_bytes: config.block_cache_bytes };
         finish_leaving(&config)?;
         // The store locks the directory, so it comes before anything else that writes there.
-        let storage = Store::open(&config.data_dir, &options)?;
-        let addr = config.cluster_listen;
-        let cluster_port =
-            TcpListener::bind(addr).map_err(|source| ServeError::Bind { port: "cluster", addr, source })?;
+        let (storage, loss) = rejoin::open_storage(&config.data_dir, &options)?;
+        let cluster_port = bind_cluster_port(&config)?;
         let founding = Founding { storage: Some(storage), cluster_port: Some(cluster_port) };
-        Self::open_with(config, founding, Some(prometheus), None)
+        Self::open_with(config, founding, loss, Some(prometheus), None)
     }
 
-    /// As [`Node::open`], with other storage and in other surroundings than this machine's: nothing is listened on.
+    /// As [`Node::open`], with other storage and in other surroundings than this machine's: nothing is listened on, and what
+    /// is lost is not asked for again.
     pub fn open_in(
         surroundings: Surroundings,
         config: Config,
         storage: Opened,
     ) -> Result<Arc<Self>, StartError> {
         let founding = Founding { storage: Some(storage), cluster_port: None };
-        Self::open_with(config, founding, None, Some(surroundings))
+        Self::open_with(config, founding, None, None, Some(surroundings))
     }
 
     fn open_with(
         config: Config,
         founding: Founding,
+        loss: Option<Loss>,
         prometheus: Option<PrometheusHandle>,
         surroundings: Option<Surroundings>,
     ) -> Result<Arc<Self>, StartError> {
@@ -88,6 +110,9 @@ impl Node {
             founding: Mutex::new(founding),
             joined: watch::Sender::new(false),
             peer_service: OnceLock::new(),
+            rejoining: ArcSwapOption::from_pointee(loss.as_ref().map(|_| NOT_ASKED_YET.to_owned())),
+            loss: parking_lot::Mutex::new(loss),
+            faults: Faults::default(),
             config,
         }))
     }
@@ -123,6 +148,9 @@ impl Node {
     }
 
     /// Starts Raft under the identity that the node has by now.
+    ///
+    /// # Errors
+    /// [`StartError::RolledBack`]: the data must be given up ([`Node::give_up_data`]). Others are the node's last word.
     pub async fn start_cluster(
         self: &Arc<Self>,
         founding: &mut Founding,
@@ -132,9 +160,8 @@ impl Node {
         }
         let storage = founding.storage.take().ok_or(StartError::Again)?;
         let peer_service = self.peer_service.get().ok_or(StartError::Again)?;
-        let surroundings = self.surroundings.clone();
-        let cluster = Cluster::start(&self.config, Arc::clone(&self.tls), storage, surroundings).await?;
-        self.cluster.store(Some(Arc::clone(&cluster)));
+        let (surroundings, faults) = (self.surroundings.clone(), self.faults.clone());
+        let cluster = Cluster::start(&self.config, Arc::clone(&self.tls), storage, surroundings, faults).await?;
         match &self.surroundings {
             None => {
                 let cluster_port = founding.cluster_port.take().ok_or(StartError::Again)?;
@@ -142,8 +169,68 @@ impl Node {
             }
             Some(given) => given.transport.serve(cluster.raft().services(Arc::clone(peer_service))),
         }
+        if let Some(reason) = cluster.raft().recall().await? {
+            cluster.stop().await;
+            return Err(StartError::RolledBack(reason));
+        }
+        self.cluster.store(Some(Arc::clone(&cluster)));
+        cluster.raft().take_part();
         self.joined.send_replace(true);
         Ok(cluster)
+    }
+
+    /// Why this member does not take part at present, if it has lost what it stored.
+    pub fn rejoining(&self) -> Option<Arc<String>> {
+        self.rejoining.load_full()
+    }
+
+    /// What this member must have mended before it takes part again. Whoever takes it sees to that.
+    pub fn take_loss(&self) -> Option<Loss> {
+        self.loss.lock().take()
+    }
+
+    /// Strangers may read the reason: what was damaged, and where, stands in the log only.
+    pub fn waits_to_rejoin(&self, reason: String) {
+        self.rejoining.store(Some(Arc::new(reason)));
+    }
+
+    /// Goes on under the id that the cluster gave.
+    ///
+    /// # Errors
+    /// [`StartError`]: the node cannot go on.
+    pub async fn rejoined(self: &Arc<Self>, response: RejoinResponse) -> Result<(), StartError> {
+        let mut founding = self.found().await;
+        self.adopt(rejoin::identity_from(&self.tls.identity(), response)?)?;
+        Loss::settle(&self.config.data_dir)?;
+        self.start_cluster(&mut founding).await?;
+        self.rejoining.store(None);
+        Ok(())
+    }
+
+    /// Sets aside what this member stores and must not act on, and gets ready to be taken back.
+    pub fn give_up_data(&self, founding: &mut Founding, reason: String) -> Result<Loss, StartError> {
+        let peer = self.tls.peer()?;
+        let loss = Loss::declare(&self.config.data_dir, peer.node_id, reason)?;
+        let options = Options { block_cache_bytes: self.config.block_cache_bytes };
+        let (storage, _) = rejoin::open_storage(&self.config.data_dir, &options)?;
+        let cluster_port = bind_cluster_port(&self.config)?;
+        *founding = Founding { storage: Some(storage), cluster_port: Some(cluster_port) };
+        self.waits_to_rejoin(NOT_ASKED_YET.to_owned());
+        Ok(loss)
+    }
+
+    /// Notes that what this member stores is damaged, so that it rejoins when it is started again. Returns whether it can.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn note_damage(&self, reason: String) -> Result<bool, StartError> {
+        let data_dir = &self.config.data_dir;
+        let Some(peer) = self.tls.identity().peer() else { return Ok(false) };
+        if !rejoin::may_rejoin(data_dir, peer.node_id)? {
+            return Ok(false);
+        }
+        Loss::declare(data_dir, peer.node_id, reason)?;
+        Ok(true)
     }
 
     /// Makes `identity` this node's, on disk and for all new connections.
@@ -153,12 +240,19 @@ impl Node {
     }
 }
 
+fn bind_cluster_port(config: &Config) -> Result<TcpListener, ServeError> {
+    let addr = config.cluster_listen;
+    TcpListener::bind(addr).map_err(|source| ServeError::Bind { port: "cluster", addr, source })
+}
+
 /// Marks, in the data directory, that the node has left its cluster and is to begin anew.
 const LEFT_MARKER: &str = "left-cluster";
 
 /// Forgets the cluster that this node has just left; what is still in memory ends with the process.
 pub fn forget_cluster(node: &Node) -> std::io::Result<()> {
+    hit(Point::LeaveMark);
     std::fs::write(node.config.data_dir.join(LEFT_MARKER), b"")?;
+    hit(Point::LeaveMarked);
     node.identity.wipe().map_err(std::io::Error::other)
 }
 
@@ -170,13 +264,9 @@ fn finish_leaving(config: &Config) -> Result<(), StartError> {
     }
     Store::erase(&config.data_dir)?;
     IdentityStore::open(&config.data_dir)?.wipe()?;
-    for file in [FENCE_FILE, crate::seal::MARKER, LEFT_MARKER] {
-        match std::fs::remove_file(config.data_dir.join(file)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StartError::Leaving(error));
-            }
-            _ => {}
-        }
+    hit(Point::LeaveErased);
+    for file in [FENCE_FILE, PEER_BOOK_FILE, crate::seal::MARKER, LEFT_MARKER] {
+        durable::remove(&config.data_dir.join(file)).map_err(StartError::Leaving)?;
     }
     tracing::info!("erased the data of the cluster that this node left");
     Ok(())

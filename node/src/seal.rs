@@ -14,6 +14,8 @@ use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
 use conclave_core::engine::mount::MountTable;
 use conclave_core::seal::{self, Progress, SealConfig, StaticKey, TokenCache, UnsealProgress};
 use conclave_core::view::View;
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -106,11 +108,17 @@ impl SealState {
     pub fn seal(&self) -> std::io::Result<()> {
         let _gate = self.gate.lock();
         self.by_operator.store(true, Ordering::Relaxed);
+        if planted::is(Bug::SealedInNameOnly) {
+            return Ok(());
+        }
         self.unsealed.store(None);
         *self.attempt.lock() = None;
         self.sealed.send_replace(true);
+        hit(Point::SealMark);
         let marker = File::create(&self.marker)?;
-        marker.sync_all()
+        marker.sync_all()?;
+        hit(Point::SealMarked);
+        Ok(())
     }
 
     /// Takes one share. Unseals when it was the last that was needed.
@@ -212,6 +220,7 @@ impl SealState {
 
     fn allow_self_unseal(&self) {
         self.by_operator.store(false, Ordering::Relaxed);
+        hit(Point::UnsealMark);
         if let Err(error) = std::fs::remove_file(&self.marker)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -6,23 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use conclave_faults::{failpoint, planted};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::cluster::StartError;
 use crate::config::{ApiTls, Config, LogFormat, ServerArgs};
+use crate::fault::Fault;
 use crate::http::Listener;
 use crate::metrics;
 use crate::node::{Node, VERSION};
+use crate::rejoin::{self, Loss};
 use crate::service::peer::PeerService;
 use crate::service::{Service, sys};
-use crate::task;
+use crate::{recover, task};
 
 /// Exit code for settings that cannot be used, or a node that cannot start.
 const EXIT_USAGE: u8 = 2;
+/// Exit code of a node that ran and could not go on, because its storage failed.
+const EXIT_FAULT: u8 = 3;
 /// How long handing leadership over may take when the node stops.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a node whose storage failed may take to end.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the first join is tried again while the member cannot be reached.
 const JOIN_RETRY: Duration = Duration::from_secs(1);
 
@@ -39,19 +46,25 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     };
     let run = || -> Result<(), Box<dyn std::error::Error>> {
         let config = Config::load(args)?;
+        let _armed = failpoint::arm()?;
+        let planted = planted::active()?;
         start_logging(&config)?;
+        if let Some(bug) = planted {
+            tracing::warn!(?bug, "this server has a planted bug: it loses and shows secrets");
+        }
         guard_memory();
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(config))?;
+        let served = runtime.block_on(serve(config));
         runtime.shutdown_timeout(Duration::from_secs(1));
-        Ok(())
+        Ok(served?)
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the node cannot run");
             eprintln!("conclave server: {error}");
-            ExitCode::from(EXIT_USAGE)
+            let failed = matches!(error.downcast_ref(), Some(StartError::Fault(_)));
+            ExitCode::from(if failed { EXIT_FAULT } else { EXIT_USAGE })
         }
     }
 }
@@ -98,12 +111,17 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let recorded = metrics::install()?;
     tokio::spawn(metrics::keep_up(recorded.clone()));
     let node = Node::open(config, recorded)?;
+    recover::tell(&node.config.data_dir);
     let listener = Listener::bind(node.config.api_listen, node.api_tls()?).await?;
     let service = Arc::new(Service::new(Arc::clone(&node)));
     node.serve_peers(Arc::new(PeerService(Arc::clone(&service))));
-    if node.tls.identity().peer().is_some() {
+    let mut loss = node.take_loss();
+    if loss.is_none() && node.tls.identity().peer().is_some() {
         let mut founding = node.found().await;
-        node.start_cluster(&mut founding).await?;
+        match node.start_cluster(&mut founding).await {
+            Err(StartError::RolledBack(reason)) => loss = Some(node.give_up_data(&mut founding, reason)?),
+            started => drop(started?),
+        }
     }
     tracing::info!(
         version = VERSION,
@@ -117,7 +135,15 @@ async fn serve(config: Config) -> Result<(), StartError> {
     tokio::spawn(join_when_told(Arc::clone(&node)));
     let tasks = tokio::spawn(task::run(Arc::clone(&service), stopping.clone()));
     let serving = tokio::spawn(listener.serve(service, stopping));
-    wait_for_signal().await;
+    let rejoining = take_back(Arc::clone(&node), loss);
+    let stopped_by = tokio::select! {
+        () = wait_for_signal() => Ok(()),
+        fault = node.faults.first() => Err(fault),
+        Err(error) = rejoining => return Err(error),
+    };
+    if let Err(fault) = stopped_by {
+        return Err(give_up(&node, fault));
+    }
     tracing::info!("stopping");
     hand_over(&node).await;
     stop.send_replace(true);
@@ -140,6 +166,33 @@ async fn wait_for_signal() {
     }
 }
 
+/// Has the node taken back if it lost what it stored; ends only if that cannot be.
+async fn take_back(node: Arc<Node>, loss: Option<Loss>) -> Result<std::convert::Infallible, StartError> {
+    if let Some(loss) = loss {
+        rejoin::run(node, loss).await?;
+    }
+    std::future::pending().await
+}
+
+/// Ends a node whose storage failed. Nothing is finished in order: what it would write cannot be written.
+#[expect(clippy::disallowed_methods, reason = "what would be dropped may wait for the disk for ever")]
+fn give_up(node: &Node, fault: Fault) -> StartError {
+    // A disk that fails may hold whoever waits for it: the node must be gone for the others, whatever happens.
+    std::thread::spawn(|| {
+        std::thread::sleep(GIVE_UP_TIMEOUT);
+        std::process::abort();
+    });
+    let mut sentence = fault.sentence;
+    if fault.is_damage {
+        match node.note_damage(sentence.clone()) {
+            Ok(true) => sentence.push_str("; at its next start the node sets its data aside and rejoins"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the damage could not be noted"),
+        }
+    }
+    StartError::Fault(sentence)
+}
+
 /// A leader that stops hands over first, so that no request waits for an election.
 async fn hand_over(node: &Node) {
     let Some(cluster) = node.cluster() else { return };
@@ -155,6 +208,10 @@ async fn hand_over(node: &Node) {
 /// Joins the cluster that the settings name, unless the node is a member already.
 async fn join_when_told(node: Arc<Node>) {
     let Some(join) = &node.config.join else { return };
+    if node.rejoining().is_some() {
+        // A member comes back by itself; its token is for the first time.
+        return;
+    }
     while node.cluster().is_none() {
         match sys::join::join_at(&node, &join.addr, join.token.expose()).await {
             Ok(()) => return,

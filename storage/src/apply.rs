@@ -5,9 +5,11 @@
 //! proposed; here only revisions are compared.
 
 use bytes::Bytes;
+use conclave_faults::{Bug, planted};
 use conclave_proto::log::{Precondition, Txn, Write};
 use conclave_proto::txn::Outcome;
 
+use crate::faulty;
 use crate::keyspace::Keyspace;
 use crate::record::EncodedRecord;
 use crate::types::{Batch, Response};
@@ -24,6 +26,12 @@ pub const EXPIRED_RECORDS_PER_BATCH_MAX: usize = 256;
 pub fn apply<K: Keyspace>(keyspace: &mut K, index: u64, batch: &Batch) -> Result<Response, K::Error> {
     let summary = keyspace.summary();
     summary.time_ms = summary.time_ms.max(batch.time_ms());
+    if planted::is(Bug::LocalClockInApply) {
+        summary.time_ms = faulty::local_clock_ms();
+    }
+    if planted::is(Bug::TimeRunsBackwards) {
+        summary.time_ms = batch.time_ms();
+    }
     let time_ms = summary.time_ms;
     drop_expired(keyspace, time_ms)?;
     let mut outcomes = Vec::with_capacity(batch.txns().len());
@@ -47,7 +55,7 @@ fn apply_txn<K: Keyspace>(
     txn: &Txn,
 ) -> Result<Outcome, K::Error> {
     for (position, precondition) in txn.preconditions.iter().enumerate() {
-        if !holds(keyspace, time_ms, precondition)? {
+        if !planted::is(Bug::PreconditionsIgnored) && !holds(keyspace, time_ms, precondition)? {
             return Ok(Outcome::Conflict { precondition: position });
         }
     }
@@ -66,7 +74,8 @@ fn apply_write<K: Keyspace>(keyspace: &mut K, index: u64, write: &Write) -> Resu
     let Write { key, value, expires_at_ms } = write;
     remove(keyspace, key.clone())?;
     let Some(sealed) = value else { return Ok(()) };
-    let record = EncodedRecord::new(index, *expires_at_ms, sealed);
+    let revision = if planted::is(Bug::RevisionsRounded) { faulty::rounded(index) } else { index };
+    let record = EncodedRecord::new(revision, *expires_at_ms, sealed);
     keyspace.summary().hash.add(key, record.as_stored());
     if *expires_at_ms != 0 {
         keyspace.index_expiry(*expires_at_ms, key);

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use rocksdb::ReadOptions;
 
 use crate::apply::apply;
@@ -104,6 +106,11 @@ impl<'a> Chunk<'a> {
         Err(StorageError::damaged(format!("entry {index} does not follow the last applied entry {last}")))
     }
 
+    /// How far this chunk goes.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// The last entry that was applied.
     pub fn last_index(&self) -> u64 {
         self.progress.index()
@@ -144,7 +151,9 @@ impl<'a> Chunk<'a> {
             batch.put(state.meta(), MEMBERSHIP_KEY, encode_membership(membership));
         }
         batch.put(state.meta(), PROGRESS_KEY, self.progress.encode());
+        hit(Point::ChunkCommit);
         state.change(batch, changed)?;
+        hit(Point::ChunkCommitted);
         Ok(Applied { progress: self.progress, membership: self.membership, floor: self.floor })
     }
 
@@ -174,6 +183,9 @@ impl Keyspace for Chunk<'_> {
     }
 
     fn delete(&mut self, key: Bytes) {
+        if planted::is(Bug::DeletesIgnored) {
+            return;
+        }
         self.set(key, None);
     }
 

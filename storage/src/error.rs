@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::convert::ConvertError;
 
+/// How errors begin that tell of damage: the words of [`StorageError::Damaged`], and RocksDB's own.
+const DAMAGE: [&str; 2] = ["the stored data is damaged", "Corruption: "];
+
+/// Whether an error that is left only as text tells of damage: see [`StorageError::is_damage`].
+pub fn tells_of_damage(text: &str) -> bool {
+    DAMAGE.iter().any(|words| text.contains(words))
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Another process (or another handle of this one) has the directory open.
@@ -15,9 +23,7 @@ pub enum StorageError {
     #[error("the data directory {} has format {found}, this version of Conclave reads format {expected}", .directory.display())]
     Format { directory: PathBuf, found: String, expected: u32 },
     /// What is stored contradicts itself. The node must not vote with it: it rejoins as a learner.
-    #[error(
-        "the stored data is damaged: {0}; remove this node from the cluster and let it join again, empty"
-    )]
+    #[error("the stored data is damaged: {0}")]
     Damaged(String),
     /// A snapshot that was offered or received is not what it claims to be.
     #[error("the snapshot is refused: {0}")]
@@ -36,6 +42,20 @@ pub enum StorageError {
 impl StorageError {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
+    }
+
+    /// Whether what lies on the disk is not what was written there, so that trying again would not help. An error of
+    /// the disk itself, such as being full, says nothing about what it holds.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::Convert(_) => true,
+            Self::Rocks(error) => error.kind() == rocksdb::ErrorKind::Corruption,
+            Self::Io { source, .. } => {
+                let cause = source.get_ref().and_then(|cause| cause.downcast_ref::<Self>());
+                cause.is_some_and(Self::is_damage)
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn snapshot(why: impl Into<String>) -> Self {
@@ -60,5 +80,25 @@ impl From<StorageError> for io::Error {
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_told_from_an_error_of_the_disk() {
+        let damaged = StorageError::damaged("a hole");
+        assert!(damaged.is_damage() && tells_of_damage(&damaged.to_string()));
+        let passed_on = StorageError::Io { what: "read".to_owned(), source: damaged.into() };
+        assert!(passed_on.is_damage() && tells_of_damage(&passed_on.to_string()));
+        for error in [
+            StorageError::io("write", Path::new("x"))(io::ErrorKind::StorageFull.into()),
+            StorageError::Stopped("No space left on device".to_owned()),
+            StorageError::InUse(PathBuf::from("x")),
+        ] {
+            assert!(!error.is_damage() && !tells_of_damage(&error.to_string()), "{error}");
+        }
     }
 }

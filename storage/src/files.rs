@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use conclave_faults::failpoint::{Point, hit};
+
 use crate::error::StorageError;
 
 /// A process that was killed holds its lock for a moment longer than its parent sees it: wait that long, in all.
@@ -91,12 +93,16 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let draft = path.with_extension("tmp");
     let mut file = File::create(&draft).map_err(StorageError::io("create", &draft))?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(StorageError::io("write", &draft))?;
-    rename_durably(&draft, path, folder)
+    hit(Point::FileWritten);
+    rename_durably(&draft, path, folder)?;
+    hit(Point::FileReplaced);
+    Ok(())
 }
 
 /// Renames inside `folder`, or into it, and makes that durable.
 pub fn rename_durably(from: &Path, to: &Path, folder: &Path) -> Result<(), StorageError> {
     fs::rename(from, to).map_err(StorageError::io("rename to", to))?;
+    hit(Point::FileRenamed);
     sync_directory(folder)
 }
 

@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use conclave_faults::failpoint::{Point, hit};
+
 use crate::db::Backing;
 use crate::error::StorageError;
 use crate::files;
@@ -68,7 +70,9 @@ impl StateFolder {
         if path.exists() {
             files::remove_directory(&path)?;
         }
+        hit(Point::InstallBegin);
         materialize(snapshot, &path)?;
+        hit(Point::InstallFilled);
         let state = StateDb::open(path, &self.backing, false).inspect_err(|_| self.forget(generation))?;
         // Until the pointer names it, the folder goes with the instance.
         let progress = state.progress().inspect_err(|_| state.retire())?;
@@ -77,8 +81,11 @@ impl StateFolder {
             return Err(StorageError::snapshot("its records belong to another point of the log"));
         }
         files::sync_directory(&self.path).inspect_err(|_| state.retire())?;
+        hit(Point::InstallOpened);
         let kept = snapshots.adopt(snapshot).inspect_err(|_| state.retire())?;
+        hit(Point::InstallKept);
         self.set_active(generation).inspect_err(|_| state.retire())?;
+        hit(Point::InstallSwitched);
         snapshots.make_current(&kept);
         Ok(Arc::new(state))
     }

@@ -2,7 +2,8 @@
 //!
 //! - [`types`], [`convert`]: openraft's types filled in, and their form on disk and wire;
 //! - [`keyspace`], [`apply`], [`record`], [`expiry`], [`hash`]: the pure rules, without clock, randomness or IO;
-//! - [`store`]: opening a data directory; [`disk`]: on something else than RocksDB;
+//! - [`store`]: opening a data directory; [`disk`]: on something else than RocksDB; [`recover`]: when the quorum is lost for
+//!   good;
 //! - [`log_store`], [`state_machine`], [`snapshot`]: Raft's storage on RocksDB;
 //! - [`Awaited`]: what became of the transactions that this node proposed;
 //! - [`reader`]: consistent views for everybody else.
@@ -20,6 +21,7 @@ mod db;
 pub mod disk;
 pub mod error;
 pub mod expiry;
+mod faulty;
 mod files;
 pub mod hash;
 mod install;
@@ -34,6 +36,7 @@ mod model_tests;
 pub mod reader;
 mod recent;
 pub mod record;
+pub mod recover;
 mod rocks;
 pub mod snapshot;
 pub mod snapshot_writer;

@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use openraft::storage::IOFlushed;
 use tokio::sync::{mpsc, oneshot};
 
@@ -72,6 +74,9 @@ impl LogIo {
 
     /// Calls `done` when what was written before is on disk.
     pub fn append(&self, entries: usize, done: IOFlushed<TypeConfig>) {
+        if planted::is(Bug::AckBeforeFsync) {
+            return done.io_completed(Ok(()));
+        }
         if let Err(Waiting::Append { done, .. }) = self.send(Waiting::Append { entries, done }) {
             done.io_completed(Err(stopped()));
         }
@@ -137,9 +142,15 @@ fn tell(group: Vec<Waiting>, result: Result<(), String>) {
 }
 
 fn sync(db: &Db, group: &[Waiting], failure: &Failure) -> Result<(), String> {
+    if planted::is(Bug::SyncErrorIgnored) {
+        drop(db.sync());
+        return Ok(());
+    }
     failure.check().map_err(|error| error.to_string())?;
     let started = Instant::now();
+    hit(Point::LogSync);
     db.sync().map_err(|error| failure.set(&error).to_string())?;
+    hit(Point::LogSynced);
     metrics::histogram!(FSYNC_SECONDS).record(started.elapsed().as_secs_f64());
     let entries: usize = group
         .iter()

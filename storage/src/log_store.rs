@@ -10,6 +10,8 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use conclave_proto::log;
 use futures::{Stream, StreamExt as _, stream};
 use openraft::OptionalSend;
@@ -23,6 +25,7 @@ use crate::convert::{
 };
 use crate::db::{Changes, Db, Family, Rows};
 use crate::error::StorageError;
+use crate::faulty;
 use crate::files::DirectoryLock;
 use crate::log_io::LogIo;
 use crate::log_tail::Tail;
@@ -130,6 +133,30 @@ impl LogStore {
         self.log.held.lock().extent.purged
     }
 
+    pub(crate) fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        self.log.read(start, end, bytes_max)
+    }
+
+    /// Writes a vote and an entry behind the last one, both or neither, and waits for the disk. The log must be opened
+    /// anew to see them: this is for a directory that no Raft uses.
+    pub(crate) fn write_offline(&self, vote: &Vote, entry: &Entry) -> Result<(), StorageError> {
+        let mut batch = self.log.db.changes();
+        batch.put(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
+        batch.put(self.log.entries(), entry.log_id.index().to_be_bytes(), encode_entry(entry));
+        self.log.db.write(batch)?;
+        self.log.db.sync()
+    }
+
+    /// The last entry, or the purged one when there is none.
+    pub fn last(&self) -> Option<LogId> {
+        self.log.held.lock().extent.last
+    }
+
+    /// The vote on disk.
+    pub fn vote(&self) -> Option<Vote> {
+        *self.log.vote.lock()
+    }
+
     /// Writes a batch, unsynced; an error is the log's last word.
     fn write(&self, batch: Changes) -> io::Result<()> {
         self.log.db.write(batch).map_err(|error| self.log.io.fail(&error))
@@ -155,7 +182,9 @@ impl LogStore {
             appended.push((entry, encoded.len()));
         }
         let count = appended.len();
+        hit(Point::LogAppend);
         self.write(batch)?;
+        hit(Point::LogAppended);
         held.extent = grown;
         held.tail.append(appended);
         Ok(count)
@@ -172,7 +201,9 @@ impl LogStore {
         }
         let mut batch = self.log.db.changes();
         delete_entries(&mut batch, self.log.entries(), from, last.index());
+        hit(Point::TruncateBegin);
         self.write(batch)?;
+        hit(Point::TruncateWritten);
         tail.truncate(from);
         if from == first {
             *extent = Extent { purged: extent.purged, first: None, last: extent.purged };
@@ -194,7 +225,9 @@ impl LogStore {
             delete_entries(&mut batch, self.log.entries(), first, upto.index());
         }
         batch.put(self.log.meta(), PURGED_KEY, log_id_to_proto(&upto).encode_to_vec());
+        hit(Point::PurgeBegin);
         self.write(batch)?;
+        hit(Point::PurgeWritten);
         tail.purge(upto.index());
         if extent.last.as_ref().is_some_and(|last| last.index() > upto.index()) {
             extent.first = extent.first.map(|first| first.max(upto.index() + 1));
@@ -246,7 +279,12 @@ impl Log {
             if bytes > bytes_max && !entries.is_empty() {
                 break;
             }
-            entries.push(decode_entry(value)?);
+            let entry = decode_entry(value)?;
+            entries.push(if planted::is(Bug::ReplayedRecordEmptied) {
+                faulty::emptied(entry)
+            } else {
+                entry
+            });
             stored.next();
         }
         Ok(entries)
@@ -301,6 +339,9 @@ fn read_extent(db: &Db) -> Result<Extent, StorageError> {
     stored.seek_to_first();
     let first = stored.value().map(decode_entry).transpose()?.map(|entry| entry.log_id.index());
     stored.seek_to_last();
+    if planted::is(Bug::LastRecordForgotten) && stored.key() > Some(&[0; 8]) {
+        stored.prev();
+    }
     let last = stored.value().map(decode_entry).transpose()?.map(|entry| entry.log_id);
     stored.status()?;
     if let (Some(first), Some(last)) = (first, &last) {
@@ -317,6 +358,9 @@ fn read_extent(db: &Db) -> Result<Extent, StorageError> {
 /// full but not yet synced, and leave the next file: nothing of that was acknowledged, but the log must not claim
 /// to reach beyond a hole. Older entries are in synced files and need not be read again.
 fn check_tail(mut stored: Rows<'_>, first: u64, last: u64) -> Result<(), StorageError> {
+    if planted::is(Bug::LogHoleAccepted) {
+        return Ok(());
+    }
     let mut bytes_left = 2 * rocks::WAL_BYTES_MAX;
     for index in (first..=last).rev() {
         let Some((key, value)) = stored.item() else {
@@ -411,10 +455,22 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.log.io.check()?;
         self.log.latest_vote.set(vote);
+        if planted::is(Bug::VoteInTwoWrites) {
+            let mut term = self.log.db.changes();
+            let mixed = faulty::new_term_old_candidate(vote, self.log.vote.lock().as_ref());
+            term.put(self.log.meta(), VOTE_KEY, vote_to_proto(&mixed).encode_to_vec());
+            self.write(term)?;
+            self.log.io.sync().await?;
+        }
         let mut batch = self.log.db.changes();
         batch.put(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
+        hit(Point::VoteSave);
         self.write(batch)?;
-        self.log.io.sync().await?;
+        hit(Point::VoteWritten);
+        if !planted::is(Bug::VoteUnsynced) && !planted::is(Bug::VoteInTwoWrites) {
+            self.log.io.sync().await?;
+        }
+        hit(Point::VoteSynced);
         *self.log.vote.lock() = Some(*vote);
         Ok(())
     }
@@ -428,7 +484,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             Some(id) => batch.put(self.log.meta(), COMMITTED_KEY, log_id_to_proto(id).encode_to_vec()),
             None => batch.delete(self.log.meta(), COMMITTED_KEY),
         }
-        self.write(batch)
+        hit(Point::CommittedSave);
+        self.write(batch)?;
+        hit(Point::CommittedWritten);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
@@ -447,12 +506,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         self.truncate_unsynced(last_log_id)?;
-        self.log.io.sync().await
+        self.log.io.sync().await?;
+        hit(Point::TruncateSynced);
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         self.purge_unsynced(log_id)?;
-        self.log.io.sync().await
+        self.log.io.sync().await?;
+        hit(Point::PurgeSynced);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log;
 use conclave_proto::peer::SnapshotFile;
 use prost::Message as _;
@@ -65,7 +66,10 @@ impl Manifest {
     }
 
     pub fn write(&self, folder: &Path) -> Result<(), StorageError> {
-        files::write_durably(&folder.join(MANIFEST_NAME), &self.encode())
+        hit(Point::ManifestWrite);
+        files::write_durably(&folder.join(MANIFEST_NAME), &self.encode())?;
+        hit(Point::ManifestWritten);
+        Ok(())
     }
 
     /// `None`: there is no good manifest, or a file is missing or has another size, so this is no snapshot.

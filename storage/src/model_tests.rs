@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use conclave_proto::log::{self, Txn};
 use futures::stream;
-use openraft::storage::{RaftSnapshotBuilder as _, RaftStateMachine as _};
+use openraft::storage::{
+    RaftLogStorage as _, RaftLogStorageExt as _, RaftSnapshotBuilder as _, RaftStateMachine as _,
+};
 use openraft::vote::RaftLeaderId as _;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -221,11 +223,9 @@ proptest! {
             match step {
                 Step::Apply(batches) => {
                     let entries = batches.into_iter().map(|batch| generator.entry(batch).0).collect();
-                    runtime.block_on(apply_all(&mut opened.state_machine, entries));
+                    runtime.block_on(append_and_apply(&mut opened, entries));
                 }
                 Step::Restart => {
-                    // The log must not be empty while the state is not, as on a node that really ran.
-                    runtime.block_on(save_a_vote(&mut opened));
                     drop(opened);
                     opened = open(node);
                 }
@@ -233,10 +233,8 @@ proptest! {
                     let snapshot = runtime.block_on(build(&mut opened.state_machine));
                     node += 1;
                     opened = open(node);
-                    runtime.block_on(save_a_vote(&mut opened));
                     let received = transfer(&snapshot, &opened.inbox);
-                    let meta = received.meta().clone();
-                    runtime.block_on(opened.state_machine.install_snapshot(&meta, received)).unwrap();
+                    runtime.block_on(install(&mut opened, received));
                 }
             }
             check(&opened.reader, &generator)?;
@@ -244,13 +242,29 @@ proptest! {
     }
 }
 
-async fn apply_all(state_machine: &mut StateMachine, entries: Vec<Entry>) {
+/// As on a node that runs: voted for, logged, applied.
+async fn append_and_apply(opened: &mut Opened, entries: Vec<Entry>) {
+    save_a_vote(opened).await;
+    if opened.log.last().is_none() {
+        // The first entry of a cluster is its membership.
+        let first = Entry { log_id: LogId::new(LeaderId::new(1, 1), 0), payload: EntryPayload::Blank };
+        opened.log.blocking_append([first]).await.unwrap();
+    }
+    opened.log.blocking_append(entries.clone()).await.unwrap();
     let entries = stream::iter(entries.into_iter().map(|entry| Ok((entry, None))));
-    state_machine.apply(entries).await.unwrap();
+    opened.state_machine.apply(entries).await.unwrap();
+}
+
+async fn install(opened: &mut Opened, received: SnapshotData) {
+    let meta = received.meta().clone();
+    save_a_vote(opened).await;
+    opened.state_machine.install_snapshot(&meta, received).await.unwrap();
+    if let Some(last) = meta.last_log_id {
+        opened.log.purge(last).await.unwrap();
+    }
 }
 
 async fn save_a_vote(opened: &mut Opened) {
-    use openraft::storage::RaftLogStorage as _;
     let vote = crate::types::Vote { leader_id: LeaderId::new(1, 1), committed: true };
     opened.log.save_vote(&vote).await.unwrap();
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use conclave_faults::{Bug, planted};
 use rocksdb::ReadOptions;
 use tokio::sync::watch;
 
@@ -206,8 +207,9 @@ impl<'a> StateView<'a> {
     /// # Errors
     /// When the disk fails or a checksum does not match.
     pub fn get(&self, key: &[u8]) -> Result<Option<StoredRecord>, StorageError> {
-        let record = self.record(key)?.filter(|record| record.is_live_at(self.time_ms()));
-        Ok(record.map(StoredRecord::from))
+        let is_live =
+            |record: &EncodedRecord| planted::is(Bug::ExpiredServed) || record.is_live_at(self.time_ms());
+        Ok(self.record(key)?.filter(is_live).map(StoredRecord::from))
     }
 
     /// As [`StateView::get`], without the content.

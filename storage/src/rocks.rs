@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use conclave_faults::{Bug, planted};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
     Options,
@@ -41,6 +42,8 @@ const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
 /// RocksDB's own text log: enough to diagnose, not enough to fill a disk.
 const INFO_LOG_BYTES_MAX: usize = 4 * MIB;
 const INFO_LOG_FILES_MAX: usize = 4;
+/// How the C library says ENOENT, and RocksDB after it.
+const NO_SUCH_FILE: &str = "No such file or directory";
 /// Written data is handed to the disk in pieces of this size, so that a flush does not stall a neighbour's fsync.
 const BYTES_PER_SYNC: u64 = MIB as u64;
 
@@ -50,6 +53,9 @@ pub fn open_log(path: &Path, cache: &Cache, create: bool) -> Result<DB, StorageE
     // Anything else that does not read back was acknowledged, and dropping it silently would let this node vote
     // with a shortened log (I12): refused. Point-in-time recovery, the default, would drop it.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    if planted::is(Bug::WalDamageTolerated) {
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    }
     let entries = family_options(cache, LOG_MEMTABLE_BYTES, false);
     let meta = family_options(cache, META_MEMTABLE_BYTES, false);
     open(&options, path, vec![(ENTRIES, entries), (META, meta)])
@@ -69,6 +75,8 @@ fn open(options: &Options, path: &Path, families: Vec<(&str, Options)>) -> Resul
     let descriptors = families.into_iter().map(|(name, options)| ColumnFamilyDescriptor::new(name, options));
     DB::open_cf_descriptors(options, path, descriptors).map_err(|error| match error.kind() {
         ErrorKind::Corruption | ErrorKind::InvalidArgument => StorageError::Damaged(error.into_string()),
+        // A file that the instance names and that is not there; RocksDB tells it as an error of the disk.
+        _ if error.as_ref().contains(NO_SUCH_FILE) => StorageError::Damaged(error.into_string()),
         _ => StorageError::Rocks(error),
     })
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use conclave_proto::peer::SnapshotFile;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +21,7 @@ use crate::error::StorageError;
 use crate::files::{self, Directory};
 use crate::manifest::{Manifest, is_immutable, is_snapshot_file};
 use crate::state::StateDb;
-use crate::types::{Snapshot, SnapshotMeta};
+use crate::types::{Snapshot, SnapshotMeta, StoredMembership};
 
 const READ_BUFFER_BYTES: usize = 1024 * 1024;
 const DRAFT_SUFFIX: &str = ".tmp";
@@ -204,14 +206,20 @@ impl SnapshotStore {
     /// Takes a checkpoint of the state as it is now. Quick, but blocks on the disk; no entry may be applied meanwhile.
     pub fn checkpoint(&self, state: Arc<StateDb>) -> Result<Draft, StorageError> {
         let progress = state.progress()?;
-        let meta = SnapshotMeta { last_log_id: progress.last_applied, last_membership: state.membership()? };
+        let mut meta =
+            SnapshotMeta { last_log_id: progress.last_applied, last_membership: state.membership()? };
+        if planted::is(Bug::SnapshotWithoutMembership) {
+            meta.last_membership = StoredMembership::default();
+        }
         if let Some(current) = self.current().filter(|current| *current.meta() == meta) {
             return Ok(Draft::Done(current));
         }
         let number = self.take_number();
         let path = self.folder.join(format!("{}{DRAFT_SUFFIX}", folder_name(number)));
         let directory = Directory::temporary(path);
+        hit(Point::Checkpoint);
         state.db().checkpoint(directory.path())?;
+        hit(Point::Checkpointed);
         Ok(Draft::Checkpoint { state, meta, directory, number })
     }
 
@@ -222,11 +230,17 @@ impl SnapshotStore {
             Draft::Checkpoint { state, meta, directory, number } => (state, meta, directory, number),
         };
         // The log may be purged up to what is reported here: from now on the state needs none of it.
-        state.flush()?;
+        hit(Point::SnapshotFlush);
+        if !planted::is(Bug::SnapshotNotFlushed) {
+            state.flush()?;
+        }
+        hit(Point::SnapshotFlushed);
         let manifest = Manifest { id: snapshot_id(&meta), meta, files: describe_files(directory.path())? };
+        hit(Point::SnapshotDescribed);
         manifest.write(directory.path())?;
         let snapshot = self.keep(manifest, directory.path(), number)?;
         self.make_current(&snapshot);
+        hit(Point::SnapshotCurrent);
         Ok(snapshot)
     }
 
@@ -262,7 +276,9 @@ impl SnapshotStore {
 
     fn keep(&self, manifest: Manifest, from: &Path, number: u64) -> Result<SnapshotData, StorageError> {
         let path = self.folder.join(folder_name(number));
+        hit(Point::SnapshotRename);
         files::rename_durably(from, &path, &self.folder)?;
+        hit(Point::SnapshotRenamed);
         Ok(SnapshotData::new(manifest, Directory::kept(path)))
     }
 
@@ -306,6 +322,7 @@ fn describe_files(folder: &Path) -> Result<Vec<SnapshotFile>, StorageError> {
         }
         files::sync_file(&path)?;
         let (bytes, sha256) = digest_file(&path)?;
+        hit(Point::SnapshotFileSynced);
         described.push(SnapshotFile { name, bytes, sha256: sha256.into() });
     }
     files::sync_directory(folder)?;

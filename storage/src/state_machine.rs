@@ -7,6 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use conclave_proto::txn::Outcome;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use openraft::OptionalSend;
@@ -58,7 +60,10 @@ impl StateMachine {
         while let Some((entry, responder)) = next.take() {
             let own = self.shared.awaited.own(&entry);
             let leader = *entry.log_id.committed_leader_id();
-            let response = chunk.apply(entry)?;
+            let mut response = chunk.apply(entry)?;
+            if planted::is(Bug::ConflictToldAsDone) {
+                response.outcomes.fill(Outcome::Applied { revision: response.revision });
+            }
             if !own.is_empty()
                 || Some(leader) != told.last().map_or(self.progress.leader(), |last| Some(last.0))
             {
@@ -71,6 +76,9 @@ impl StateMachine {
             next = entries.next().now_or_never().flatten().transpose().map_err(log_unreadable)?;
         }
         self.shared.announce(chunk.last_index());
+        if planted::is(Bug::AppliedToldEarly) {
+            self.shared.publish_applied(chunk.progress());
+        }
         let applied = chunk.commit()?;
         self.progress = applied.progress;
         self.floor = applied.floor;
@@ -78,6 +86,7 @@ impl StateMachine {
             self.shared.publish_membership(membership);
         }
         self.shared.publish_applied(&self.progress);
+        hit(Point::ChunkPublished);
         for (leader, own, outcomes) in told {
             self.shared.awaited.applied(leader, &own, &outcomes);
         }
@@ -153,11 +162,18 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let (progress, membership) = (state.progress()?, state.membership()?);
             Ok((state, progress, membership))
         };
+        let before = self.progress.summary;
         let (state, progress, membership) = blocking(install).await.map_err(|error| self.fail(error))?;
+        hit(Point::InstallDone);
         self.progress = progress;
+        if planted::is(Bug::InstallKeepsSummary) {
+            self.progress.summary = before;
+        }
         self.floor = ExpiryFloor::default();
         self.shared.announce(self.progress.index());
-        self.shared.replace(state);
+        if !planted::is(Bug::InstallKeepsState) {
+            self.shared.replace(state);
+        }
         self.shared.publish_membership(membership);
         self.shared.publish_applied(&self.progress);
         self.shared.awaited.skipped(self.progress.leader());

@@ -14,6 +14,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use rocksdb::Cache;
 
 use crate::db::Backing;
@@ -47,6 +49,10 @@ impl Default for Options {
     }
 }
 
+/// What [`Store::open`] makes, the format first: with data and without it a directory is refused, so that a crash while
+/// they are taken away is noticed.
+const OWN_NAMES: [&str; 5] = [FORMAT_NAME, "log", "state", "snapshots", "incoming"];
+
 /// Opens data directories.
 pub struct Store;
 
@@ -70,11 +76,32 @@ impl Store {
     pub fn erase(directory: &Path) -> Result<(), StorageError> {
         files::create_directory(directory)?;
         let _lock = DirectoryLock::take(directory)?;
-        // FORMAT first: with data and without it the directory is refused, so that a crash in between is noticed.
-        for name in [FORMAT_NAME, "log", "state", "snapshots", "incoming"] {
+        hit(Point::EraseBegin);
+        for name in OWN_NAMES {
             files::remove_all(&directory.join(name))?;
+            hit(Point::EraseHalf);
         }
         Ok(())
+    }
+
+    /// Moves what [`Store::open`] would find into the folder `aside`, for somebody to look at, and leaves the directory as
+    /// before its first opening. Repeating it after a crash completes it: what is in `aside` already stays, and what was
+    /// made anew since is removed.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`], or what the disk says.
+    pub fn set_aside(directory: &Path, aside: &Path) -> Result<(), StorageError> {
+        let _lock = DirectoryLock::take(directory)?;
+        files::create_directory(aside)?;
+        for name in OWN_NAMES {
+            let (from, to) = (directory.join(name), aside.join(name));
+            if to.exists() {
+                files::remove_all(&from)?;
+            } else if from.exists() {
+                files::rename_durably(&from, &to, aside)?;
+            }
+        }
+        files::sync_directory(directory)
     }
 
     /// Opens the directory, or makes a new one. Blocks on the disk.
@@ -111,7 +138,9 @@ impl Store {
             if !log.is_empty() || progress.last_applied.is_some() {
                 return Err(StorageError::damaged("the file FORMAT is missing, though there is data"));
             }
+            hit(Point::FormatWrite);
             files::write_durably(&directory.join(FORMAT_NAME), format_line().as_bytes())?;
+            hit(Point::FormatWritten);
         }
         check_agreement(&log, progress.last_applied.as_ref(), &snapshots)?;
 
@@ -132,12 +161,26 @@ fn check_agreement(
     applied: Option<&LogId>,
     snapshots: &SnapshotStore,
 ) -> Result<(), StorageError> {
+    if planted::is(Bug::LogLossAccepted) {
+        return Ok(());
+    }
     if applied.is_some() && log.is_empty() {
         return Err(StorageError::damaged("the log is empty, though entries of it were applied"));
     }
-    let Some(purged) = log.purged() else { return Ok(()) };
+    check_vote(log)?;
     let current = snapshots.current();
     let snapshot = current.as_ref().and_then(|snapshot| snapshot.meta().last_log_id.as_ref());
+    // A snapshot that was just installed reaches beyond the log. Applied entries come from the log, and are written
+    // after it: what is missing there may have been acknowledged.
+    let last = log.last();
+    if let Some(applied) = applied.filter(|applied| last.as_ref().max(snapshot) < Some(*applied)) {
+        return Err(StorageError::damaged(format!(
+            "the log ends with entry {}, though entry {} was applied",
+            last.map_or(0, |last| last.index()),
+            applied.index()
+        )));
+    }
+    let Some(purged) = log.purged() else { return Ok(()) };
     if applied.max(snapshot).is_none_or(|reached| reached.index() < purged.index()) {
         return Err(StorageError::damaged(format!(
             "neither the state nor a snapshot reaches entry {}, up to which the log is purged",
@@ -147,8 +190,22 @@ fn check_agreement(
     Ok(())
 }
 
+/// An entry of a term comes after a vote of that term or a later one, so a log without it has lost it: the node would
+/// vote a second time in a term. Only the first entry of a cluster, from before its first election, needs none.
+fn check_vote(log: &LogStore) -> Result<(), StorageError> {
+    let Some(last) = log.last() else { return Ok(()) };
+    let entry_term = last.leader_id.term;
+    let vote_term = log.vote().map_or(0, |vote| vote.leader_id.term);
+    if vote_term < entry_term {
+        return Err(StorageError::damaged(format!(
+            "the log has entries of term {entry_term}, though the last vote is of term {vote_term}"
+        )));
+    }
+    Ok(())
+}
+
 /// `false`: the directory has not been made completely yet.
-fn has_known_format(directory: &Path) -> Result<bool, StorageError> {
+pub(crate) fn has_known_format(directory: &Path) -> Result<bool, StorageError> {
     let Some(content) = files::read_if_exists(&directory.join(FORMAT_NAME))? else { return Ok(false) };
     if content == format_line().as_bytes() {
         return Ok(true);

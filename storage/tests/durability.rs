@@ -68,6 +68,25 @@ async fn a_killed_process_has_lost_nothing_that_it_acknowledged() {
 }
 
 #[tokio::test]
+async fn entries_come_back_from_disk_as_they_were_appended() {
+    let directory = tempfile::tempdir().unwrap();
+    let entry = |index: u64| batch(index, index, vec![put(format!("k{index}"), index.to_string())]);
+    let mut opened = open(directory.path());
+    opened.log.save_vote(&vote(1)).await.unwrap();
+    append(&mut opened.log, (0..40).map(entry).collect()).await;
+    drop(opened);
+
+    let mut opened = open(directory.path());
+    let entries = opened.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
+    assert_eq!(entries.len(), 40);
+    apply(&mut opened.state_machine, entries).await;
+    for index in 0..40_u64 {
+        let record = get(&opened.reader, &format!("k{index}")).expect("each entry wrote a record");
+        assert_eq!((record.sealed, record.revision), (index.to_string().into_bytes().into(), index));
+    }
+}
+
+#[tokio::test]
 async fn truncation_purge_and_a_new_vote_are_on_disk_when_they_return() {
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());
@@ -165,6 +184,7 @@ async fn after_a_power_loss_the_state_is_older_but_whole() {
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());
     opened.log.save_vote(&vote(1)).await.unwrap();
+    append(&mut opened.log, (0..60).map(blank).collect()).await;
     // Each entry moves a value from one key to another: in a torn state there would be none, or two.
     apply(&mut opened.state_machine, vec![blank(0)]).await;
     for index in 1..60_u64 {
@@ -196,6 +216,7 @@ async fn what_a_snapshot_holds_is_on_disk_in_the_state_too() {
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());
     opened.log.save_vote(&vote(1)).await.unwrap();
+    append(&mut opened.log, vec![blank(0), blank(1)]).await;
     apply(&mut opened.state_machine, vec![blank(0), batch(1, 1, vec![put("a", "1")])]).await;
     let without_unsynced = || {
         let copy = tempfile::tempdir().unwrap();
@@ -236,6 +257,7 @@ async fn reads_are_bounded_by_bytes_and_a_stream_goes_on_where_they_stop() {
     use futures::TryStreamExt as _;
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open(directory.path());
+    opened.log.save_vote(&vote(1)).await.unwrap();
     let large = |index| batch(index, 1, vec![put("k", vec![7; 600 * 1024])]);
     append(&mut opened.log, (0..10).map(large).collect()).await;
     // Opened anew, so that nothing of it is in memory.
@@ -328,4 +350,73 @@ async fn a_log_or_a_state_from_elsewhere_is_refused() {
     refused_as_damaged(mixed(&b, &a).path());
     refused_as_damaged(mixed(&a, &b).path());
     open(mixed(&a, &a).path());
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_what_was_applied_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let mut opened = open(directory.path());
+        opened.log.save_vote(&vote(1)).await.unwrap();
+        append(&mut opened.log, (0..20).map(blank).collect()).await;
+        apply(&mut opened.state_machine, (0..20).map(blank).collect()).await;
+    }
+    // Cut between two records, as if the last write had never been: RocksDB cannot tell that.
+    let mut opened = open(directory.path());
+    let wal = write_ahead_log(&directory.path().join("log"));
+    let whole = fs::metadata(&wal).unwrap().len();
+    append(&mut opened.log, vec![blank(20)]).await;
+    apply(&mut opened.state_machine, vec![blank(20)]).await;
+    drop(opened);
+    assert!(fs::metadata(&wal).unwrap().len() > whole);
+    cut(&wal, whole);
+    refused_as_damaged(directory.path());
+}
+
+#[tokio::test]
+async fn a_log_without_the_vote_of_its_last_term_is_refused() {
+    for saved in [None, Some(vote(0))] {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let mut opened = open(directory.path());
+            if let Some(saved) = saved {
+                opened.log.save_vote(&saved).await.unwrap();
+            }
+            append(&mut opened.log, (0..3).map(blank).collect()).await;
+        }
+        refused_as_damaged(directory.path());
+    }
+}
+
+#[tokio::test]
+async fn a_missing_file_of_an_instance_is_damage() {
+    let prepared = tempfile::tempdir().unwrap();
+    {
+        let mut opened = open(prepared.path());
+        opened.log.save_vote(&vote(1)).await.unwrap();
+        append(&mut opened.log, (0..20).map(blank).collect()).await;
+        apply(&mut opened.state_machine, (0..20).map(blank).collect()).await;
+    }
+    // Opened once more, so that there are data files.
+    drop(open(prepared.path()));
+    for instance in ["log", "state/00000001"] {
+        for start in ["CURRENT", "MANIFEST", "0"] {
+            let copy = tempfile::tempdir().unwrap();
+            copy_folder(prepared.path(), copy.path());
+            let mut removed = 0;
+            for entry in fs::read_dir(copy.path().join(instance)).unwrap() {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                if name.starts_with(start) && !name.ends_with(".log") {
+                    fs::remove_file(entry.path()).unwrap();
+                    removed += 1;
+                }
+            }
+            assert!(removed > 0, "{instance} has no {start}");
+            match try_open(copy.path()) {
+                Err(error) => assert!(error.is_damage(), "{instance} without {start}: {error}"),
+                Ok(_) => panic!("{instance} without {start} was opened"),
+            }
+        }
+    }
 }

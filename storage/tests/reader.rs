@@ -40,6 +40,23 @@ async fn a_record_disappears_from_all_reads_when_the_clusters_time_reaches_its_e
     assert_eq!((scrubbed.records, scrubbed.expiring, scrubbed.applied_index), (3, 1, 2));
 }
 
+/// They are dropped a part at a time; until then they must not be answered either.
+#[tokio::test]
+async fn of_thousands_that_expire_at_once_none_is_answered_afterwards() {
+    const RECORDS: u64 = 3_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut opened = open(directory.path());
+    let key = |number: u64| format!("k{number:04}");
+    let fill = (0..RECORDS).map(|number| put_until(key(number), "x", 100)).collect();
+    apply(&mut opened.state_machine, vec![blank(0), batch(1, 99, fill)]).await;
+    apply(&mut opened.state_machine, vec![batch(2, 100, Vec::new())]).await;
+    assert!(opened.reader.scrub().unwrap().records > 0, "some must still be stored, or nothing is tried");
+    for number in 0..RECORDS {
+        assert!(get(&opened.reader, &key(number)).is_none(), "{}", key(number));
+    }
+    assert_eq!(cursor_keys(&opened.reader, ""), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_view_stays_as_it_is_while_entries_are_applied() {
     let directory = tempfile::tempdir().unwrap();

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 
+use crate::cluster::Variable;
+use crate::crash;
 use crate::fault::Kind;
 use crate::run::Settings;
 
@@ -37,6 +39,18 @@ pub struct Arguments {
     /// Kinds of faults [default: all].
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// How long a cluster may take, after faults have ended, until all nodes serve, in seconds.
+    #[arg(long, default_value_t = 60)]
+    heal_seconds: u64,
+    /// Variables for the servers: NAME=VALUE, or n2:NAME=VALUE for one node.
+    #[arg(long)]
+    pub env: Vec<Variable>,
+    /// End with the first run that shows a violation.
+    #[arg(long)]
+    pub until_violation: bool,
+    /// Instead of faults: fail points at which nodes end, or 'all'. The server must have been built with them.
+    #[arg(long, value_delimiter = ',')]
+    pub crash_points: Vec<String>,
     /// Where reports go, and everything of a run that failed.
     #[arg(long, default_value = "target/chaos")]
     pub out: PathBuf,
@@ -55,9 +69,14 @@ impl Arguments {
         self.hours.unwrap_or(Duration::from_secs(self.seconds))
     }
 
-    pub fn settings(&self, run: u64, left: Duration) -> anyhow::Result<Settings> {
-        let kinds =
+    /// `diskless` says why the nodes cannot have disks of their own, if they cannot.
+    pub fn settings(&self, run: u64, left: Duration, diskless: Option<String>) -> anyhow::Result<Settings> {
+        let mut kinds =
             if self.faults.is_empty() { Kind::value_variants().to_vec() } else { self.faults.clone() };
+        if let Some(limit) = &diskless {
+            kinds.retain(|kind| !kind.needs_disks());
+            anyhow::ensure!(!kinds.is_empty(), "none of these faults can be made here: {limit}");
+        }
         anyhow::ensure!(
             self.sizes().iter().all(|nodes| kinds.iter().any(|kind| kind.nodes_min() <= *nodes)),
             "none of these faults can be made with so few nodes"
@@ -67,6 +86,9 @@ impl Arguments {
             lasts: left.min(Duration::from_secs(self.run_seconds)),
             clients_per_node: self.clients,
             kinds,
+            heal_max: Duration::from_secs(self.heal_seconds),
+            diskless,
+            points: crash::points(&self.crash_points)?,
         })
     }
 }
@@ -92,9 +114,19 @@ mod tests {
     fn a_fault_that_needs_more_nodes_cannot_be_all_there_is() {
         let settings = |nodes: &str| {
             let line = ["chaos", "--nodes", nodes, "--faults", "ring"];
-            Arguments::parse_from(line).settings(0, Duration::ZERO)
+            Arguments::parse_from(line).settings(0, Duration::ZERO, None)
         };
         assert!(settings("3").is_err());
         assert!(settings("5").is_ok());
+    }
+
+    #[test]
+    fn without_disks_only_faults_that_need_none_are_made() {
+        let settings = |faults: &str| {
+            let line = ["chaos", "--nodes", "3", "--faults", faults];
+            Arguments::parse_from(line).settings(0, Duration::ZERO, Some("no loop devices".to_owned()))
+        };
+        assert_eq!(settings("power-cut,kill").unwrap().kinds, [Kind::Kill]);
+        assert!(settings("power-cut").is_err_and(|error| error.to_string().contains("no loop devices")));
     }
 }

@@ -2,15 +2,16 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::client::Shared;
 use crate::cluster::{Cluster, name};
 use crate::fault::{self, Aim, Kind, Planned, Scene};
 use crate::random::Random;
-use crate::recorder::Recorder;
 use crate::say;
 use crate::schedule::Episode;
 
@@ -31,6 +32,10 @@ pub struct Event {
     pub overlapping: bool,
     /// Why it is not counted.
     pub not_counted: Option<String>,
+    /// What it met, and what it found to be wrong.
+    pub met: Vec<String>,
+    pub violations: Vec<String>,
+    pub waits_ms: Vec<u64>,
     /// When all nodes served again after its episode.
     pub healed_us: u64,
 }
@@ -46,12 +51,12 @@ pub fn keep(folder: &Path, episode: &Episode) -> anyhow::Result<()> {
 pub async fn play(
     cluster: &Cluster,
     episode: &Episode,
-    recorder: &Recorder,
+    shared: &Arc<Shared>,
     events: &mut Vec<Event>,
 ) -> anyhow::Result<()> {
     let held = Mutex::default();
     let first = events.len();
-    let plays = episode.faults.iter().map(|planned| act(cluster, planned, &held, recorder));
+    let plays = episode.faults.iter().map(|planned| act(cluster, planned, &held, shared));
     for (planned, played) in episode.faults.iter().zip(futures::future::join_all(plays).await) {
         let mut event = played?;
         event.episode = episode.number;
@@ -67,7 +72,7 @@ pub async fn play(
         events.push(event);
     }
     let healed = cluster.heal().await;
-    let healed_us = recorder.now();
+    let healed_us = shared.recorder.now();
     let times: Vec<(u64, u64)> =
         events[first..].iter().map(|event| (event.began_us, event.ended_us)).collect();
     for (place, event) in events[first..].iter_mut().enumerate() {
@@ -107,25 +112,29 @@ async fn act(
     cluster: &Cluster,
     planned: &Planned,
     held: &Mutex<Vec<usize>>,
-    recorder: &Recorder,
+    shared: &Arc<Shared>,
 ) -> anyhow::Result<Event> {
     tokio::time::sleep(Duration::from_millis(planned.after_ms)).await;
     let node = choose(cluster, planned, held).await;
-    let scene = Scene { cluster, planned, node };
+    let scene = Scene { cluster, shared, planned, node };
     let mut fault = fault::make(planned.kind);
-    let began_us = recorder.now();
+    let began_us = shared.recorder.now();
     fault.begin(&scene).await?;
     tokio::time::sleep(Duration::from_millis(planned.lasts_ms)).await;
     fault.end(&scene).await?;
+    let noted = fault.noted();
     Ok(Event {
         episode: 0,
         kind: planned.kind,
         aim: planned.aim,
         node,
         began_us,
-        ended_us: recorder.now(),
+        ended_us: shared.recorder.now(),
         overlapping: false,
         not_counted: fault.exercised().err(),
+        met: noted.met,
+        violations: noted.violations,
+        waits_ms: noted.waits_ms,
         healed_us: 0,
     })
 }

@@ -79,21 +79,28 @@ impl Gaps {
             let (p50, p99, max) = percentiles(gaps);
             writeln!(text, "| {kind:?} | {} | {p50} | {p99} | {max} |", gaps.len())?;
         }
-        writeln!(text, "\n```text")?;
-        let all: Vec<u64> = self.0.values().flatten().copied().collect();
-        let mut counts = [0; BARS_MS.len() + 1];
-        for gap in &all {
-            counts[BARS_MS.iter().position(|bound| gap <= bound).unwrap_or(BARS_MS.len())] += 1;
+        for (kind, gaps) in &self.0 {
+            writeln!(text, "\n```text\n{kind:?}: writes gone for so long")?;
+            picture(gaps, text)?;
+            writeln!(text, "```")?;
         }
-        let most = counts.iter().copied().max().unwrap_or(0).max(1);
-        for (place, count) in counts.iter().enumerate() {
-            let label =
-                BARS_MS.get(place).map_or_else(|| "above".to_owned(), |bound| format!("<= {bound} ms"));
-            let width = usize::try_from(count * BAR_WIDTH / most).unwrap_or(0);
-            writeln!(text, "{label:>10} {count:>5} {}", "#".repeat(width))?;
-        }
-        writeln!(text, "```\n")
+        writeln!(text)
     }
+}
+
+/// A bar for each span of time.
+fn picture(gaps: &[u64], text: &mut String) -> std::fmt::Result {
+    let mut counts = [0; BARS_MS.len() + 1];
+    for gap in gaps {
+        counts[BARS_MS.iter().position(|bound| gap <= bound).unwrap_or(BARS_MS.len())] += 1;
+    }
+    let most = counts.iter().copied().max().unwrap_or(0).max(1);
+    for (place, count) in counts.iter().enumerate() {
+        let label = BARS_MS.get(place).map_or_else(|| "above".to_owned(), |bound| format!("<= {bound} ms"));
+        let width = usize::try_from(count * BAR_WIDTH / most).unwrap_or(0);
+        writeln!(text, "{label:>10} {count:>5} {}", "#".repeat(width))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -104,6 +111,17 @@ mod tests {
     fn the_gap_is_the_longest_that_ends_during_the_fault() {
         assert_eq!(longest(&[0, 900, 1000, 1500, 1510, 9000], 950, 2000), Some(500));
         assert_eq!(longest(&[0, 1], 5, 6), None);
+    }
+
+    #[test]
+    fn a_picture_has_a_bar_for_each_span() {
+        let mut text = String::new();
+        picture(&[90, 100, 101, 9000], &mut text).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines.len(), BARS_MS.len() + 1);
+        assert_eq!(lines[0], format!("<= 100 ms     2 {}", "#".repeat(40)));
+        assert_eq!(lines[1], format!("<= 250 ms     1 {}", "#".repeat(20)));
+        assert_eq!(lines[8], format!("above     1 {}", "#".repeat(20)));
     }
 
     #[test]

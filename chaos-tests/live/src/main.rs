@@ -1,16 +1,18 @@
-//! `make chaos`: real servers, each in a network of its own, broken by a seeded schedule while clients work, and judged by
-//! what the clients saw.
+//! `make chaos`: real servers, each in a network and on a disk of its own, broken by a seeded schedule while clients work,
+//! and judged by what the clients saw.
 //!
 //! It shares no code with the server: whatever it believes, it has from outside.
 
 mod arguments;
 mod client;
 mod cluster;
+mod crash;
+mod disk;
 mod episode;
 mod failover;
 mod fault;
+mod invariant;
 mod judge;
-mod logs;
 mod machine;
 mod net;
 mod random;
@@ -28,10 +30,13 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::arguments::Arguments;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Needs};
+use crate::disk::Disks;
 use crate::net::Net;
 use crate::report::Report;
 use crate::run::Settings;
+
+const NO_FAKETIME: &str = "libfaketime is missing, so no clock is bent: apt-get install libfaketime";
 
 fn main() -> ExitCode {
     // The HTTP client wants one even for plain HTTP. Fails only if there is one already.
@@ -50,15 +55,22 @@ fn main() -> ExitCode {
 
 /// Runs one after another until the time is over; returns them added up.
 fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
-    net::probe::requirements()?;
+    net::probe::requirements().context("cannot run here")?;
     anyhow::ensure!(
         arguments.conclave.is_file(),
         "there is no server at {}: 'make build' makes it, --conclave names another",
         arguments.conclave.display()
     );
+    if !arguments.crash_points.is_empty() {
+        crash::requirements(&arguments.conclave)?;
+    }
     for run in net::remove_leftovers()? {
         say(format_args!("removed what run {run} had left"));
     }
+    for run in disk::remove_leftovers()? {
+        say(format_args!("unmounted what run {run} had left"));
+    }
+    let diskless = tokio::runtime::Runtime::new()?.block_on(disk::limit());
     let began = Instant::now();
     let mut sum = Report::default();
     for (number, nodes) in (0..).zip(arguments.sizes().into_iter().cycle()) {
@@ -66,18 +78,33 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         if number > 0 && left.is_zero() {
             break;
         }
-        let settings = arguments.settings(number, left)?;
-        sum.add(one(arguments, &settings, nodes)?);
+        let mut settings = arguments.settings(number, left, diskless.clone())?;
+        let unbent = settings.bends_clocks() && cluster::library().is_none();
+        if unbent {
+            settings.kinds.retain(|kind| !kind.bends_clock());
+            anyhow::ensure!(!settings.kinds.is_empty(), NO_FAKETIME);
+        }
+        let limits = unbent.then(|| NO_FAKETIME.to_owned()).into_iter().collect();
+        sum.add(one(arguments, &settings, nodes, limits)?);
         sum.write(&arguments.out)?;
+        if arguments.until_violation && !sum.violations.is_empty() {
+            break;
+        }
     }
     Ok(sum)
 }
 
-fn one(arguments: &Arguments, settings: &Settings, nodes: usize) -> anyhow::Result<Report> {
+fn one(
+    arguments: &Arguments,
+    settings: &Settings,
+    nodes: usize,
+    mut limits: Vec<String>,
+) -> anyhow::Result<Report> {
     let folder = folder(arguments, settings.seed, nodes)?;
     say(format_args!("seed {}, {nodes} nodes, in {}", settings.seed, folder.display()));
     let net = Arc::new(Net::new(nodes)?);
-    let limits = net::probe::limits(&net);
+    limits.extend(net::probe::limits(&net));
+    limits.extend(settings.diskless.clone());
     for limit in &limits {
         say(limit);
     }
@@ -117,11 +144,19 @@ async fn broken(
     net: Arc<Net>,
     folder: &Path,
 ) -> anyhow::Result<Report> {
-    let cluster = Cluster::found(net, &arguments.conclave, folder).await?;
+    let disks = match settings.diskless {
+        Some(_) => Disks::plain(net.nodes(), folder)?,
+        None => Disks::new(net.run(), net.nodes(), folder).await?,
+    };
+    let needs = Needs {
+        disks,
+        environment: arguments.env.clone(),
+        bends_clocks: settings.bends_clocks(),
+        heal_max: settings.heal_max,
+    };
+    let cluster = Cluster::found(net, &arguments.conclave, folder, needs).await?;
     say("the cluster serves");
-    let report = run::run(&cluster, settings, folder).await?;
-    cluster.stop().await?;
-    Ok(report)
+    run::run(&cluster, settings, folder).await
 }
 
 fn folder(arguments: &Arguments, seed: u64, nodes: usize) -> anyhow::Result<PathBuf> {
@@ -134,7 +169,7 @@ fn folder(arguments: &Arguments, seed: u64, nodes: usize) -> anyhow::Result<Path
 /// Of a good run, the report and the schedule stay.
 fn tidy(folder: &Path, nodes: usize, keep_history: bool) -> anyhow::Result<()> {
     for node in 0..nodes {
-        std::fs::remove_dir_all(folder.join(cluster::name(node)))?;
+        disk::remove(folder, node)?;
         std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
     }
     if !keep_history {

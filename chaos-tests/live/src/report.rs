@@ -6,8 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use conclave_oracle::history::{Action, Freshness, Operation, Outcome};
+use conclave_oracle::place::Place;
 use serde::Serialize;
 
+use crate::crash::Hits;
 use crate::episode::Event;
 use crate::failover::{self, Gaps};
 use crate::fault::{Aim, Kind};
@@ -25,13 +27,28 @@ pub struct Report {
     pub faults: BTreeMap<String, Counts>,
     /// Counted faults of two kinds that went on at the same time.
     pub pairs: BTreeMap<String, u64>,
+    pub crashes: Hits,
     pub operations: Totals,
     pub failover: Gaps,
     /// Milliseconds from the end of an episode's last fault until all nodes served.
     pub healing_ms: Vec<u64>,
     /// Why faults were not counted, and how often.
     pub not_counted: BTreeMap<String, u64>,
+    /// What faults met on their way, and how often.
+    pub met: BTreeMap<String, u64>,
+    /// How long answers took while there was no quorum.
+    pub without_quorum_ms: Vec<u64>,
+    pub compared: Compared,
     pub violations: Vec<String>,
+}
+
+/// How much was held against what must always hold.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Compared {
+    /// Pairs of state hashes at one index.
+    pub state_hashes: u64,
+    /// Bytes of data, logs and reports that were searched for secrets.
+    pub bytes_searched: u64,
 }
 
 /// Where it ran.
@@ -63,8 +80,14 @@ pub struct Totals {
     pub stale_reads: u64,
     /// Answers to stale reads that did not say how old they may be.
     pub stale_without_age: u64,
+    pub version_reads: u64,
+    /// With undeletes and destructions.
     pub deletes: u64,
     pub lists: u64,
+    /// Of KV v1 secrets, of metadata, and of secrets that are deleted by themselves.
+    pub plain: u64,
+    pub metadata: u64,
+    pub fleeting: u64,
 }
 
 impl Totals {
@@ -77,7 +100,14 @@ impl Totals {
                 Outcome::Failed { .. } => totals.failed += 1,
                 Outcome::Unknown => totals.unknown += 1,
             }
+            match operation.action.key().map(Place::of) {
+                Some(Place::Plain { .. }) => totals.plain += 1,
+                Some(Place::Metadata { .. }) => totals.metadata += 1,
+                Some(Place::Fleeting { .. }) => totals.fleeting += 1,
+                Some(Place::Versioned { .. }) | None => {}
+            }
             match &operation.action {
+                Action::ReadVersion { .. } => totals.version_reads += 1,
                 Action::Read { freshness: Freshness::Linearizable, .. } => totals.linearizable_reads += 1,
                 Action::Read { freshness: Freshness::Stale { .. }, .. } => {
                     totals.stale_reads += 1;
@@ -90,7 +120,9 @@ impl Totals {
                     totals.cas_writes += u64::from(cas.is_some());
                     totals.keyed_writes += u64::from(idempotency_key.is_some());
                 }
-                Action::Delete { .. } | Action::Undelete { .. } => totals.deletes += 1,
+                Action::Delete { .. } | Action::Undelete { .. } | Action::Destroy { .. } => {
+                    totals.deletes += 1
+                }
                 Action::List { .. } => totals.lists += 1,
             }
         }
@@ -108,8 +140,12 @@ impl Totals {
         self.linearizable_reads += other.linearizable_reads;
         self.stale_reads += other.stale_reads;
         self.stale_without_age += other.stale_without_age;
+        self.version_reads += other.version_reads;
         self.deletes += other.deletes;
         self.lists += other.lists;
+        self.plain += other.plain;
+        self.metadata += other.metadata;
+        self.fleeting += other.fleeting;
     }
 }
 
@@ -130,6 +166,10 @@ impl Report {
             ..Self::default()
         };
         for event in events {
+            for met in &event.met {
+                *report.met.entry(met.clone()).or_default() += 1;
+            }
+            report.without_quorum_ms.extend(&event.waits_ms);
             let counts = report.faults.entry(name(event.kind)).or_default();
             counts.made += 1;
             match &event.not_counted {
@@ -183,9 +223,16 @@ impl Report {
         for (reason, count) in other.not_counted {
             *self.not_counted.entry(reason).or_default() += count;
         }
+        self.crashes.add(other.crashes);
         self.operations.add(&other.operations);
         self.failover.add(other.failover);
         self.healing_ms.extend(other.healing_ms);
+        for (met, count) in other.met {
+            *self.met.entry(met).or_default() += count;
+        }
+        self.without_quorum_ms.extend(other.without_quorum_ms);
+        self.compared.state_hashes += other.compared.state_hashes;
+        self.compared.bytes_searched += other.compared.bytes_searched;
         self.violations.extend(other.violations);
     }
 
@@ -221,29 +268,36 @@ impl Report {
         for (kind, counts) in &self.faults {
             writeln!(text, "| {kind} | {} | {} | {} |", counts.made, counts.counted, counts.at_leader)?;
         }
+        writeln!(text)?;
         writeln!(text, "\n| overlapping | counted |\n|---|---|")?;
         for (pair, count) in &self.pairs {
             writeln!(text, "| {pair} | {count} |")?;
         }
+        self.crashes.write_markdown(text)?;
         let totals = &self.operations;
         writeln!(text, "\n| operations | ok | failed | unknown |\n|---|---|---|---|")?;
         writeln!(text, "| {} | {} | {} | {} |\n", totals.all, totals.ok, totals.failed, totals.unknown)?;
-        writeln!(
-            text,
-            "Linearizable reads {}, stale reads {} ({} answers without an age), writes {} (with cas {}, with an idempotency key {}), deletes {}, \
-             lists {}.\n",
-            totals.linearizable_reads,
-            totals.stale_reads,
-            totals.stale_without_age,
-            totals.writes,
-            totals.cas_writes,
-            totals.keyed_writes,
-            totals.deletes,
-            totals.lists
-        )?;
+        self.write_operations(text)?;
         self.failover.write_markdown(text)?;
         let (p50, p99, max) = failover::percentiles(&self.healing_ms);
         writeln!(text, "All nodes served again after p50 {p50} ms, p99 {p99} ms, at most {max} ms.\n")?;
+        if !self.without_quorum_ms.is_empty() {
+            let (p50, p99, max) = failover::percentiles(&self.without_quorum_ms);
+            let count = self.without_quorum_ms.len();
+            writeln!(
+                text,
+                "Without a quorum {count} requests were answered after p50 {p50} ms, p99 {p99} ms, at most {max} ms.\n"
+            )?;
+        }
+        let Compared { state_hashes, bytes_searched } = self.compared;
+        writeln!(
+            text,
+            "{state_hashes} pairs of state hashes were compared, and {bytes_searched} bytes of data, logs and reports \
+             searched for secrets.\n"
+        )?;
+        for (met, count) in &self.met {
+            writeln!(text, "- {count} times {met}")?;
+        }
         for (reason, count) in &self.not_counted {
             writeln!(text, "- not counted, {count} times: {reason}")?;
         }
@@ -256,6 +310,30 @@ impl Report {
             writeln!(text, "- {violation}")?;
         }
         Ok(())
+    }
+}
+
+impl Report {
+    fn write_operations(&self, text: &mut String) -> std::fmt::Result {
+        let totals = &self.operations;
+        writeln!(
+            text,
+            "Linearizable reads {}, of versions by number {}, stale {} ({} answers without an age), writes {} (with cas \
+             {}, with an idempotency key {}), deletes, undeletes and destructions {}, lists {}. Of all these {} of KV v1, \
+             {} of metadata, {} of secrets that go by themselves.\n",
+            totals.linearizable_reads,
+            totals.version_reads,
+            totals.stale_reads,
+            totals.stale_without_age,
+            totals.writes,
+            totals.cas_writes,
+            totals.keyed_writes,
+            totals.deletes,
+            totals.lists,
+            totals.plain,
+            totals.metadata,
+            totals.fleeting
+        )
     }
 }
 
@@ -285,6 +363,9 @@ mod tests {
             ended_us: times.1,
             overlapping: true,
             not_counted: not_counted.map(str::to_owned),
+            met: vec!["something".to_owned()],
+            violations: Vec::new(),
+            waits_ms: Vec::new(),
             healed_us: 9_000,
         }
     }
@@ -301,5 +382,6 @@ mod tests {
         assert_eq!(report.pairs, BTreeMap::from([("kill + pause".to_owned(), 1)]));
         assert_eq!(report.healing_ms, [3]);
         assert!(report.markdown().contains("no packet met the cut"));
+        assert!(report.markdown().contains("3 times something"));
     }
 }

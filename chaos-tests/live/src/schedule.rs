@@ -19,6 +19,7 @@ const LASTS_MAX: Duration = Duration::from_secs(6);
 /// Now and then a fault lasts longer: long enough for everything that waits to give up.
 const LONG_PERCENT: u64 = 5;
 const LONG_MAX: Duration = Duration::from_secs(25);
+const VERY_LONG_MAX: Duration = Duration::from_secs(60);
 /// A second fault begins within this time of the first.
 const STAGGER_MAX: Duration = Duration::from_secs(3);
 /// The cluster runs undisturbed for so long between two episodes.
@@ -57,8 +58,7 @@ impl Schedule {
         let mut faults: Vec<Planned> = Vec::new();
         for place in 0..count {
             let fault = self.fault(place > 0);
-            // The same kind twice at a time tells little more than once.
-            if faults.iter().all(|other| other.kind != fault.kind) {
+            if faults.iter().all(|other| fault.kind.goes_with(other.kind)) {
                 faults.push(fault);
             }
         }
@@ -71,9 +71,11 @@ impl Schedule {
         self.faults += 1;
         let random = &mut self.random;
         let kind = self.kinds[random.index(self.kinds.len())];
-        let aim = if random.chance(LEADER_PERCENT) { Aim::Leader } else { Aim::Follower };
+        let leader = random.chance(LEADER_PERCENT) || kind.is_for_leaders();
+        let aim = if leader { Aim::Leader } else { Aim::Follower };
         let after = if staggered { random.between(Duration::ZERO, STAGGER_MAX) } else { Duration::ZERO };
-        let most = if random.chance(LONG_PERCENT) { LONG_MAX } else { LASTS_MAX };
+        let longest = if kind.lasts_long() { VERY_LONG_MAX } else { LONG_MAX };
+        let most = if random.chance(LONG_PERCENT) { longest } else { LASTS_MAX };
         Planned {
             id: self.faults,
             kind,
@@ -105,6 +107,21 @@ mod tests {
     fn a_seed_is_a_schedule() {
         assert_eq!(text(7), text(7));
         assert_ne!(text(7), text(8));
+    }
+
+    #[test]
+    fn what_needs_the_cluster_for_itself_is_alone() {
+        let kinds = [Kind::Kill, Kind::KillAll, Kind::ClockOff, Kind::ClockJump, Kind::Restore];
+        let mut schedule = Schedule::new(1, 3, &kinds);
+        let episodes: Vec<Episode> = (0..400).map(|_| schedule.next()).collect();
+        let together = |one: Kind, other: Kind| {
+            let has = |episode: &Episode, kind| episode.faults.iter().any(|fault| fault.kind == kind);
+            episodes.iter().any(|episode| has(episode, one) && has(episode, other))
+        };
+        assert!(together(Kind::Kill, Kind::ClockOff));
+        assert!(!together(Kind::KillAll, Kind::ClockOff) && !together(Kind::ClockOff, Kind::ClockJump));
+        assert!(kinds.iter().all(|kind| *kind == Kind::Restore || !together(*kind, Kind::Restore)));
+        assert!(together(Kind::Restore, Kind::Restore));
     }
 
     #[test]

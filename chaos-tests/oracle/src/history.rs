@@ -45,6 +45,16 @@ pub enum Action {
         key: String,
         version: u64,
     },
+    /// For good: the data of one version (KV v2).
+    Destroy {
+        key: String,
+        version: u64,
+    },
+    /// Of one version (KV v2), the newest or not. The version stands here, not in the answer.
+    ReadVersion {
+        key: String,
+        version: u64,
+    },
     /// The names below a folder.
     List {
         folder: String,
@@ -59,7 +69,9 @@ impl Action {
             Self::Read { key, .. }
             | Self::Write { key, .. }
             | Self::Delete { key }
-            | Self::Undelete { key, .. } => Some(key),
+            | Self::Undelete { key, .. }
+            | Self::Destroy { key, .. }
+            | Self::ReadVersion { key, .. } => Some(key),
             Self::List { .. } => None,
         }
     }
@@ -97,6 +109,9 @@ pub struct Answer {
     pub stale_for_ms: Option<u64>,
     /// Of a list.
     pub names: Vec<String>,
+    /// Of a KV v2 write that cannot be a repeat: the cluster's time at it, Unix milliseconds.
+    #[serde(default)]
+    pub time_ms: Option<u64>,
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::history::{Operation, Outcome};
-use crate::register::registers;
+use crate::place::Place;
+use crate::register::{Register, registers};
 use crate::verdict::Verdict;
-use crate::{acknowledged, cas, idempotency, linearizable, monotonic, stale};
+use crate::{acknowledged, cas, expiry, idempotency, linearizable, list, monotonic, stale, versions};
 
 /// Violations of one checker that are written out; the others are counted.
 const PRINTED_MAX: usize = 20;
@@ -36,23 +37,30 @@ pub enum Judgement {
 /// Runs all checkers; on a history that cannot be evidence, none.
 #[must_use]
 pub fn judge(history: &[Operation]) -> Report {
-    let registers = registers(history);
+    let all = registers(history);
+    let keys = all.len();
+    // What goes by itself is no register: only its own checker knows what it may answer.
+    let (fleeting, lasting): (BTreeMap<&str, Register<'_>>, BTreeMap<&str, Register<'_>>) =
+        all.into_iter().partition(|(key, _)| matches!(Place::of(key), Place::Fleeting { .. }));
     let count =
         |wanted: fn(&Outcome) -> bool| history.iter().filter(|operation| wanted(&operation.outcome)).count();
     let mut verdicts = vec![evidence(history)];
     if verdicts[0].is_clean() {
         verdicts.extend([
-            linearizable::check(&registers),
-            acknowledged::check(&registers),
-            cas::check(&registers),
-            idempotency::check(&registers),
+            linearizable::check(&lasting),
+            acknowledged::check(&lasting),
+            cas::check(&lasting),
+            idempotency::check(&lasting),
             monotonic::check(history),
-            stale::check(&registers),
+            stale::check(&lasting),
+            list::check(history, &lasting),
+            versions::check(&lasting),
+            expiry::check(&fleeting),
         ]);
     }
     Report {
         operations: history.len(),
-        keys: registers.len(),
+        keys,
         ok: count(|outcome| matches!(outcome, Outcome::Ok(_))),
         refused: count(|outcome| matches!(outcome, Outcome::Failed { .. })),
         unknown: count(|outcome| matches!(outcome, Outcome::Unknown)),

@@ -2,28 +2,36 @@
 //!
 //! For linearizable answers this holds across all clients, nodes and keys (`X-Conclave-Index`) and across all clients and
 //! nodes for each key (versions). A node's own state does not go back either, so it holds for what one client reads of a
-//! key at one node, stale or not.
+//! key at one node, stale or not. The time that writes are given is the cluster's: it may differ a little between nodes, and
+//! never goes back by more.
 
 use std::collections::BTreeMap;
 
 use crate::history::{Action, Freshness, Operation, Outcome};
 use crate::verdict::Verdict;
 
+/// How far the times of two nodes may be apart.
+const TIME_SLACK_MS: u64 = 2_000;
+
 #[must_use]
 pub fn check(history: &[Operation]) -> Verdict {
     let mut verdict = Verdict::new("monotonic");
     let mut indexes = Vec::new();
+    let mut times = Vec::new();
     let mut versions: BTreeMap<&str, Vec<Numbered<'_>>> = BTreeMap::new();
     let mut at_node: BTreeMap<(&str, u32, u32), Vec<Numbered<'_>>> = BTreeMap::new();
     for operation in history {
-        let (Some(key), Outcome::Ok(answer)) = (operation.action.key(), &operation.outcome) else { continue };
+        let Outcome::Ok(answer) = &operation.outcome else { continue };
         let stale = matches!(operation.action, Action::Read { freshness: Freshness::Stale { .. }, .. });
         // A repeat is answered as the first was: with the version of then.
         let repeat = matches!(operation.action, Action::Write { idempotency_key: Some(_), .. });
         if let (Some(number), false) = (answer.index, stale) {
             indexes.push(Numbered { number, operation });
         }
-        let Some(number) = answer.version.filter(|_| !repeat) else { continue };
+        times.extend(answer.time_ms.map(|number| Numbered { number, operation }));
+        let (Some(key), Some(number)) = (operation.action.key(), answer.version.filter(|_| !repeat)) else {
+            continue;
+        };
         let numbered = Numbered { number, operation };
         if matches!(operation.action, Action::Read { .. }) {
             at_node.entry((key, operation.client, operation.node)).or_default().push(numbered);
@@ -32,15 +40,16 @@ pub fn check(history: &[Operation]) -> Verdict {
             versions.entry(key).or_default().push(numbered);
         }
     }
-    verdict.checked = indexes.len();
-    backwards(indexes, "the index", "all keys", &mut verdict);
+    verdict.checked = indexes.len() + times.len();
+    backwards(indexes, 0, "the index", "all keys", &mut verdict);
+    backwards(times, TIME_SLACK_MS, "the cluster's time", "all keys", &mut verdict);
     for (key, numbered) in versions {
         verdict.checked += numbered.len();
-        backwards(numbered, "the version", key, &mut verdict);
+        backwards(numbered, 0, "the version", key, &mut verdict);
     }
     for ((key, client, node), numbered) in at_node {
         verdict.checked += numbered.len();
-        backwards(numbered, &format!("client {client}'s version at node {node}"), key, &mut verdict);
+        backwards(numbered, 0, &format!("client {client}'s version at node {node}"), key, &mut verdict);
     }
     verdict
 }
@@ -51,8 +60,9 @@ struct Numbered<'h> {
     operation: &'h Operation,
 }
 
-/// Reports the first answer whose number is lower than that of an answer returned before it was asked for.
-fn backwards(mut asked: Vec<Numbered<'_>>, what: &str, key: &str, verdict: &mut Verdict) {
+/// Reports the first answer whose number is lower, by more than `slack`, than that of an answer returned before it was
+/// asked for.
+fn backwards(mut asked: Vec<Numbered<'_>>, slack: u64, what: &str, key: &str, verdict: &mut Verdict) {
     let mut returned = asked.clone();
     asked.sort_by_key(|answer| answer.operation.invoked_us);
     returned.sort_by_key(|answer| answer.operation.returned_us);
@@ -66,7 +76,7 @@ fn backwards(mut asked: Vec<Numbered<'_>>, what: &str, key: &str, verdict: &mut 
                 greatest = Some(earlier);
             }
         }
-        if let Some(greatest) = greatest.filter(|greatest| greatest.number > answer.number) {
+        if let Some(greatest) = greatest.filter(|greatest| greatest.number > answer.number + slack) {
             let reason = format!("{what} ran back from {} to {}", greatest.number, answer.number);
             verdict.violated(key, reason, [greatest.operation, answer.operation]);
             return;
@@ -77,7 +87,7 @@ fn backwards(mut asked: Vec<Numbered<'_>>, what: &str, key: &str, verdict: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{index, ok, once, read, stale, version, write};
+    use crate::testing::{index, ok, on, once, read, stale, time, version, write};
 
     #[track_caller]
     fn expect(history: &[Operation], violations: usize) {
@@ -89,6 +99,12 @@ mod tests {
     fn the_index_of_what_began_later_is_not_lower() {
         expect(&[index(ok(0..10, write(1)), 7), index(read(20..30, 1), 7)], 0);
         expect(&[index(ok(0..10, write(1)), 7), index(read(20..30, 1), 6)], 1);
+    }
+
+    #[test]
+    fn the_clusters_time_goes_back_by_no_more_than_nodes_differ() {
+        expect(&[time(ok(0..10, write(1)), 9_000), time(on("l", ok(20..30, write(2))), 7_000)], 0);
+        expect(&[time(ok(0..10, write(1)), 9_001), time(on("l", ok(20..30, write(2))), 7_000)], 1);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Order<'r, 'h> {
     writes: Vec<Known<'h>>,
     /// The same for deletes, if nothing can have brought back what they hid.
     deletes: Vec<Known<'h>>,
-    /// Until when deletes can have taken effect, by the time they were asked; each with the latest so far.
+    /// Until when deletes, and destructions, can have taken effect, by the time they were asked; each with the latest so far.
     hidden_until: Vec<(u64, u64)>,
 }
 
@@ -47,12 +47,13 @@ impl<'r, 'h> Order<'r, 'h> {
         let told = told.filter_map(|read| Some((read.operation.returned_us, read.version?, read.operation)));
         let asked = effective().map(|(since_us, write)| (since_us, write.invoked_us, proof(write, since_us)));
         let deletes = register.marks.iter().filter(|mark| mark.act == Act::Delete);
-        let can_undelete = register.marks.iter().any(|mark| mark.act != Act::Delete);
-        let deleted = deletes.clone().filter(|_| !can_undelete);
+        let hides = register.marks.iter().filter(|mark| !matches!(mark.act, Act::Undelete { .. }));
+        let can_undelete = register.marks.iter().any(|mark| matches!(mark.act, Act::Undelete { .. }));
+        let deleted = deletes.filter(|_| !can_undelete);
         let deleted =
             deleted.filter_map(|mark| Some((mark.acknowledged_us?, mark.invoked_us, mark.operation)));
         let mut hidden_until: Vec<(u64, u64)> =
-            deletes.map(|mark| (mark.invoked_us, mark.acknowledged_us.unwrap_or(u64::MAX))).collect();
+            hides.map(|mark| (mark.invoked_us, mark.acknowledged_us.unwrap_or(u64::MAX))).collect();
         hidden_until.sort_unstable();
         let mut latest = 0;
         for (_, until) in &mut hidden_until {

@@ -16,6 +16,8 @@ pub struct Register<'h> {
     pub marks: Vec<Mark<'h>>,
     /// Answered reads of every freshness.
     pub reads: Vec<Read<'h>>,
+    /// Answered reads of a version by its number.
+    pub version_reads: Vec<Read<'h>>,
     /// Which of the writes wrote a value.
     source: HashMap<u64, usize>,
     /// A value that more than one write wrote: nothing can be said about its readers.
@@ -45,7 +47,7 @@ pub struct Seen<'h> {
     pub operation: &'h Operation,
 }
 
-/// A soft delete of the newest version, or its undoing.
+/// A soft delete of the newest version, its undoing, or the destruction of a version.
 #[derive(Debug, Clone)]
 pub struct Mark<'h> {
     pub act: Act,
@@ -58,6 +60,7 @@ pub struct Mark<'h> {
 pub enum Act {
     Delete,
     Undelete { version: u64 },
+    Destroy { version: u64 },
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +102,7 @@ impl<'h> Register<'h> {
             writes: Vec::new(),
             marks: Vec::new(),
             reads: Vec::new(),
+            version_reads: Vec::new(),
             source: HashMap::new(),
             ambiguous: None,
         }
@@ -164,6 +168,17 @@ pub fn registers(history: &[Operation]) -> BTreeMap<&str, Register<'_>> {
         match &operation.action {
             Action::Delete { .. } => mark(Act::Delete),
             Action::Undelete { version, .. } => mark(Act::Undelete { version: *version }),
+            Action::Destroy { version, .. } => mark(Act::Destroy { version: *version }),
+            Action::ReadVersion { version, .. } => {
+                let Some(answer) = answer else { continue };
+                register.version_reads.push(Read {
+                    value: answer.value,
+                    version: Some(*version),
+                    freshness: Freshness::Linearizable,
+                    stale_for_ms: None,
+                    operation,
+                });
+            }
             Action::Read { freshness, .. } => {
                 let Some(answer) = answer else { continue };
                 register.reads.push(Read {

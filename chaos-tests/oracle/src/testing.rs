@@ -71,3 +71,36 @@ pub fn version(operation: Operation, version: u64) -> Operation {
 pub fn index(operation: Operation, index: u64) -> Operation {
     answered(operation, |answer| answer.index = Some(index))
 }
+
+pub fn time(operation: Operation, time_ms: u64) -> Operation {
+    answered(operation, |answer| answer.time_ms = Some(time_ms))
+}
+
+pub fn destroy(version: u64) -> Action {
+    Action::Destroy { key: KEY.to_owned(), version }
+}
+
+pub fn read_version(ms: Range<u64>, version: u64, value: impl Into<Option<u64>>) -> Operation {
+    let action = Action::ReadVersion { key: KEY.to_owned(), version };
+    operation(ms, action, Outcome::Ok(Answer { value: value.into(), ..Answer::default() }))
+}
+
+pub fn list(ms: Range<u64>, folder: &str, names: &[&str]) -> Operation {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let answer = Answer { names, ..Answer::default() };
+    operation(ms, Action::List { folder: folder.to_owned() }, Outcome::Ok(answer))
+}
+
+/// The same of another key.
+pub fn on(other: &str, mut operation: Operation) -> Operation {
+    match &mut operation.action {
+        Action::Read { key, .. }
+        | Action::Write { key, .. }
+        | Action::Delete { key }
+        | Action::Undelete { key, .. }
+        | Action::Destroy { key, .. }
+        | Action::ReadVersion { key, .. } => other.clone_into(key),
+        Action::List { .. } => {}
+    }
+    operation
+}

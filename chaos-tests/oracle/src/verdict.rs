@@ -86,11 +86,14 @@ impl fmt::Display for Operation {
             Outcome::Unknown => f.write_str(" -> unknown"),
             Outcome::Ok(answer) => {
                 f.write_str(" -> ok")?;
-                if matches!(self.action, Action::Read { .. }) {
+                if matches!(self.action, Action::Read { .. } | Action::ReadVersion { .. }) {
                     match answer.value {
                         Some(value) => write!(f, ", value {value}")?,
                         None => f.write_str(", no value")?,
                     }
+                }
+                if matches!(self.action, Action::List { .. }) {
+                    write!(f, ", names {}", answer.names.join(" "))?;
                 }
                 for (name, number) in [
                     ("version", answer.version),
@@ -126,6 +129,8 @@ impl fmt::Display for Action {
             }
             Self::Delete { key } => write!(f, "delete {key}"),
             Self::Undelete { key, version } => write!(f, "undelete version {version} of {key}"),
+            Self::Destroy { key, version } => write!(f, "destroy version {version} of {key}"),
+            Self::ReadVersion { key, version } => write!(f, "read version {version} of {key}"),
             Self::List { folder } => write!(f, "list {folder}"),
         }
     }

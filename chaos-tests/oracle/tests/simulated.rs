@@ -119,7 +119,11 @@ fn side_by_side(runs: u64, scenario: &Scenario) -> Vec<Operation> {
         for operation in &mut part {
             operation.client += u32::try_from(number).unwrap() * (scenario.clients + 1);
             match &mut operation.action {
-                Action::Read { key, .. } | Action::Delete { key } | Action::Undelete { key, .. } => {
+                Action::Read { key, .. }
+                | Action::Delete { key }
+                | Action::Undelete { key, .. }
+                | Action::Destroy { key, .. }
+                | Action::ReadVersion { key, .. } => {
                     *key = format!("{number}-{key}");
                 }
                 Action::Write { key, idempotency_key, .. } => {

@@ -86,7 +86,7 @@ impl Clients {
     pub fn final_reads(&self, now_us: u64, hosts: &[Host]) -> Result<Vec<FinalRead>> {
         let first = self.clients.len() as u32;
         let mut reads = Vec::new();
-        for host in hosts.iter().filter(|host| host.is_up()) {
+        for host in hosts.iter().filter(|host| host.serves()) {
             for key in &self.keys {
                 let action = Action::Read { key: key.clone(), freshness: Freshness::Linearizable };
                 let slot = host.ask(request::of_action(&action)?);
@@ -134,7 +134,7 @@ impl Clients {
 
     fn ask(&mut self, at: usize, now_us: u64, hosts: &[Host]) -> Result<()> {
         let client = &mut self.clients[at];
-        let up: Vec<&Host> = hosts.iter().filter(|host| host.is_up()).collect();
+        let up: Vec<&Host> = hosts.iter().filter(|host| host.serves()).collect();
         if up.is_empty() {
             return Ok(());
         }

@@ -26,6 +26,8 @@ pub struct Faults {
     pub clock_jumps: u64,
     pub transfers: u64,
     pub lost_writes: u64,
+    /// Nodes that gave up what a power cut had left: see `Host::lost`.
+    pub lost_nodes: u64,
     pub snapshots_sent: u64,
 }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
-use conclave_node::cluster::Cluster;
+use anyhow::{Context as _, Result, ensure};
+use conclave_node::cluster::{Cluster, StartError};
 use conclave_node::config::{ApiTls, Config, LogFormat, SealSetting};
 use conclave_node::identity::{ClusterCa, Identity, NodeKey, PeerIdentity};
 use conclave_node::node::Node;
-use conclave_node::raft::{ReadProof, Surroundings};
+use conclave_node::raft::{RaftError, ReadProof, Surroundings};
 use conclave_node::service::peer::PeerService;
 use conclave_node::service::{Answer, Call, Service};
 use conclave_node::task;
@@ -54,6 +54,9 @@ pub struct Host {
     /// How often the server was started.
     pub lives: u64,
     pub paused: bool,
+    /// It lost what it had stored, by its own judgement: it must come back under another id, which is not simulated, and
+    /// stays away.
+    pub lost: bool,
 }
 
 struct Running {
@@ -62,6 +65,8 @@ struct Running {
     /// The runtime's time that stands for the simulation's at `began_us`.
     base: Instant,
     began_us: u64,
+    /// Why it could not start its part of the cluster.
+    failed: Arc<Mutex<Option<StartError>>>,
     /// Held for the server's own tasks.
     _stop: watch::Sender<bool>,
 }
@@ -81,11 +86,17 @@ impl Host {
             running: None,
             lives: 0,
             paused: false,
+            lost: false,
         }
     }
 
     pub fn is_up(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether clients find it: its API is open once it takes part.
+    pub fn serves(&self) -> bool {
+        self.cluster().is_some()
     }
 
     /// Whether it can do anything at the moment.
@@ -101,11 +112,14 @@ impl Host {
         self.running.as_ref()?.service.node().cluster()
     }
 
-    /// Starts the server on what the disk holds.
+    /// Starts the server on what the disk holds. It takes part in its cluster when it has asked the others.
     ///
     /// # Errors
     /// It does not start.
     pub fn start(&mut self, settings: &Settings, now_us: u64) -> Result<()> {
+        if self.lost {
+            return Ok(());
+        }
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
         // The server's parts hold one another until its process ends, and with them the lock; here no process ends.
         if self.lives > 0 {
@@ -113,21 +127,45 @@ impl Host {
         }
         let (stop, stopping) = watch::channel(false);
         self.now_us.store(now_us, Ordering::Relaxed);
+        let opened = {
+            let _entered = runtime.enter();
+            Store::open_given(&self.directory, self.disk.handle())
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.lose(error.into()),
+        };
+        let failed = Arc::new(Mutex::new(None));
         let (service, base) = runtime.block_on(async {
-            let opened = Store::open_given(&self.directory, self.disk.handle())?;
             let node = Node::open_in(self.surroundings(settings), self.config(settings), opened)?;
             let service = Arc::new(Service::new(Arc::clone(&node)));
             node.serve_peers(Arc::new(PeerService(Arc::clone(&service))));
             if node.tls.identity().peer().is_some() {
-                let mut founding = node.found().await;
-                node.start_cluster(&mut founding).await?;
+                let failed = Arc::clone(&failed);
+                tokio::spawn(async move {
+                    let mut founding = node.found().await;
+                    *failed.lock() = node.start_cluster(&mut founding).await.err();
+                });
             }
             tokio::spawn(task::run(Arc::clone(&service), stopping));
             anyhow::Ok((service, Instant::now()))
         })?;
-        self.running = Some(Running { service, runtime, base, began_us: now_us, _stop: stop });
+        self.running = Some(Running { service, runtime, base, began_us: now_us, failed, _stop: stop });
         self.lives += 1;
         self.paused = false;
+        Ok(())
+    }
+
+    /// Takes note that the server gave its data up, if that is why it did not start.
+    fn lose(&mut self, error: StartError) -> Result<()> {
+        let gave_up = match &error {
+            StartError::Storage(storage) => storage.is_damage(),
+            StartError::Raft(RaftError::LogLost) | StartError::RolledBack(_) => true,
+            _ => false,
+        };
+        ensure!(gave_up, "node {} does not start: {error}", self.node_id);
+        tracing::info!(node_id = self.node_id, %error, "lost what it had stored");
+        self.lost = true;
         Ok(())
     }
 
@@ -143,7 +181,10 @@ impl Host {
     }
 
     /// Lets everything happen that this machine has to do until then.
-    pub fn step(&mut self, now_us: u64) {
+    ///
+    /// # Errors
+    /// The server cannot start its part of the cluster.
+    pub fn step(&mut self, now_us: u64) -> Result<()> {
         self.now_us.store(now_us, Ordering::Relaxed);
         if let Some(running) = self.running.as_ref().filter(|_| !self.paused) {
             let until = running.base + Duration::from_micros(now_us.saturating_sub(running.began_us));
@@ -155,7 +196,13 @@ impl Host {
                 }
                 tokio::time::sleep_until(until).await;
             });
+            let failed = running.failed.lock().take();
+            if let Some(error) = failed {
+                self.crash(false);
+                return self.lose(error);
+            }
         }
+        Ok(())
     }
 
     /// Makes the machine the member with its own id.
@@ -228,6 +275,7 @@ impl Host {
             election_timeout_min_ms: None,
             election_timeout_max_ms: None,
             snapshot_after_entries: Some(settings.snapshot_after_entries),
+            entries_kept: Some(settings.entries_kept),
             block_cache_bytes: 0,
             log_level: String::new(),
             log_format: LogFormat::Text,

@@ -1,6 +1,6 @@
 //! What must hold after every step, seen from outside all nodes at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
 
@@ -12,7 +12,8 @@ type Vote = (u64, u64);
 
 #[derive(Default)]
 pub struct Invariants {
-    leaders: BTreeMap<u64, u64>,
+    /// Who led: of one term there may be several, each with its own vote.
+    leaders: BTreeSet<Vote>,
     /// By index, of what some node has applied.
     hashes: BTreeMap<u64, [u8; 32]>,
     entries: BTreeMap<u64, Vec<u8>>,
@@ -67,9 +68,7 @@ impl Invariants {
         known.vote = vote;
         // Of one report: two of them may be of different moments.
         if raft.state.is_leader() && raft.current_leader == Some(node_id) {
-            let leader = *self.leaders.entry(raft.current_term).or_insert(node_id);
-            ensure!(leader == node_id, "nodes {leader} and {node_id} lead in term {}", raft.current_term);
-            self.checked.leaders += 1;
+            self.checked.leaders += u64::from(self.leaders.insert((raft.current_term, node_id)));
         }
         let applied = cluster.reader.applied_index();
         let time_ms = cluster.reader.applied_time_ms();

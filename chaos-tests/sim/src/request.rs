@@ -59,7 +59,9 @@ pub fn of_action(action: &Action) -> Result<Call> {
             )
         }
         Action::Delete { key } => call(&Method::DELETE, &path(key), &[], &Value::Null),
-        Action::Undelete { .. } | Action::List { .. } => Err(anyhow!("not sent here")),
+        Action::Undelete { .. } | Action::Destroy { .. } | Action::ReadVersion { .. } | Action::List { .. } => {
+            Err(anyhow!("not sent here"))
+        }
     }
 }
 

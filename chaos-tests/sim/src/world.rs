@@ -80,6 +80,7 @@ pub fn run(plan: Plan, directory: &Path) -> Result<Report> {
     report.checked = world.invariants.checked;
     (report.frames, report.broken_calls) = (passed.frames, passed.broken_calls);
     report.faults.snapshots_sent = passed.snapshots_sent;
+    report.faults.lost_nodes = world.hosts.iter().filter(|host| host.lost).count() as u64;
     for host in &world.hosts {
         let (syncs, lost) = host.disk.counts();
         report.syncs += syncs;
@@ -139,7 +140,7 @@ impl World {
         let first = self.dice.range(0, self.hosts.len() as u64) as usize;
         for at in 0..self.hosts.len() {
             let place = (first + at) % self.hosts.len();
-            self.hosts[place].step(self.now_us);
+            self.hosts[place].step(self.now_us)?;
         }
         self.invariants.check(self.now_us, &self.hosts)
     }
@@ -221,7 +222,7 @@ impl World {
             host.cluster().is_some_and(|cluster| !cluster.seal.is_sealed() && cluster.leader().is_some())
         };
         self.until(HEALING_US, "every node is unsealed and has a leader", |world| {
-            Ok(world.hosts.iter().all(healthy))
+            Ok(world.hosts.iter().filter(|host| !host.lost).all(healthy))
         })?;
         // The last answer was told in this tick: what is asked from now on came after it.
         self.tick(None)?;
@@ -250,11 +251,13 @@ impl World {
         }
         let applied = |host: &Host| host.cluster().map(|cluster| cluster.reader.applied_index());
         self.until(HEALING_US, "every node has applied everything", |world| {
-            let first = applied(&world.hosts[0]);
-            Ok(world.hosts.iter().all(|host| applied(host) == first))
+            let mut applied = world.hosts.iter().filter(|host| !host.lost).map(applied);
+            let first = applied.next();
+            Ok(applied.all(|other| Some(other) == first))
         })?;
+        let members = self.hosts.iter().filter(|host| !host.lost);
         let hashes: Result<Vec<_>> =
-            self.hosts.iter().map(|host| Ok(host.cluster().context("down")?.reader.state_hash()?)).collect();
+            members.map(|host| Ok(host.cluster().context("down")?.reader.state_hash()?)).collect();
         ensure!(hashes?.windows(2).all(|pair| pair[0] == pair[1]), "the states differ in the end");
         Ok(())
     }

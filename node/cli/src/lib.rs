@@ -22,24 +22,42 @@ mod tests;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use serde_json::Value;
 
 use arguments::{Arguments, Command};
 use failure::Failure;
 use output::Report;
 use session::Session;
 
-/// Runs the program. `args` begins with the program's name. `conclave server ...` is handed to `server` with the
-/// arguments behind the word `server`, unparsed, and without the program's name.
-pub fn run(args: impl IntoIterator<Item = OsString>, server: fn(Vec<OsString>) -> ExitCode) -> ExitCode {
+/// What the binary is besides a client: its version, and what it does on this machine itself.
+pub struct Local {
+    /// That of the whole binary.
+    pub version: &'static str,
+    /// `conclave server ...`: takes the arguments behind the word `server`, unparsed.
+    pub server: fn(Vec<OsString>) -> ExitCode,
+    /// `conclave operator recover`: says what recovering the member in this data directory means, and does it if told
+    /// to; or says in a sentence why not.
+    pub recover: Recover,
+}
+
+type Recover = fn(&Path, bool) -> Result<Value, String>;
+
+/// Runs the program. `args` begins with the program's name.
+pub fn run(args: impl IntoIterator<Item = OsString>, local: &Local) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // Before clap sees them: the server's flags are the server's business.
     if args.get(1).is_some_and(|word| word == "server") {
-        return server(args.into_iter().skip(2).collect());
+        return (local.server)(args.into_iter().skip(2).collect());
     }
-    let arguments = match Arguments::try_parse_from(arguments::with_two_dashes(args)) {
+    let parsed = Arguments::command()
+        .version(local.version)
+        .try_get_matches_from(arguments::with_two_dashes(args))
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nothing is left to tell the user if even this cannot be printed.
@@ -49,10 +67,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, server: fn(Vec<OsString>) -
     };
     let Arguments { global, command } = arguments;
     if let Command::Server { args } = command {
-        return server(args);
+        return (local.server)(args);
     }
     let outcome = Session::new(global).and_then(|session| {
-        let report = evaluate(command, &session)?;
+        let report = evaluate(command, &session, local.recover)?;
         print(&report, &session)?;
         Ok(report.code())
     });
@@ -65,12 +83,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, server: fn(Vec<OsString>) -
     }
 }
 
-fn evaluate(command: Command, session: &Session) -> Result<Report, Failure> {
+fn evaluate(command: Command, session: &Session, recover: Recover) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::local(format!("cannot start: {error}")))?;
-    runtime.block_on(command::run(command, session))
+    runtime.block_on(command::run(command, session, recover))
 }
 
 fn print(report: &Report, session: &Session) -> Result<(), Failure> {

@@ -39,7 +39,7 @@ fn run_at(address: &str, line: &str) -> Ended {
     let mut session = Session::new(arguments.global).unwrap();
     // Not what the environment of the tests says.
     session.format = format.unwrap_or(session.format);
-    let printed = crate::evaluate(arguments.command, &session)
+    let printed = crate::evaluate(arguments.command, &session, |_, _| Err("not asked for".to_owned()))
         .and_then(|report| Ok((report.code(), report.render(session.format, session.field.as_deref())?)));
     match printed {
         Ok((code, text)) => Ended { code, text },
@@ -361,6 +361,8 @@ fn a_join_token_comes_with_the_line_to_type() {
     let ended = run("join-token --ttl 5m", &[asked]);
     assert!(ended.text.contains("conclave join --addr http://127.0.0.1:"), "{}", ended.text);
     assert!(ended.text.contains("--token cj1.x"));
+    let replacing = (r#"POST sys/cluster/join-token {"replace":"n2","ttl":null}"#, asked.1, asked.2);
+    assert_eq!(run("join-token --replace n2", &[replacing]).code, 0);
     let join = (
         r#"PUT sys/storage/raft/join {"leader_api_addr":"https://m:8200","token":"cj1.x"}"#,
         200,

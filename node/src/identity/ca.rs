@@ -24,8 +24,9 @@ const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 pub const CA_VALIDITY: Duration = Duration::from_secs(3650 * SECONDS_A_DAY);
 /// How long a node certificate is valid; renewed by the cluster when two thirds are over.
 pub const NODE_VALIDITY: Duration = Duration::from_secs(30 * SECONDS_A_DAY);
-/// Certificates count from this long ago, so that a node whose clock is behind does not refuse a fresh one.
-const BACKDATE: Duration = Duration::from_secs(2 * 60 * 60);
+/// Certificates count from this long ago, so that a node whose clock is a day behind does not refuse a fresh one of a node
+/// whose clock is a day ahead.
+pub const BACKDATE: Duration = Duration::from_secs(2 * SECONDS_A_DAY + 2 * 60 * 60);
 /// Longest certificate request that is parsed, in bytes.
 pub const CSR_BYTES_MAX: usize = 16 * 1024;
 /// Most DNS names and addresses in one certificate.
@@ -293,7 +294,7 @@ mod tests {
         let der = first_certificate(&pem).unwrap();
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
         let now_s = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        assert_eq!(parsed.validity().not_before.timestamp(), now_s - 2 * 3600);
+        assert_eq!(parsed.validity().not_before.timestamp(), now_s - 50 * 3600);
         assert_eq!(parsed.validity().not_after.timestamp(), now_s + 30 * 86_400);
     }
 

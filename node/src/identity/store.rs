@@ -16,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::secret::Secret;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rustls_pki_types::CertificateDer;
@@ -332,6 +333,7 @@ impl IdentityStore {
         let generation = format!("{GENERATION_PREFIX}{}", hex::encode(rand::random::<[u8; 8]>()));
         let dir = self.dir.join(&generation);
         DirBuilder::new().mode(DIR_MODE).create(&dir).map_err(|error| io("create", &dir, error))?;
+        hit(Point::IdentityAdopt);
         let record = IdentityRecord {
             name: identity.name.clone(),
             cluster_id: identity.member.map(|peer| peer.cluster_id),
@@ -340,9 +342,11 @@ impl IdentityStore {
         let record = serde_json::to_string_pretty(&record).expect("the record has string keys only");
         write_synced(&dir.join(IDENTITY_FILE), record.as_bytes(), PUBLIC_FILE_MODE)?;
         write_synced(&dir.join(KEY_FILE), identity.key.0.expose().as_bytes(), SECRET_FILE_MODE)?;
+        hit(Point::IdentityKeyWritten);
         write_synced(&dir.join(CERTIFICATE_FILE), identity.certificate_pem.as_bytes(), PUBLIC_FILE_MODE)?;
         write_synced(&dir.join(CA_FILE), identity.ca_pem.as_bytes(), PUBLIC_FILE_MODE)?;
         sync_dir(&dir)?;
+        hit(Point::IdentityWritten);
         for fixed in [CERTIFICATE_FILE, CA_FILE] {
             self.link(fixed, &format!("{CURRENT}/{fixed}"))?;
         }
@@ -350,8 +354,11 @@ impl IdentityStore {
         remove_if_present(&next)?;
         std::os::unix::fs::symlink(&generation, &next).map_err(|error| io("link", &next, error))?;
         let current = self.dir.join(CURRENT);
+        hit(Point::IdentitySwitch);
         fs::rename(&next, &current).map_err(|error| io("switch", &current, error))?;
+        hit(Point::IdentitySwitched);
         sync_dir(&self.dir)?;
+        hit(Point::IdentityAdopted);
         self.remove_leftovers()
     }
 
@@ -360,11 +367,13 @@ impl IdentityStore {
     /// # Errors
     /// [`IdentityError::Io`].
     pub fn wipe(&self) -> Result<(), IdentityError> {
+        hit(Point::IdentityWipe);
         for name in [CURRENT, CA_FILE, CERTIFICATE_FILE] {
             remove_if_present(&self.dir.join(name))?;
         }
         // The link goes first and durably: a key without a link to it is a leftover, not an identity.
         sync_dir(&self.dir)?;
+        hit(Point::IdentityUnlinked);
         self.remove_leftovers()
     }
 

@@ -441,6 +441,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nodes_whose_clocks_are_a_day_off_either_way_take_each_others_fresh_certificates() {
+        let ahead = SystemTime::now() + std::time::Duration::from_secs(2 * 24 * 60 * 60);
+        let ca = ClusterCa::generate(ClusterId::random(), ahead).unwrap();
+        let fresh = LiveTls::new(member_at(&ca, 2, ahead)).unwrap();
+        let other = LiveTls::new(member(&ca, 1)).unwrap();
+        shake(fresh.cluster_server().unwrap(), client_of(&other, 2)).await.unwrap();
+        shake(other.cluster_server().unwrap(), client_of(&fresh, 1)).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn the_cluster_port_demands_a_certificate() {
         let ca = authority();
         let tls = LiveTls::new(member(&ca, 1)).unwrap();

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use conclave_faults::{Bug, planted};
 use conclave_proto::peer::ReadIndexResponse;
 use conclave_storage::StateReader;
 use conclave_storage::types::{LinearizableReadError, Raft, RaftError};
@@ -187,6 +188,11 @@ async fn prove_for_all(
         }
         let begun = Instant::now();
         let proof = inner.prove(&mut line, begun).await.map(|point| Proof { point, begun });
+        while planted::is(Bug::ProofForLatecomers)
+            && let Ok(late) = readers.try_recv()
+        {
+            asking.push(late);
+        }
         for reader in asking.drain(..) {
             // A reader that ran out of time has gone.
             let _gone = reader.send(proof);
@@ -223,6 +229,7 @@ impl Inner {
     }
 
     async fn prove_leadership(&self) -> Result<ReadPoint, BarrierError> {
+        let begun = Instant::now();
         let linearizer = self.grounds.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(
             |error| match error {
                 RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => BarrierError::Timeout,
@@ -231,6 +238,10 @@ impl Inner {
                 }
             },
         )?;
+        // Raft may have taken an answer from before for a new one.
+        if !self.grounds.lease.is_followed_since(begun) {
+            return Err(BarrierError::Timeout);
+        }
         let time_ms = self.grounds.clock.lead_ms(self.grounds.reader.applied_time_ms());
         Ok(ReadPoint { index: linearizer.read_log_id().index(), time_ms })
     }

@@ -1,9 +1,9 @@
 //! The cluster's time: what leaders stamp into entries and readers compare expiries with.
 //!
 //! Every node holds the greatest time that a leader has told it, and lets it run on with its monotonic clock. So a new leader goes on from the old leader's time whatever its own wall clock says, and a wall
-//! clock that is wrong, or that is set while the node runs, changes nothing. The wall clock counts only for a node
-//! that has not heard from a leader since it started: after a stop of the whole cluster nothing else tells how long
-//! it was. Time never runs backwards here.
+//! clock that is wrong, or that is set while the node runs, changes nothing. A node that has not heard from a leader since
+//! it started is told by those who elect it. The wall clock counts only if none of them knows either: after a stop of the
+//! whole cluster nothing else tells how long it was. Time never runs backwards here.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -54,6 +54,12 @@ impl ClusterClock {
             *anchor = Anchor { time_ms, at: now, led: true };
         }
         anchor.led = true;
+    }
+
+    /// The cluster's time, in Unix milliseconds, if this node has it from a leader of its run.
+    pub fn led_ms(&self) -> Option<u64> {
+        let anchor = *self.anchor.lock();
+        anchor.led.then(|| anchor.elapsed_to(Instant::now()))
     }
 
     /// The cluster's time as far as this node knows, in Unix milliseconds; its state stands at `state_ms`.
@@ -120,6 +126,15 @@ mod tests {
             let now_ms = clock.lead_ms(NOON_MS);
             assert!((NOON_MS..NOON_MS + SLACK_MS).contains(&now_ms), "{now_ms}");
         }
+    }
+
+    #[test]
+    fn only_a_time_that_came_from_a_leader_is_told_to_others() {
+        let (clock, _) = clock_at(NOON_MS + HOUR_MS);
+        clock.now_ms(NOON_MS);
+        assert_eq!(clock.led_ms(), None);
+        clock.observe(NOON_MS);
+        assert!(clock.led_ms().is_some_and(|ms| (NOON_MS..NOON_MS + SLACK_MS).contains(&ms)));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
@@ -23,7 +25,10 @@ use super::roster::Roster;
 use crate::identity::{Link, LiveTls};
 
 /// How long a TCP connection and its handshake may take together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection may be silent before another is tried beside it. The kernel repeats a lost first packet only
+/// after a second: a link that was just mended would stay useless for that long, and no leader be elected over it.
+const CONNECT_AGAIN: Duration = Duration::from_millis(250);
 /// How often an idle or silent connection is probed, and how long the answer may take: a peer that hangs, or whose
 /// packets are dropped, is noticed after both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
@@ -160,15 +165,93 @@ impl Dialer {
 }
 
 async fn connect(tls: &Tls, roster: &Roster, node_id: u64, link: Link) -> io::Result<TlsStream<TcpStream>> {
-    let config = tls.live.cluster_client(node_id, link).map_err(io::Error::other)?;
     let node = roster.node(node_id).ok_or_else(|| io::Error::other("its address is not known"))?;
+    handshake(&tls.live, node_id, &node.cluster_addr, link).await
+}
+
+/// Connects to `cluster_addr`, where exactly `node_id` must answer.
+///
+/// # Errors
+/// What kept it from doing so within [`CONNECT_TIMEOUT`].
+pub async fn handshake(
+    tls: &LiveTls,
+    node_id: u64,
+    cluster_addr: &str,
+    link: Link,
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = tls.cluster_client(node_id, link).map_err(io::Error::other)?;
     let name = ServerName::try_from("conclave.invalid").expect("a constant DNS name");
     let handshake = async {
-        let stream = TcpStream::connect(&node.cluster_addr).await?;
+        let stream = first_of(|| TcpStream::connect(cluster_addr)).await?;
         stream.set_nodelay(true)?;
         TlsConnector::from(config).connect(name, stream).await
     };
     tokio::time::timeout(CONNECT_TIMEOUT, handshake).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT_TIMEOUT:?}"))
     })?
+}
+
+/// What the first attempt to be answered brought. Another is begun whenever all have been silent for a while; a network
+/// that is merely slow answers an earlier one.
+async fn first_of<T, F>(mut attempt: impl FnMut() -> F) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        attempts.push(attempt());
+        if let Ok(Some(answered)) = tokio::time::timeout(CONNECT_AGAIN, attempts.next()).await {
+            return answered;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Attempts that are numbered from 1; the one of that number is answered when the third begins.
+    async fn answered(number: u32) -> u32 {
+        let (third, mut attempts) = (Arc::new(Notify::new()), 0);
+        let connected = first_of(|| {
+            attempts += 1;
+            let (own, third) = (attempts, Arc::clone(&third));
+            if own == 3 {
+                third.notify_one();
+            }
+            async move {
+                if own != number {
+                    return std::future::pending().await;
+                }
+                third.notified().await;
+                Ok(own)
+            }
+        });
+        connected.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_lost_first_packet_is_made_good_by_another_attempt() {
+        assert_eq!(answered(3).await, 3);
+    }
+
+    #[tokio::test]
+    async fn a_slow_network_answers_the_first_attempt() {
+        assert_eq!(answered(1).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_asked_for_twice() {
+        let mut attempts = 0;
+        let refused = first_of(|| {
+            attempts += 1;
+            ready(Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused)))
+        });
+        assert_eq!(refused.await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(attempts, 1);
+    }
 }

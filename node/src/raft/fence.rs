@@ -6,19 +6,19 @@
 //! A fenced node stays fenced across restarts, until it leaves and joins anew ([`Fence::lift`]).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use conclave_faults::failpoint::{Point, hit};
+use conclave_faults::{Bug, planted};
 use conclave_storage::types::StoredMembership;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::roster::log_index;
+use crate::durable;
 
 pub const FENCE_FILE: &str = "fence.json";
-const FENCE_FILE_NEXT: &str = "fence.json.next";
 
 /// The fence file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +60,9 @@ impl Fence {
     pub fn open(data_dir: &Path, node_id: u64) -> Result<Self, FenceError> {
         let path = data_dir.join(FENCE_FILE);
         let error = |reason: String| FenceError { path: path.clone(), reason };
-        let record = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|cause| error(cause.to_string()))?,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Record::default(),
-            Err(cause) => return Err(error(cause.to_string())),
+        let record = match durable::read(&path).map_err(|cause| error(cause.to_string()))? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|cause| error(cause.to_string()))?,
+            None => Record::default(),
         };
         let (fenced, _) = watch::channel(record.fenced);
         Ok(Self { node_id, path, state: Mutex::new(State { record, refused_by: BTreeSet::new() }), fenced })
@@ -137,19 +136,15 @@ impl Fence {
     /// [`FenceError`] if the file cannot be removed.
     pub fn lift(&self) -> Result<(), FenceError> {
         let mut state = self.state.lock();
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(FenceError { path: self.path.clone(), reason: error.to_string() });
-            }
-            _ => {}
-        }
+        durable::remove(&self.path)
+            .map_err(|error| FenceError { path: self.path.clone(), reason: error.to_string() })?;
         *state = State { record: Record::default(), refused_by: BTreeSet::new() };
         self.fenced.send_replace(false);
         Ok(())
     }
 
     fn close(&self, state: &mut State, reason: &str) {
-        if state.record.fenced {
+        if state.record.fenced || planted::is(Bug::RemovedNodeNotFenced) {
             return;
         }
         tracing::error!(
@@ -164,18 +159,12 @@ impl Fence {
 
     /// Fencing in memory must not depend on the disk: a failure is logged, and peers refuse the node after a restart.
     fn save(&self, record: &Record) {
-        let next = self.path.with_file_name(FENCE_FILE_NEXT);
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&next)?;
-            file.write_all(&serde_json::to_vec(record).map_err(std::io::Error::other)?)?;
-            file.sync_all()?;
-            fs::rename(&next, &self.path)?;
-            match self.path.parent() {
-                Some(dir) => File::open(dir)?.sync_all(),
-                None => Ok(()),
-            }
-        };
-        if let Err(error) = write() {
+        hit(Point::FenceSave);
+        let written = serde_json::to_vec(record)
+            .map_err(std::io::Error::other)
+            .and_then(|record| durable::write(&self.path, &record));
+        hit(Point::FenceSaved);
+        if let Err(error) = written {
             tracing::error!(%error, path = %self.path.display(), "the fence file could not be written");
         }
     }
@@ -298,7 +287,7 @@ mod tests {
     #[test]
     fn a_fence_file_that_cannot_be_read_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FENCE_FILE), "{").unwrap();
+        std::fs::write(dir.path().join(FENCE_FILE), "{").unwrap();
         assert!(Fence::open(dir.path(), 3).is_err());
     }
 

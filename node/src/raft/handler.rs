@@ -2,9 +2,9 @@
 
 use conclave_proto::peer::{
     CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
-    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
-    UpdateAddressResponse,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RejoinRequest, RejoinResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use tonic::Status;
 
@@ -47,4 +47,7 @@ pub trait ClusterHandler: Send + Sync + 'static {
         peer: u64,
         request: CheckMembershipRequest,
     ) -> Result<CheckMembershipResponse, Status>;
+
+    /// Takes back a node that lost what it stored, if this node leads. `peer` may be no member: the handler decides.
+    async fn rejoin(&self, peer: u64, request: RejoinRequest) -> Result<RejoinResponse, Status>;
 }

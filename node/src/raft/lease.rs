@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use conclave_faults::{Bug, planted};
 use conclave_storage::StateReader;
 use conclave_storage::types::{LeaderId, RaftMetrics, TypeConfig};
 use openraft::ServerState;
@@ -27,6 +28,8 @@ use openraft::async_runtime::instant::Instant as _;
 use openraft::type_config::alias::WatchReceiverOf;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
+
+use super::answers::Answers;
 
 /// Raft's whole state of the moment.
 pub(crate) type MetricsWatch = WatchReceiverOf<TypeConfig, RaftMetrics>;
@@ -45,6 +48,7 @@ pub struct Lease {
     length: Option<Duration>,
     reader: StateReader,
     told: CommitTold,
+    answers: Arc<Answers>,
     /// Leases of terms up to this one were given up.
     given_up: AtomicU64,
     /// `None`: the machine is simulated, and never sleeps.
@@ -58,20 +62,23 @@ impl Lease {
         reader: StateReader,
         length: Option<Duration>,
         told: CommitTold,
+        answers: Arc<Answers>,
         sleeps: bool,
     ) -> Self {
         let sleep = sleeps.then(|| SleepWatch::new(Clocks::at_start()));
-        Self { metrics, length, reader, told, given_up: AtomicU64::new(0), sleep }
+        Self { metrics, length, reader, told, answers, given_up: AtomicU64::new(0), sleep }
     }
 
     /// If this node leads at this moment and knows all that earlier leaders acknowledged: for how long that has been
     /// proven.
     pub fn proven_for(&self) -> Option<Duration> {
         let length = self.length?;
-        let acknowledged = {
+        let (counted, acknowledged) = {
             let raft = self.metrics.borrow_watched();
             let term = raft.current_term;
-            let leads = raft.state == ServerState::Leader && term > self.given_up.load(Ordering::Acquire);
+            let given_up = term <= self.given_up.load(Ordering::Acquire);
+            let leads =
+                raft.state == ServerState::Leader && (!given_up || planted::is(Bug::LeaseKeptInHandover));
             // The first entry of a leader's own term stands behind everything of the terms before.
             let applied_under = raft.last_applied.as_ref().map(|last| *last.committed_leader_id());
             let own = leader_of(&raft)?;
@@ -83,15 +90,26 @@ impl Lease {
             if !self.reader.latest_vote().is_for(own) {
                 return None;
             }
-            raft.last_quorum_acked?
+            // Raft's own time is too young at times (`answers`), but of the same moment as the membership.
+            let counted = self.answers.quorum(own, raft.membership_config.membership(), Instant::now())?;
+            (counted, raft.last_quorum_acked?)
         };
         // The clocks are read last: a pause before this line makes the proof older, never younger.
-        let age = acknowledged.elapsed();
+        let age = counted.elapsed().max(acknowledged.elapsed());
         let awake = match &self.sleep {
             Some(sleep) => sleep.awake_for(Clocks::read()?),
             None => Duration::MAX,
         };
-        (age < length && age < awake).then_some(age)
+        let holds = age < length && age < awake;
+        (holds || planted::is(Bug::LeaseNeverExpires)).then_some(age)
+    }
+
+    /// Whether a quorum has answered this node, as the leader, a message that it sent after `moment`.
+    pub fn is_followed_since(&self, moment: Instant) -> bool {
+        let raft = self.metrics.borrow_watched();
+        let counted = leader_of(&raft)
+            .and_then(|own| self.answers.quorum(own, raft.membership_config.membership(), Instant::now()));
+        counted.is_some_and(|answered| answered >= moment)
     }
 
     /// With the lease proven: the index up to which this node must have applied before it may read.
@@ -146,12 +164,12 @@ impl Promise {
     }
 
     pub fn binds(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() < until)
+        self.until.is_some_and(|until| Instant::now() < until) && !planted::is(Bug::PromiseForgotten)
     }
 
     /// Returns when the node is free to vote and to stand.
     pub async fn over(&self) {
-        if let Some(until) = self.until {
+        if let Some(until) = self.until.filter(|_| !planted::is(Bug::PromiseForgotten)) {
             tokio::time::sleep_until(until).await;
         }
     }

@@ -23,7 +23,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long another node may take to become leader.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long ago a learner that becomes a voter may have answered last.
+/// How long ago a node may have answered last that a change counts on.
 const PROMOTION_CONTACT_MAX: Duration = Duration::from_secs(2);
 
 /// A membership change was not made, or not certainly.
@@ -39,6 +39,11 @@ pub enum MembershipError {
     NotCaughtUp { node_id: u64, lag_entries: u64 },
     #[error("the cluster's last voter cannot be removed")]
     LastVoter,
+    /// Nothing was done: without the node that is to go, the change would wait for ever and block all others.
+    #[error(
+        "of the {voters} voters only {answering} others answer, and {quorum} are needed to go on without node {node_id}"
+    )]
+    NoQuorumWithout { node_id: u64, voters: usize, answering: usize, quorum: usize },
     #[error("no other voter can take over")]
     NoSuccessor,
     /// The change may have been made: repeat it.
@@ -202,6 +207,40 @@ impl Membership {
             return Err(MembershipError::NotLeader);
         }
         self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node_id]))).await
+    }
+
+    /// Removes a node that lost its log, if it is a member and the others can commit that without it.
+    ///
+    /// # Errors
+    /// [`MembershipError::NoQuorumWithout`], or as [`Membership::remove`].
+    pub async fn remove_lost(&self, node_id: u64) -> Result<(), MembershipError> {
+        self.lead()?;
+        self.can_do_without(node_id)?;
+        self.remove(node_id).await
+    }
+
+    /// Whether the other voters that answer can commit without `node_id`.
+    ///
+    /// # Errors
+    /// [`MembershipError::NoQuorumWithout`].
+    pub fn can_do_without(&self, node_id: u64) -> Result<(), MembershipError> {
+        let answers = |voter: u64| {
+            let heard = self.member(voter).and_then(|member| member.last_contact);
+            voter != node_id && heard.is_some_and(|ago| ago < PROMOTION_CONTACT_MAX)
+        };
+        let metrics = self.raft.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        for config in membership.membership().get_joint_config() {
+            if !config.contains(&node_id) {
+                continue;
+            }
+            let (voters, quorum) = (config.len(), config.len() / 2 + 1);
+            let answering = config.iter().filter(|voter| answers(**voter)).count();
+            if answering < quorum {
+                return Err(MembershipError::NoQuorumWithout { node_id, voters, answering, quorum });
+            }
+        }
+        Ok(())
     }
 
     /// Writes a member's new addresses into the membership.

@@ -12,6 +12,7 @@
 //! by a quorum (I4), callers are checked against membership at every message (I10), and a write whose fate is not
 //! known is reported as such (I5).
 
+pub mod answers;
 pub mod barrier;
 pub mod channel;
 pub mod clock;
@@ -24,8 +25,10 @@ pub mod membership;
 pub mod network;
 pub mod node;
 pub mod options;
+pub mod peer_book;
 pub mod peers;
 pub mod proposer;
+pub mod recall;
 pub mod refusal;
 pub mod roster;
 pub mod runtime;
@@ -43,6 +46,7 @@ pub use lease::Lease;
 pub use membership::{Member, Membership, MembershipError, Role};
 pub use node::{RaftNode, RaftNodeConfig, StartError as RaftError};
 pub use options::{RaftOptions, ReadProof};
+pub use peer_book::PeerBook;
 pub use peers::{PeerError, Peers};
 pub use proposer::{ProposeError, Proposer};
 pub use roster::Roster;

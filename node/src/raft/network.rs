@@ -4,18 +4,19 @@
 //! peer stops answering is given up, so that Raft starts again. A refusal because this node is not a member any more
 //! goes to the fence.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use conclave_proto::peer;
 use conclave_proto::peer::raft_client::RaftClient;
 use conclave_storage::SnapshotData;
 use conclave_storage::types::{
     AppendEntriesRequest, LogId, NetworkError, Node, ReplicationClosed, RpcError, Snapshot, SnapshotResponse,
-    StreamAppendResult, StreamingError, TransferLeaderRequest, TransferLeaderResponse, TypeConfig,
-    Unreachable, Vote, VoteRequest, VoteResponse,
+    StreamAppendError, StreamAppendResult, StreamingError, TransferLeaderRequest, TransferLeaderResponse,
+    TypeConfig, Unreachable, Vote, VoteRequest, VoteResponse,
 };
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
@@ -24,9 +25,13 @@ use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
     RaftNetworkFactory,
 };
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
+use super::answers::{Answers, Message};
 use super::channel::PeerChannel;
+use super::clock::ClusterClock;
 use super::dial::{DialError, Dialer, Purpose};
 use super::fence::Fence;
 use super::lease::CommitTold;
@@ -46,11 +51,18 @@ pub struct Network {
     dialer: Dialer,
     fence: Arc<Fence>,
     told: CommitTold,
+    answers: Arc<Answers>,
+    clock: Arc<ClusterClock>,
 }
 
 impl Network {
-    pub fn new(node_id: u64, dialer: Dialer, fence: Arc<Fence>, told: CommitTold) -> Self {
-        Self { node_id, dialer, fence, told }
+    pub fn new(node_id: u64, dialer: Dialer, fence: Arc<Fence>, clock: Arc<ClusterClock>) -> Self {
+        Self { node_id, dialer, fence, told: CommitTold::default(), answers: Arc::default(), clock }
+    }
+
+    /// What this node has said as the leader, and what was answered.
+    pub fn heard(&self) -> (CommitTold, Arc<Answers>) {
+        (self.told.clone(), self.answers.clone())
     }
 
     fn client(&self, target: u64, node: &Node, purpose: Purpose) -> PeerClient {
@@ -125,6 +137,14 @@ impl PeerClient {
         openraft::errors::Timeout { action, id: self.network.node_id, target: self.target, timeout }.into()
     }
 
+    /// A node that restarted and is elected before it has heard of a leader has only its wall clock, which may be wrong.
+    /// Those who elect it know better.
+    fn hear_time(&self, response: &peer::VoteResponse) {
+        if response.time_ms > 0 {
+            self.network.clock.observe(response.time_ms);
+        }
+    }
+
     fn malformed(error: impl std::error::Error) -> RpcError {
         Unreachable::from_string(format!("the peer's answer is malformed: {error}")).into()
     }
@@ -142,6 +162,7 @@ impl NetVote<TypeConfig> for PeerClient {
         let mut client = self.client.clone();
         let call = client.vote(wire::vote_request_to_proto(&request));
         let response = self.call(RPCTypes::Vote, &option, call).await?;
+        self.hear_time(&response);
         wire::vote_response_from_proto(&response).map_err(Self::malformed)
     }
 
@@ -149,6 +170,7 @@ impl NetVote<TypeConfig> for PeerClient {
         let mut client = self.client.clone();
         let call = client.pre_vote(wire::vote_request_to_proto(&request));
         let response = self.call(RPCTypes::Vote, &option, call).await?;
+        self.hear_time(&response);
         wire::vote_response_from_proto(&response).map_err(Self::malformed)
     }
 }
@@ -199,12 +221,12 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
     where
         S: Stream<Item = AppendEntriesRequest> + Send + Unpin + 'static,
     {
-        let sent = Arc::new(AtomicU64::new(0));
+        let under_way = Arc::new(Mutex::new(VecDeque::new()));
         let mut counted = {
-            let sent = sent.clone();
+            let under_way = under_way.clone();
             let told = self.network.told.clone();
-            input.map(move |request| {
-                sent.fetch_add(1, Ordering::Relaxed);
+            input.map(move |request: AppendEntriesRequest| {
+                under_way.lock().push_back(Message { leader: request.vote.leader_id, sent: Instant::now() });
                 told.note(request.leader_commit.as_ref().map_or(0, LogId::index));
                 wire::append_to_proto(request)
             })
@@ -224,7 +246,7 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                 Ok(Err(status)) => return Err(self.error(&status)),
                 Err(_) => return Err(self.timeout(RPCTypes::AppendEntries, APPEND_SETUP_TIMEOUT)),
             };
-            let session = AppendSession { peer: &*self, answers, sent, answered: 0 };
+            let session = AppendSession { peer: &*self, answers, under_way };
             let answers: AppendAnswers<'s> =
                 futures::stream::unfold(Some(session), |session| async move { session?.next().await })
                     .boxed();
@@ -237,26 +259,29 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
 struct AppendSession<'s> {
     peer: &'s PeerClient,
     answers: Streaming<conclave_proto::peer::AppendResponse>,
-    /// Requests taken from Raft, and answers given to it.
-    sent: Arc<AtomicU64>,
-    answered: u64,
+    /// Taken from Raft and not answered yet, in their order.
+    under_way: Arc<Mutex<VecDeque<Message>>>,
 }
 
 impl<'s> AppendSession<'s> {
     async fn next(mut self) -> Option<(Result<StreamAppendResult, RpcError>, Option<AppendSession<'s>>)> {
         loop {
-            let asked_before = self.sent.load(Ordering::Relaxed);
+            let is_asked = !self.under_way.lock().is_empty();
             match tokio::time::timeout(APPEND_ANSWER_TIMEOUT, self.answers.message()).await {
                 Ok(Ok(Some(response))) => {
-                    self.answered += 1;
                     let answer = wire::append_result_from_proto(response).map_err(PeerClient::malformed);
+                    let message = self.under_way.lock().pop_front();
+                    let follows = matches!(&answer, Ok(Ok(_) | Err(StreamAppendError::Conflict(_))));
+                    if let Some(message) = message.filter(|_| follows) {
+                        self.peer.network.answers.note(self.peer.target, message);
+                    }
                     let goes_on = answer.is_ok();
                     return Some((answer, goes_on.then_some(self)));
                 }
                 Ok(Ok(None)) => return None,
                 Ok(Err(status)) => return Some((Err(self.peer.error(&status)), None)),
                 // Silence is fine while nothing is asked; the connection itself is probed by keepalive.
-                Err(_) if self.answered >= asked_before => {}
+                Err(_) if !is_asked => {}
                 Err(_) => {
                     let error = self.peer.timeout(RPCTypes::AppendEntries, APPEND_ANSWER_TIMEOUT);
                     return Some((Err(error), None));

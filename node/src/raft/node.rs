@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_storage::types::{Raft, RaftMetrics};
+use conclave_storage::types::{Fatal, Raft, RaftMetrics};
 use conclave_storage::{Opened, SnapshotInbox, StateReader};
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::Mutex;
@@ -21,12 +21,14 @@ use super::clock::{ClusterClock, WallClock};
 use super::dial::Dialer;
 use super::fence::{Fence, FenceError};
 use super::handler::ClusterHandler;
-use super::lease::{CommitTold, Lease, Promise};
+use super::lease::{Lease, Promise};
 use super::membership::Membership;
 use super::network::Network;
 use super::options::{RaftOptions, RaftOptionsError};
+use super::peer_book::PeerBook;
 use super::peers::Peers;
 use super::proposer::Proposer;
+use super::recall::{self, Admittance};
 use super::roster::Roster;
 use super::runtime::RaftRuntime;
 use super::server::{self, Services};
@@ -93,7 +95,11 @@ pub struct RaftNode {
     pub peers: Peers,
     pub membership: Membership,
     pub fence: Arc<Fence>,
+    pub book: Arc<PeerBook>,
     pub lease: Arc<Lease>,
+    /// What it had stored when it started.
+    own: recall::Own,
+    admittance: Admittance,
     tls: Arc<LiveTls>,
     calls: Handle,
     stop: CancellationToken,
@@ -113,6 +119,7 @@ impl RaftNode {
         let started = Instant::now();
         let raft_config = options.config(peer.cluster_id.to_string())?;
         let fence = Arc::new(Fence::open(&data_dir, node_id)?);
+        let book = Arc::new(PeerBook::open(&data_dir, node_id)?);
         let roster = Roster::new();
         let is_real = surroundings.is_none();
         let (runtime, dialer, clock) = match surroundings {
@@ -125,8 +132,10 @@ impl RaftNode {
                 (RaftRuntime::current(), Dialer::over(transport, roster.clone()), clock)
             }
         };
-        let told = CommitTold::default();
-        let network = Network::new(node_id, dialer.clone(), fence.clone(), told.clone());
+        let clock = Arc::new(ClusterClock::new(clock));
+        let network = Network::new(node_id, dialer.clone(), fence.clone(), clock.clone());
+        let (told, answers) = network.heard();
+        let own = recall::Own::of(&storage);
         let Opened { log, state_machine, reader, inbox } = storage;
         let raft = runtime
             .spawn(async move { Raft::new(node_id, raft_config, network, log, state_machine).await })
@@ -149,8 +158,14 @@ impl RaftNode {
         let promise = Promise::since(started, others_vote.then(|| options.lease_promise()));
         let newcomer = (!fence.was_member()).then_some(node_id);
         roster.follow(raft.server_metrics(), at_start, newcomer);
-        let lease = Arc::new(Lease::new(raft.metrics(), reader.clone(), options.read_lease(), told, is_real));
-        let clock = Arc::new(ClusterClock::new(clock));
+        let lease = Arc::new(Lease::new(
+            raft.metrics(),
+            reader.clone(),
+            options.read_lease(),
+            told,
+            answers,
+            is_real,
+        ));
         let peers = Peers::new(dialer.clone(), fence.clone());
         let barrier = ReadBarrier::start(
             runtime.handle(),
@@ -188,19 +203,46 @@ impl RaftNode {
             proposer,
             peers,
             fence,
+            book,
+            own,
+            admittance: Admittance::default(),
             tls,
             calls,
             stop: CancellationToken::new(),
             runtime: Mutex::new(Some(runtime)),
         };
         node.spawn(node.stop.clone().run_until_cancelled_owned(follow_membership(node.watched())));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(stand(node.watched(), promise)));
+        node.spawn(node.stop.clone().run_until_cancelled_owned(stand(
+            node.watched(),
+            promise,
+            node.admittance.clone(),
+        )));
         node.spawn(node.stop.clone().run_until_cancelled_owned(pulse(node.barrier.clone())));
         node.spawn(node.stop.clone().run_until_cancelled_owned(inquire(node.watched())));
         Ok(node)
     }
 
-    /// Serves the cluster port until the node stops.
+    /// Counts this start and asks the other members what they know of this node, which must be served. Returns why it
+    /// must not take part: it has less than it had.
+    ///
+    /// # Errors
+    /// [`StartError::Io`] if the start could not be counted.
+    pub async fn recall(&self) -> Result<Option<String>, StartError> {
+        let own = recall::Own { starts: self.book.count_start()?, ..self.own };
+        if !self.fence.was_member() {
+            return Ok(None);
+        }
+        let membership = self.roster.committed();
+        let others = membership.membership().nodes().map(|(node_id, _)| *node_id);
+        Ok(recall::ask(&self.peers, own, others.filter(|other| *other != self.node_id).collect()).await)
+    }
+
+    /// From now on the node votes, acknowledges and answers others.
+    pub fn take_part(&self) {
+        self.admittance.open();
+    }
+
+    /// Serves the cluster port until the node stops. Only [`RaftNode::take_part`] makes the node a part of its cluster.
     ///
     /// # Errors
     /// [`StartError::Io`] if the listener cannot be used.
@@ -227,6 +269,9 @@ impl RaftNode {
             roster: self.roster.clone(),
             inbox: self.inbox.clone(),
             promise: self.promise,
+            book: self.book.clone(),
+            admittance: self.admittance.clone(),
+            clock: self.clock.clone(),
             handler,
         })
     }
@@ -257,6 +302,23 @@ impl RaftNode {
         self.raft.metrics().borrow_watched().clone()
     }
 
+    /// Completes when Raft has ended, with the reason unless it was told to.
+    pub fn failure(&self) -> impl Future<Output = Option<String>> + use<> {
+        let mut metrics = self.raft.metrics();
+        async move {
+            loop {
+                match &metrics.borrow_and_update().running_state {
+                    Ok(()) => {}
+                    Err(Fatal::Stopped) => return None,
+                    Err(error) => return Some(error.to_string()),
+                }
+                if metrics.changed().await.is_err() {
+                    return None;
+                }
+            }
+        }
+    }
+
     /// Waits until the leader this node believes in is not `known` any more, at most for `wait`.
     pub async fn leader_change(&self, known: Option<u64>, wait: Duration) {
         let mut metrics = self.raft.server_metrics();
@@ -273,6 +335,11 @@ impl RaftNode {
     /// The cluster's time as far as this node knows, Unix milliseconds; `state_ms` is that of the view it is for.
     pub fn now_ms(&self, state_ms: u64) -> u64 {
         self.clock.now_ms(state_ms)
+    }
+
+    /// Whether that time came from a leader since this node started. If not, it may be as wrong as the wall clock.
+    pub fn knows_time(&self) -> bool {
+        self.clock.led_ms().is_some()
     }
 
     /// Ends Raft in order: what is being written is finished first. The port is closed. Call it on another runtime
@@ -302,6 +369,7 @@ impl RaftNode {
             dialer: self.dialer.clone(),
             peers: self.peers.clone(),
             fence: self.fence.clone(),
+            book: self.book.clone(),
         }
     }
 }
@@ -320,6 +388,7 @@ struct Watched {
     dialer: Dialer,
     peers: Peers,
     fence: Arc<Fence>,
+    book: Arc<PeerBook>,
 }
 
 /// Tells the fence of every membership that is committed, and forgets the connections of those who left.
@@ -331,6 +400,7 @@ async fn follow_membership(watched: Watched) {
             (metrics.membership_config.clone(), metrics.committed_membership_config.clone())
         };
         watched.fence.observe_membership(&committed);
+        watched.book.note_members(effective.membership().nodes());
         let knows = |node_id: u64| {
             [&effective, &committed].iter().any(|set| set.membership().get_node(&node_id).is_some())
         };
@@ -351,8 +421,9 @@ async fn follow_membership(watched: Watched) {
 }
 
 /// Lets the node stand for election once it is free to.
-async fn stand(watched: Watched, promise: Promise) {
+async fn stand(watched: Watched, promise: Promise, admittance: Admittance) {
     promise.over().await;
+    admittance.opened().await;
     watched.raft.runtime_config().elect(true);
     if watched.fence.is_fenced() {
         // Removed while it waited: see `follow_membership`.

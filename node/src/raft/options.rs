@@ -116,8 +116,9 @@ impl RaftOptions {
             enable_leader_restore: Some(false),
             // A leader that lost its quorum lets others try; the least that openraft accepts is twice the lease.
             quorum_loss_probe_interval: Some(self.election_timeout_max_ms.saturating_mul(3)),
-            // A follower that forgot what it acknowledged is never taken back silently (I12).
-            allow_log_reversion: Some(false),
+            // A follower that forgot what it acknowledged is noticed when it starts (`recall`). One that nobody could
+            // notice must not take the leader down as well, which is what openraft does unless it is told this.
+            allow_log_reversion: Some(true),
             ..Config::default()
         };
         config.validate().map(Arc::new).map_err(|error| RaftOptionsError(error.to_string()))

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use conclave_proto::peer::cluster_client::ClusterClient;
 use conclave_proto::peer::{
     CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
-    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
-    UpdateAddressResponse,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RecallRequest, RecallResponse, RejoinRequest,
+    RejoinResponse, RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse,
+    UnsealRequest, UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use conclave_storage::types::Node;
 use tokio::sync::mpsc;
@@ -125,6 +125,28 @@ impl Peers {
         let mut client = self.client(node_id, Purpose::Calls);
         let call = client.check_membership(CheckMembershipRequest {});
         Ok(self.answer(node_id, deadline, call).await?.into_inner())
+    }
+
+    /// Says that this node has started, and asks what is known of it.
+    pub async fn recall(
+        &self,
+        node_id: u64,
+        request: RecallRequest,
+        deadline: Instant,
+    ) -> Result<RecallResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        Ok(self.answer(node_id, deadline, client.recall(request)).await?.into_inner())
+    }
+
+    /// Asks to be taken back: see `rejoin`.
+    pub async fn rejoin(
+        &self,
+        node_id: u64,
+        request: RejoinRequest,
+        deadline: Instant,
+    ) -> Result<RejoinResponse, PeerError> {
+        let mut client = self.client(node_id, Purpose::Calls);
+        Ok(self.answer(node_id, deadline, client.rejoin(request)).await?.into_inner())
     }
 
     fn client(&self, node_id: u64, purpose: Purpose) -> ClusterClient<PeerChannel> {

@@ -11,10 +11,11 @@ use conclave_proto::peer::cluster_server::Cluster;
 use conclave_proto::peer::raft_server::Raft as RaftRpc;
 use conclave_proto::peer::{
     AppendRequest, AppendResponse, CheckMembershipRequest, CheckMembershipResponse, ForwardRequest,
-    ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
-    RenewCertificateRequest, RenewCertificateResponse, SnapshotPart, SnapshotResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse, UnsealRequest, UnsealResponse,
-    UpdateAddressRequest, UpdateAddressResponse, VoteRequest, VoteResponse,
+    ForwardResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RecallRequest,
+    RecallResponse, RejoinRequest, RejoinResponse, RenewCertificateRequest, RenewCertificateResponse,
+    SnapshotPart, SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest,
+    TransferLeaderResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
+    VoteRequest, VoteResponse,
 };
 use conclave_storage::SnapshotInbox;
 use conclave_storage::convert::{stored_membership_from_proto, stored_membership_to_proto, vote_to_proto};
@@ -26,11 +27,14 @@ use prost::Message as _;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::clock::ClusterClock;
 use super::handler::ClusterHandler;
 use super::lease::Promise;
+use super::peer_book::PeerBook;
+use super::recall::Admittance;
 use super::roster::{Access, Roster};
 use super::server::Caller;
-use super::{refusal, transfer, wire};
+use super::{recall, refusal, transfer, wire};
 
 /// Carries the membership that the answering node knows to be committed, for a caller that was away.
 const MEMBERSHIP_KEY: &str = "conclave-membership-bin";
@@ -42,6 +46,9 @@ pub struct PeerService {
     pub roster: Arc<Roster>,
     pub inbox: SnapshotInbox,
     pub promise: Promise,
+    pub book: Arc<PeerBook>,
+    pub admittance: Admittance,
+    pub clock: Arc<ClusterClock>,
     pub handler: Arc<dyn ClusterHandler>,
 }
 
@@ -55,8 +62,16 @@ impl PeerService {
     /// The caller's node id, if it may speak Raft with this node.
     fn raft_caller<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let node_id = caller(request)?;
+        self.takes_part()?;
         admit(&self.roster, node_id)?;
         Ok(node_id)
+    }
+
+    fn takes_part(&self) -> Result<(), Status> {
+        if self.admittance.is_open() {
+            return Ok(());
+        }
+        Err(Status::unavailable("this node has just started and asks what others know of it"))
     }
 
     fn free_to_vote(&self, handed_over: bool) -> Result<(), Status> {
@@ -66,9 +81,14 @@ impl PeerService {
         Ok(())
     }
 
+    fn with_time(&self, answer: VoteResponse) -> VoteResponse {
+        VoteResponse { time_ms: self.clock.led_ms().unwrap_or(0), ..answer }
+    }
+
     /// The caller's node id, if it may ask this node for anything else.
     fn member<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let node_id = caller(request)?;
+        self.takes_part()?;
         self.check_member(node_id)?;
         Ok(node_id)
     }
@@ -156,7 +176,7 @@ impl RaftRpc for PeerService {
         // A leader that hands over has given up its lease itself.
         self.free_to_vote(message.leadership_transfer)?;
         let answer = self.raft.vote(message).await.map_err(stopped)?;
-        Ok(Response::new(wire::vote_response_to_proto(&answer)))
+        Ok(Response::new(self.with_time(wire::vote_response_to_proto(&answer))))
     }
 
     async fn pre_vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteResponse>, Status> {
@@ -165,7 +185,7 @@ impl RaftRpc for PeerService {
         let message = wire::vote_request_from_proto(request.get_ref()).map_err(malformed)?;
         self.free_to_vote(false)?;
         let answer = self.raft.pre_vote(message).await.map_err(stopped)?;
-        Ok(Response::new(wire::vote_response_to_proto(&answer)))
+        Ok(Response::new(self.with_time(wire::vote_response_to_proto(&answer))))
     }
 
     async fn snapshot(
@@ -258,5 +278,19 @@ impl Cluster for PeerService {
     ) -> Result<Response<CheckMembershipResponse>, Status> {
         let peer = self.member(&request)?;
         Ok(Response::new(self.handler.check_membership(peer, request.into_inner()).await?))
+    }
+
+    /// Answered also before this node takes part: all of a cluster may start at once.
+    async fn recall(&self, request: Request<RecallRequest>) -> Result<Response<RecallResponse>, Status> {
+        let caller = caller(&request)?;
+        self.check_member(caller)?;
+        let known = recall::answer(&self.book, &self.raft, caller, request.into_inner());
+        Ok(Response::new(known.map_err(|error| Status::unavailable(error.to_string()))?))
+    }
+
+    async fn rejoin(&self, request: Request<RejoinRequest>) -> Result<Response<RejoinResponse>, Status> {
+        let caller = caller(&request)?;
+        self.takes_part()?;
+        Ok(Response::new(self.handler.rejoin(caller, request.into_inner()).await?))
     }
 }

@@ -67,6 +67,8 @@ pub fn vote_response_to_proto(response: &VoteResponse) -> peer::VoteResponse {
         vote: Some(vote_to_proto(&response.vote)),
         vote_granted: response.vote_granted,
         last_log_id: response.last_log_id.as_ref().map(log_id_to_proto),
+        // No part of Raft: whoever answers adds it.
+        time_ms: 0,
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
         ) {
             let request = peer::VoteRequest { vote: Some(vote), last_log_id, leadership_transfer: flag };
             prop_assert!(vote_request_to_proto(&vote_request_from_proto(&request).unwrap()) == request);
-            let response = peer::VoteResponse { vote: Some(vote), vote_granted: flag, last_log_id };
+            let response = peer::VoteResponse { vote: Some(vote), vote_granted: flag, last_log_id, time_ms: 0 };
             prop_assert!(vote_response_to_proto(&vote_response_from_proto(&response).unwrap()) == response);
         }
 

@@ -32,6 +32,8 @@ pub enum Failure {
     Restoring,
     /// This node is not a member any more.
     Fenced,
+    /// This member lost what it had stored and waits to be taken back; the sentence says why.
+    Rejoining(String),
     /// No leader was found within the time a request waits.
     NoLeader {
         waited: Duration,
@@ -81,6 +83,7 @@ impl Failure {
             | Self::TooStale { .. }
             | Self::Overloaded(_)
             | Self::Restoring
+            | Self::Rejoining(_)
             | Self::Stopping => 503,
             // A gateway's "I do not know what became of it": clients must not take it for a refusal.
             Self::Unknown => 504,
@@ -114,6 +117,10 @@ impl Failure {
             Self::Fenced => "this node was removed from its cluster and answers no request any more: ask another \
                              node, or wipe its data directory and join it again"
                 .to_owned(),
+            Self::Rejoining(reason) => format!(
+                "this node lost what it had stored and waits to be taken back into its cluster, ask another node: \
+                 {reason}"
+            ),
             Self::NoLeader { waited } => format!(
                 "the cluster has no leader (waited {} ms): a majority of the nodes must be up and reachable; reads \
                  with 'X-Conclave-Consistency: stale' may still be answered",

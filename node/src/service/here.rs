@@ -15,6 +15,9 @@ impl Service {
         route: &'static Route,
         call: &Call,
     ) -> Result<Answer, Failure> {
+        if let (Action::Init | Action::JoinCluster, Some(reason)) = (route.action, self.node.rejoining()) {
+            return Err(Failure::Rejoining(reason.to_string()));
+        }
         match route.action {
             Action::Health => sys::status::health(self, call),
             Action::SealStatus => Ok(sys::status::seal_status(self)),
@@ -40,7 +43,7 @@ impl Service {
 
     /// The cluster, once the caller's token has been checked against its current state.
     pub(super) async fn authorized(&self, call: &Call) -> Result<Arc<Cluster>, Failure> {
-        let cluster = self.node.cluster().ok_or(Failure::NotInitialized)?;
+        let cluster = self.cluster()?;
         if cluster.fence.is_fenced() {
             return Err(Failure::Fenced);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use conclave_core::Error;
 use conclave_core::crypto::Kind;
 use conclave_core::plan::{Context, Plan, Reply};
+use conclave_faults::{Bug, planted};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -32,10 +33,12 @@ impl Name {
     pub fn of(ctx: &Context<'_>, call: &Call) -> Option<Self> {
         let (label, name, ttl) = match (&call.headers.idempotency_key, call.attempt.get()) {
             // Keys of two callers never meet.
+            (Some(_), _) if planted::is(Bug::IdempotencyIgnored) => return None,
             (Some(key), _) => {
                 let token = call.headers.token.as_ref().map_or("", |token| token.expose());
                 ("key", digest(&[token.as_bytes(), key.as_bytes()]), KEY_TTL)
             }
+            (None, Some(_)) if planted::is(Bug::AttemptIgnored) => return None,
             (None, Some(attempt)) => ("attempt", digest(&[attempt]), ATTEMPT_TTL),
             (None, None) => return None,
         };

@@ -29,6 +29,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use conclave_faults::{Bug, planted};
+
 pub use answer::{Answer, Body as AnswerBody};
 pub use body::{Body, Budget, Place as BodyPlace, parse_object};
 pub use call::{Call, CallHeaders, Consistency};
@@ -36,6 +38,7 @@ pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, ROUTES, Route};
 
+use crate::cluster::Cluster;
 use crate::metrics;
 use crate::node::Node;
 
@@ -60,6 +63,17 @@ impl Service {
         &self.node.config.node_name
     }
 
+    /// The cluster, if this node takes part in one.
+    ///
+    /// # Errors
+    /// [`Failure::NotInitialized`], [`Failure::Rejoining`].
+    pub fn cluster(&self) -> Result<Arc<Cluster>, Failure> {
+        self.node.cluster().ok_or_else(|| match self.node.rejoining() {
+            Some(reason) => Failure::Rejoining(reason.to_string()),
+            None => Failure::NotInitialized,
+        })
+    }
+
     /// The memory for bodies.
     pub fn body_budget(&self) -> &Arc<Budget> {
         &self.body_budget
@@ -68,6 +82,9 @@ impl Service {
     /// Answers one request from a client.
     pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
         let began = Instant::now();
+        if planted::is(Bug::PathInLog) {
+            tracing::info!(path = %call.path, "asked");
+        }
         let route = match route::find(call.operation, &call.path) {
             Ok(route) => route,
             Err(failure) => {
@@ -113,7 +130,7 @@ impl Service {
         if route.place == Place::Here {
             return self.here(route, call).await;
         }
-        let cluster = self.node.cluster().ok_or(Failure::NotInitialized)?;
+        let cluster = self.cluster()?;
         if cluster.fence.is_fenced() {
             return Err(Failure::Fenced);
         }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use conclave_core::plan::Context;
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{
-    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
-    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
-    UpdateAddressResponse,
+    CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, PeerAddress,
+    ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RejoinRequest, RejoinResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use conclave_storage::types::Node as Member;
 use tokio::time::Instant;
@@ -20,8 +20,8 @@ use tonic::Status;
 use super::Service;
 use super::failure::Failure;
 use super::forward::Unanswered;
-use super::sys::membership;
 use super::sys::status::seal_config;
+use super::sys::{membership, readmission};
 use crate::cluster::Cluster;
 use crate::raft::{ClusterHandler, ProposeError};
 
@@ -135,6 +135,22 @@ impl ClusterHandler for PeerService {
         // Its effect on the fence is the point. The leader may have to be found first.
         let _unproven = self.cluster()?.barrier.read_point(Instant::now() + MEMBERSHIP_PROOF_TIMEOUT).await;
         Ok(CheckMembershipResponse {})
+    }
+
+    async fn rejoin(&self, peer: u64, request: RejoinRequest) -> Result<RejoinResponse, Status> {
+        let cluster = self.cluster()?;
+        if cluster.fence.is_fenced() {
+            return Err(Status::failed_precondition("this node was removed from its cluster"));
+        }
+        let leader = cluster.leader();
+        if leader == Some(cluster.node_id) {
+            // Of its own: a caller that goes away half-way must not leave the change half made.
+            let taking = tokio::spawn(async move { readmission::take_back(&cluster, peer, request).await });
+            return taking.await.map_err(|error| Status::internal(error.to_string()))?;
+        }
+        let leader = leader
+            .and_then(|id| Some(PeerAddress { node_id: id, cluster_addr: cluster.node(id)?.cluster_addr }));
+        Ok(RejoinResponse { leader, ..RejoinResponse::default() })
     }
 }
 

@@ -68,6 +68,10 @@ impl Service {
         if route.place != Place::State {
             return self.decide_at_leader(cluster, route, call, deadline).await;
         }
+        if !cluster.knows_time() {
+            // It has just started, and what it would plan by its own clock outlives that clock's being set right.
+            self.read_point(cluster).await?;
+        }
         loop {
             let leads = cluster.leader() == Some(cluster.node_id);
             let plans_max = if leads { PLANS_MAX } else { PLANS_ELSEWHERE_MAX };

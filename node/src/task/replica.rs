@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_proto::peer::UpdateAddressRequest;
+use conclave_proto::peer::{StatusResponse, UpdateAddressRequest};
+use conclave_storage::StateHashAt;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
@@ -72,8 +73,8 @@ async fn compare_states(cluster: &Cluster) {
         let Some(theirs) = cluster.status_of(member.node_id, Instant::now() + TIMEOUT).await else {
             continue;
         };
-        let Some(ours) = ours.iter().find(|ours| ours.index == theirs.hash_index) else { continue };
-        if ours.hash.as_slice() != theirs.state_hash.as_ref() {
+        cluster.book.hear_progress(member.node_id, theirs.applied_index, theirs.term);
+        if differ(&ours, &theirs) {
             metrics::counter!("conclave_state_hash_mismatches_total").increment(1);
             tracing::error!(
                 peer = %member.node.name,
@@ -82,5 +83,34 @@ async fn compare_states(cluster: &Cluster) {
                  find which by 'conclave operator status', wipe that node and join it again"
             );
         }
+    }
+    cluster.book.flush();
+}
+
+/// Whether both have a hash at one index, and not the same. A node that has just joined has none yet.
+fn differ(ours: &[StateHashAt], theirs: &StatusResponse) -> bool {
+    let ours = ours.iter().find(|ours| ours.index == theirs.hash_index);
+    let theirs = theirs.state_hash.as_ref();
+    !theirs.is_empty() && ours.is_some_and(|ours| ours.hash.as_slice() != theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_differ_only_where_both_have_a_hash_at_one_index() {
+        let ours = [StateHashAt { index: 0, hash: [1; 32] }, StateHashAt { index: 1024, hash: [2; 32] }];
+        let theirs = |hash_index, hash: &[u8]| StatusResponse {
+            hash_index,
+            state_hash: hash.to_vec().into(),
+            ..StatusResponse::default()
+        };
+        assert!(!differ(&ours, &theirs(1024, &[2; 32])));
+        assert!(differ(&ours, &theirs(1024, &[3; 32])));
+        assert!(differ(&ours, &theirs(0, &[3; 32])));
+        assert!(!differ(&ours, &theirs(2048, &[3; 32])));
+        // It says index 0 because it has none, and entry 0 may have been applied here.
+        assert!(!differ(&ours, &theirs(0, &[])));
     }
 }

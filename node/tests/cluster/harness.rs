@@ -256,6 +256,13 @@ impl Cluster {
         eventually("the process ends", async || !self.is_running(node)).await;
     }
 
+    /// Whether a node that this test started has ended by itself.
+    pub fn has_ended(&mut self, node: usize) -> bool {
+        let pid = self.nodes[node].pid;
+        let child = self.children.iter_mut().find(|child| child.id() as i32 == pid);
+        child.is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+    }
+
     /// Starts the node again, as it was.
     pub fn restart(&mut self, node: usize) {
         self.restart_with(node, &[]);

@@ -3,10 +3,15 @@
 mod admission;
 mod bad_input;
 mod consistency;
+mod damage;
 mod failover;
+mod full_disk;
 mod harness;
 mod load;
 mod membership;
+#[cfg(feature = "planted-bugs")]
+mod planted;
+mod recover;
 mod seal;
 mod secrecy;
 mod snapshot;

@@ -88,6 +88,8 @@ async fn when_a_removal_or_a_departure_is_answered_the_node_answers_no_stale_rea
     let read =
         async |node| cluster.try_call(node, "GET", "secret/data/x", Value::Null, &stale).await.unwrap();
     let removed = cluster.follower().await;
+    // A stale read alone may come before the write.
+    assert_eq!(cluster.get(removed, "x").await.as_deref(), Some("1"));
     read(removed).await.expect(200);
     let id = cluster.nodes[removed].id.clone();
     let leader = cluster.leader().await;
@@ -96,6 +98,7 @@ async fn when_a_removal_or_a_departure_is_answered_the_node_answers_no_stale_rea
     read(removed).await.expect(530);
 
     let leaver = (0..4).find(|node| ![leader, removed].contains(node)).unwrap();
+    assert_eq!(cluster.get(leaver, "x").await.as_deref(), Some("1"));
     read(leaver).await.expect(200);
     cluster.call(leaver, "POST", "sys/cluster/leave", Value::Null).await.expect(204);
     read(leaver).await.expect(530);

@@ -11,21 +11,23 @@ use crate::{assert_clean, read, root};
 const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("conclave-proto", &[], &[]),
     ("conclave-client", &["conclave-proto"], &[]),
-    ("conclave-storage", &["conclave-proto"], &[]),
-    ("conclave-core", &["conclave-proto"], &[]),
+    ("conclave-faults", &[], &[]),
+    ("conclave-storage", &["conclave-proto", "conclave-faults"], &[]),
+    ("conclave-core", &["conclave-proto", "conclave-faults"], &[]),
     ("conclave-cli", &["conclave-client"], &["conclave-proto"]),
     // The one binary dispatches to the programs, so node names the CLI; only its tests speak as a client.
     (
         "conclave-node",
-        &["conclave-core", "conclave-storage", "conclave-proto", "conclave-cli"],
+        &["conclave-core", "conclave-storage", "conclave-proto", "conclave-faults", "conclave-cli"],
         &["conclave-client"],
     ),
     ("conclave-bench", &["conclave-proto", "conclave-client", "conclave-storage", "conclave-core"], &[]),
     ("conclave-oracle", &[], &[]),
     // Judges from outside: nothing that it believes comes from the server.
-    ("conclave-chaos", &["conclave-oracle"], &[]),
+    ("conclave-chaos", &["conclave-oracle", "conclave-faults"], &[]),
     // The server itself in other surroundings, judged as from outside.
     ("conclave-sim", &["conclave-oracle", "conclave-proto", "conclave-storage", "conclave-node"], &[]),
+    ("conclave-mutants", &["conclave-faults"], &[]),
     ("conclave-fuzz", &["conclave-proto", "conclave-storage", "conclave-core", "conclave-node"], &[]),
 ];
 

@@ -4,6 +4,7 @@
 //! A finding says what to do instead. Nothing here looks at what the program does: that is every other test's work.
 
 mod edges;
+mod faults;
 mod packages;
 mod rules;
 mod sources;

@@ -39,6 +39,8 @@ pub struct Resolve {
 #[derive(Deserialize)]
 pub struct Node {
     pub id: String,
+    /// Those that are on as the workspace builds by default.
+    pub features: Vec<String>,
 }
 
 impl Metadata {

@@ -3,6 +3,7 @@
 //! When in doubt, unknown. A wrong "failed" would accuse the server of inventing a write; a wrong "done" of losing one.
 
 use conclave_oracle::history::{Action, Answer, Outcome};
+use conclave_oracle::place::Place;
 use serde_json::Value;
 
 /// For a request that never reached a server.
@@ -34,7 +35,9 @@ fn answered(action: &Action, raw: &Raw) -> Outcome {
     match (raw.status, action) {
         (200..300, _) => Outcome::Ok(read_answer(action, raw)),
         // Nothing there is an answer to a read, and to a list of a folder that was never written to.
-        (404, Action::Read { .. } | Action::List { .. }) if nothing_there(&raw.body) => {
+        (404, Action::Read { .. } | Action::ReadVersion { .. } | Action::List { .. })
+            if nothing_there(&raw.body) =>
+        {
             Outcome::Ok(read_answer(action, raw))
         }
         (STATUS_UNKNOWN, _) => Outcome::Unknown,
@@ -56,18 +59,36 @@ fn read_answer(action: &Action, raw: &Raw) -> Answer {
         ..Answer::default()
     };
     match action {
-        Action::Read { .. } => {
-            answer.value = data["data"]["value"].as_u64();
-            answer.version = data["metadata"]["version"].as_u64();
+        Action::Read { key, .. } => match Place::of(key) {
+            Place::Plain { .. } => answer.value = data["value"].as_u64(),
+            Place::Metadata { .. } => {
+                let note = data["custom_metadata"]["note"].as_str();
+                answer.value = note.and_then(|note| note.parse().ok());
+            }
+            Place::Versioned { .. } | Place::Fleeting { .. } => {
+                answer.value = data["data"]["value"].as_u64();
+                answer.version = data["metadata"]["version"].as_u64();
+            }
+        },
+        // The version is in the question.
+        Action::ReadVersion { .. } => answer.value = data["data"]["value"].as_u64(),
+        Action::Write { idempotency_key, .. } => {
+            answer.version = data["version"].as_u64();
+            // A repeat is answered with the time of the first.
+            let time = data["created_time"].as_str().filter(|_| idempotency_key.is_none());
+            answer.time_ms = time.and_then(milliseconds_since_epoch);
         }
-        Action::Write { .. } => answer.version = data["version"].as_u64(),
-        Action::Delete { .. } | Action::Undelete { .. } => {}
+        Action::Delete { .. } | Action::Undelete { .. } | Action::Destroy { .. } => {}
         Action::List { .. } => {
             let names = data["keys"].as_array().into_iter().flatten();
             answer.names = names.filter_map(Value::as_str).map(str::to_owned).collect();
         }
     }
     answer
+}
+
+fn milliseconds_since_epoch(text: &str) -> Option<u64> {
+    u64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()).ok()
 }
 
 fn milliseconds(text: &str) -> Option<u64> {
@@ -109,6 +130,40 @@ mod tests {
         assert_eq!((answer.value, answer.version, answer.index), (None, Some(4), Some(7)));
         let no_mount = json!({"errors": ["no handler for route"]});
         assert_eq!(answered(&read, &raw(404, no_mount)), Outcome::Failed { status: 404 });
+    }
+
+    #[test]
+    fn a_value_is_found_where_its_kind_of_secret_has_it() {
+        let value = |key: &str, body: Value| {
+            let freshness = conclave_oracle::history::Freshness::Linearizable;
+            let read = Action::Read { key: key.to_owned(), freshness };
+            match answered(&read, &raw(200, body)) {
+                Outcome::Ok(answer) => (answer.value, answer.version),
+                other => panic!("{other:?}"),
+            }
+        };
+        let versioned = json!({"data": {"data": {"value": 3}, "metadata": {"version": 4}}});
+        assert_eq!(value("e1/k1", versioned.clone()), (Some(3), Some(4)));
+        assert_eq!(value("lasts-5000/f1", versioned), (Some(3), Some(4)));
+        assert_eq!(value("plain/e1/p1", json!({"data": {"value": 3}})), (Some(3), None));
+        let noted = json!({"data": {"custom_metadata": {"note": "3"}, "current_version": 9}});
+        assert_eq!(value("meta/e1/k1", noted), (Some(3), None));
+        assert_eq!(value("meta/e1/k1", json!({"data": {"custom_metadata": null}})), (None, None));
+    }
+
+    #[test]
+    fn the_time_of_a_write_is_the_clusters_unless_it_may_be_a_repeat() {
+        let body = json!({"data": {"version": 1, "created_time": "2026-11-23T05:00:00.25Z"}});
+        let Outcome::Ok(answer) = answered(&write(), &raw(200, body.clone())) else { panic!("an answer") };
+        assert_eq!(answer.time_ms, Some(1_795_410_000_250));
+        let repeat = Action::Write {
+            key: "k".to_owned(),
+            value: 1,
+            cas: None,
+            idempotency_key: Some("once".to_owned()),
+        };
+        let Outcome::Ok(answer) = answered(&repeat, &raw(200, body)) else { panic!("an answer") };
+        assert_eq!(answer.time_ms, None);
     }
 
     #[test]

@@ -1,22 +1,27 @@
 //! Clients under test: each at home on one node, asking one thing at a time, writing down what it was told.
 
 mod answer;
+mod gate;
+mod recent;
+mod request;
 mod workload;
 
-pub use workload::keys;
+pub use workload::{folders, keys};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use conclave_oracle::history::{Action, Freshness, Operation, Outcome};
-use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
+use conclave_oracle::history::{Action, Operation, Outcome};
+use reqwest::RequestBuilder;
+use serde_json::Value;
 
 use crate::random::Random;
 use crate::recorder::Recorder;
 use answer::Raw;
+use gate::Gate;
+use recent::Recent;
 
 /// How long a client waits for an answer: some give up before the server does (5 s), some after.
 const TIMEOUTS: [Duration; 3] = [Duration::from_millis(1500), Duration::from_secs(4), Duration::from_secs(8)];
@@ -29,6 +34,12 @@ const REPEAT_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// A client thinks up to so long before it asks again. Faster ones would only make the processors the bottleneck.
 const THINK_MAX: Duration = Duration::from_millis(60);
 
+/// How long a version lasts where it is deleted by itself.
+pub const LASTS_MS: u64 = 5_000;
+/// Clients that only look have numbers from here.
+const FIRST_OBSERVER: u32 = 1_000_000;
+/// Who finds the gate shut looks again after this.
+const SHUT_PAUSE: Duration = Duration::from_millis(20);
 /// Keys whose versions a client remembers.
 const VERSIONS_MAX: usize = 1000;
 
@@ -39,14 +50,45 @@ pub struct Shared {
     pub recorder: Recorder,
     /// The keys of the moment: old ones are left alone, mostly, so that no key's history grows too long to judge.
     pub epoch: AtomicU64,
+    /// The first epoch whose keys may still be asked for: a restore leaves those before it behind.
+    pub oldest_epoch: AtomicU64,
     pub stop: AtomicBool,
+    pub gate: Gate,
+    /// Whether what clients do now is part of the history: what a restore takes back is not.
+    judged: AtomicBool,
+    observers: AtomicU32,
+    recent: Recent,
     values: AtomicU64,
 }
 
 impl Shared {
     pub fn new(urls: Vec<String>, token: String, recorder: Recorder) -> Self {
-        let (epoch, values) = (AtomicU64::new(0), AtomicU64::new(1));
-        Self { urls, token, recorder, epoch, stop: AtomicBool::new(false), values }
+        Self {
+            urls,
+            token,
+            recorder,
+            epoch: AtomicU64::new(0),
+            oldest_epoch: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            gate: Gate::default(),
+            judged: AtomicBool::new(true),
+            observers: AtomicU32::new(FIRST_OBSERVER),
+            recent: Recent::default(),
+            values: AtomicU64::new(1),
+        }
+    }
+
+    /// From now on there are other keys, and none of those before is asked for again. Only while the gate is shut.
+    pub fn begin_era(&self, judged: bool) {
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        self.oldest_epoch.store(epoch, Ordering::Relaxed);
+        self.recent.clear();
+        self.judged.store(judged, Ordering::Relaxed);
+    }
+
+    /// Which era it is: the first epoch of it.
+    fn era(&self) -> u64 {
+        self.oldest_epoch.load(Ordering::Relaxed)
     }
 
     /// A number that was never written before.
@@ -74,21 +116,38 @@ impl Client {
         Ok(Self { id, home, shared, http, random, timeout, versions: HashMap::new() })
     }
 
+    /// A client that asks what it is told to.
+    pub fn observer(home: usize, shared: Arc<Shared>) -> anyhow::Result<Self> {
+        let id = shared.observers.fetch_add(1, Ordering::Relaxed);
+        Self::new(id, home, shared, 0)
+    }
+
     pub async fn run(mut self) -> anyhow::Result<()> {
         while !self.shared.stop.load(Ordering::Relaxed) {
+            let era = self.shared.era();
             let action = workload::choose(&mut self.random, &self.shared, &self.versions);
-            self.perform(action).await?;
+            self.perform(action, era).await?;
             tokio::time::sleep(self.random.between(Duration::ZERO, THINK_MAX)).await;
         }
         Ok(())
     }
 
     /// Asks, and repeats what may be repeated safely, anywhere, until it is certain.
-    async fn perform(&mut self, action: Action) -> anyhow::Result<()> {
+    async fn perform(&mut self, action: Action, era: u64) -> anyhow::Result<()> {
         let repeatable = matches!(&action, Action::Write { idempotency_key: Some(_), .. });
         let mut node = self.home;
         for attempt in 1.. {
+            let shared = self.shared.clone();
+            let Some(inside) = shared.gate.enter() else {
+                tokio::time::sleep(SHUT_PAUSE).await;
+                return Ok(());
+            };
+            // Its key is not to be touched any more. While a request is inside, the era does not change.
+            if shared.era() != era {
+                return Ok(());
+            }
             let outcome = self.ask(node, &action).await?;
+            drop(inside);
             let done = matches!(outcome, Outcome::Ok(_)) && !self.random.chance(AGAIN_PERCENT);
             if !repeatable || done || attempt == TRIES {
                 return Ok(());
@@ -104,11 +163,8 @@ impl Client {
 
     /// One request and its place in the history.
     pub async fn ask(&mut self, node: usize, action: &Action) -> anyhow::Result<Outcome> {
-        let request = self.request(node, action);
-        let invoked_us = self.shared.recorder.now();
-        let answer = send(request).await;
-        let returned_us = self.shared.recorder.now();
-        let outcome = answer::outcome(action, answer);
+        let operation = self.look(node, action).await?;
+        let outcome = operation.outcome.clone();
         if let (Outcome::Ok(answer), Action::Read { key, .. } | Action::Write { key, .. }) =
             (&outcome, action)
         {
@@ -117,49 +173,25 @@ impl Client {
             }
             self.versions.insert(key.clone(), answer.version.unwrap_or(0));
         }
-        let operation = Operation {
-            client: self.id,
-            node: u32::try_from(node)?,
-            invoked_us,
-            returned_us,
-            action: action.clone(),
-            outcome: outcome.clone(),
-        };
-        self.shared.recorder.record(operation)?;
+        if self.shared.judged.load(Ordering::Relaxed) {
+            self.shared.recorder.record(operation)?;
+        }
         Ok(outcome)
     }
 
+    /// One request that nobody hears of but who asks for it.
+    pub async fn look(&self, node: usize, action: &Action) -> anyhow::Result<Operation> {
+        let request = self.request(node, action);
+        let invoked_us = self.shared.recorder.now();
+        let answer = send(request).await;
+        let returned_us = self.shared.recorder.now();
+        let outcome = answer::outcome(action, answer);
+        let (client, node) = (self.id, u32::try_from(node)?);
+        Ok(Operation { client, node, invoked_us, returned_us, action: action.clone(), outcome })
+    }
+
     fn request(&self, node: usize, action: &Action) -> RequestBuilder {
-        let base = format!("{}/v1/secret", self.shared.urls[node]);
-        let request = match action {
-            Action::Read { key, freshness } => {
-                let request = self.http.get(format!("{base}/data/{key}"));
-                match freshness {
-                    Freshness::Linearizable => request,
-                    Freshness::Stale { bound_ms } => request
-                        .header("X-Conclave-Consistency", "stale")
-                        .header("X-Conclave-Max-Stale", format!("{bound_ms}ms")),
-                }
-            }
-            Action::Write { key, value, cas, idempotency_key } => {
-                let options = cas.map_or_else(|| json!({}), |version| json!({ "cas": version }));
-                let body = json!({"data": {"value": value}, "options": options});
-                let request = self.http.post(format!("{base}/data/{key}")).body(body.to_string());
-                match idempotency_key {
-                    Some(key) => request.header("X-Conclave-Idempotency-Key", key),
-                    None => request,
-                }
-            }
-            Action::Delete { key } => self.http.delete(format!("{base}/data/{key}")),
-            Action::Undelete { key, version } => {
-                let body = json!({ "versions": [version] });
-                self.http.post(format!("{base}/undelete/{key}")).body(body.to_string())
-            }
-            Action::List { folder } => {
-                let list = Method::from_bytes(b"LIST").expect("LIST is a method");
-                self.http.request(list, format!("{base}/metadata/{folder}"))
-            }
-        };
+        let request = request::request(&self.http, &self.shared.urls[node], action);
         request.header("X-Vault-Token", &self.shared.token).timeout(self.timeout)
     }
 }

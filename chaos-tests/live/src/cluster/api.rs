@@ -1,6 +1,7 @@
 //! What the harness asks of nodes as their operator; the clients under test have a way of their own.
 
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use reqwest::Method;
@@ -10,6 +11,8 @@ use serde_json::Value;
 pub const API_PORT: u16 = 8200;
 /// How long one question may take; a node that is paused accepts it and does not answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long restoring a snapshot may take.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A question whose answer is worth nothing later.
 const QUICK: Duration = Duration::from_millis(700);
 
@@ -29,6 +32,14 @@ impl Health {
     pub fn serves(self) -> bool {
         matches!(self, Self::Leads | Self::Follows)
     }
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    pub status: u16,
+    pub retry_after: bool,
+    pub waited_ms: u64,
 }
 
 /// An operator at one node. It has no `Debug`: it holds the root token.
@@ -79,16 +90,59 @@ impl Api {
 
     /// One line of the metrics: its value, 0 if it is not there.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let request = self.http.get(format!("{}/v1/sys/metrics?format=prometheus", self.base));
-        let response = request.header("X-Vault-Token", &self.token).timeout(TIMEOUT).send().await?;
-        Ok(metric_in(&response.error_for_status()?.text().await?, name))
+        Ok(metric_in(&self.text("sys/metrics?format=prometheus").await?, name))
     }
 
-    /// Fetches a file, and says how many bytes it has.
-    pub async fn download(&self, path: &str) -> anyhow::Result<usize> {
+    /// A good answer as it came.
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(String::from_utf8(self.download(path).await?)?)
+    }
+
+    /// What the node's own clock says, Unix milliseconds: from when to when, for not every node tells it exactly.
+    pub async fn wall_clock_ms(&self) -> anyhow::Result<RangeInclusive<i64>> {
+        let (_, answer) = self.ask_within(QUICK, Method::GET, "sys/host-info", None).await?;
+        if let Some(text) = answer["data"]["timestamp"].as_str() {
+            let ms = text.parse::<jiff::Timestamp>()?.as_millisecond();
+            return Ok(ms..=ms);
+        }
+        // A node that cannot ask the cluster who we are tells strangers whole seconds.
+        let (_, answer) = self.ask_within(QUICK, Method::GET, "sys/health", None).await?;
+        let seconds = answer["server_time_utc"].as_i64().context("it does not tell the time")?;
+        Ok(seconds * 1000..=seconds * 1000 + 999)
+    }
+
+    /// Fetches a file.
+    pub async fn download(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         let request = self.http.get(format!("{}/v1/{path}", self.base)).timeout(TIMEOUT);
         let response = request.header("X-Vault-Token", &self.token).send().await?;
-        Ok(response.error_for_status()?.bytes().await?.len())
+        Ok(response.error_for_status()?.bytes().await?.to_vec())
+    }
+
+    /// Sends a file; says the status.
+    pub async fn upload(&self, path: &str, file: Vec<u8>) -> anyhow::Result<u16> {
+        let request = self.http.post(format!("{}/v1/{path}", self.base)).timeout(UPLOAD_TIMEOUT).body(file);
+        let response = request.header("X-Vault-Token", &self.token).send().await?;
+        Ok(response.status().as_u16())
+    }
+
+    /// How a request is answered that may be refused; nothing if it is not within `max`.
+    pub async fn probe(
+        &self,
+        max: Duration,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Probe> {
+        let began = Instant::now();
+        let mut request = self.http.request(method, format!("{}/v1/{path}", self.base)).timeout(max);
+        request = request.header("X-Vault-Token", &self.token);
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let response = request.send().await.ok()?;
+        let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let retry_after = response.headers().contains_key("Retry-After");
+        Some(Probe { status: response.status().as_u16(), retry_after, waited_ms })
     }
 
     async fn ask_within(

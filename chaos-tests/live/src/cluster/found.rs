@@ -5,34 +5,44 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use conclave_oracle::place::{FLEETING, PLAIN};
 use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Cluster, Health, name};
+use super::{Clocks, Cluster, Health, Needs, name};
+use crate::client::LASTS_MS;
 use crate::net::Net;
 
 /// How long each step may take on a machine that has much else to do.
-const STEP_MAX: Duration = Duration::from_secs(90);
+const STEP_MAX: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(100);
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 const SHARES: u64 = 3;
 const THRESHOLD: u64 = 2;
 
 impl Cluster {
-    /// All nodes serve and vote, and `secret/` is KV version 2.
-    pub async fn found(net: Arc<Net>, program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// All nodes serve and vote, and the mounts that clients work with are there.
+    pub async fn found(net: Arc<Net>, program: &Path, folder: &Path, needs: Needs) -> anyhow::Result<Self> {
         let nodes = net.nodes();
+        let Needs { disks, environment, bends_clocks, heal_max } = needs;
+        let clocks = bends_clocks.then(|| Clocks::new(folder, nodes).map(Arc::new)).transpose()?;
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).build()?;
         let mut cluster = Self {
             net,
             program: program.to_owned(),
             folder: folder.to_owned(),
+            environment,
             http,
+            clocks,
+            heal_max,
             processes: (0..nodes).map(|_| Mutex::new(None)).collect(),
+            conditions: (0..nodes).map(|_| Mutex::default()).collect(),
+            disks,
             token: String::new(),
             shares: Vec::new(),
             deaths: Mutex::default(),
+            armed: Mutex::default(),
         };
         cluster.start(0, None)?;
         cluster.await_health(0, |health| health == Health::NotInitialized).await?;
@@ -53,9 +63,20 @@ impl Cluster {
             cluster.await_health(node, Health::serves).await?;
         }
         cluster.await_voters().await?;
-        let mount = json!({"type": "kv", "options": {"version": "2"}});
-        cluster.api(0).call(Method::POST, "sys/mounts/secret", Some(&mount)).await?;
+        cluster.mount().await?;
         Ok(cluster)
+    }
+
+    /// A mount for each kind of secret that clients work with.
+    async fn mount(&self) -> anyhow::Result<()> {
+        let fleeting = format!("{FLEETING}{LASTS_MS}");
+        for (path, version) in [("secret", "2"), (PLAIN, "1"), (&fleeting, "2")] {
+            let body = json!({"type": "kv", "options": {"version": version}});
+            self.api(0).call(Method::POST, &format!("sys/mounts/{path}"), Some(&body)).await?;
+        }
+        let body = json!({"delete_version_after": format!("{LASTS_MS}ms")});
+        self.api(0).call(Method::POST, &format!("{fleeting}/config"), Some(&body)).await?;
+        Ok(())
     }
 
     async fn await_health(&self, node: usize, good: impl Fn(Health) -> bool) -> anyhow::Result<()> {

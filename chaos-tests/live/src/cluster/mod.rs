@@ -1,6 +1,10 @@
 //! Real servers, each in its namespace: made into a cluster, broken, and mended.
 
 mod api;
+mod clocks;
+mod condition;
+mod crash;
+mod environment;
 mod found;
 mod member;
 mod process;
@@ -13,32 +17,63 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::disk::Disks;
 use crate::net::Net;
+use condition::{Condition, Spoiled};
 use process::Process;
 
-pub use api::{API_PORT, Api, Health};
+pub use api::{API_PORT, Api, Health, Probe};
+pub use clocks::{Clocks, forget_clock, library};
+pub use condition::minority;
+pub use environment::Variable;
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;
-/// How long a cluster that was healed may take until all nodes serve. A paused node may have much to catch up with.
-const HEAL_MAX: Duration = Duration::from_secs(60);
 /// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
+/// As long, it may take to join.
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
+/// A node that was damaged has so long to notice it and to be taken back, before somebody replaces it.
+const REJOINS: Duration = Duration::from_secs(20);
+/// A node that joins is left alone for so long.
+const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
+/// Longest wait until a stopped process has come back from the kernel: a sync on a busy disk takes its time.
+const REST_MAX: Duration = Duration::from_secs(20);
+const REST_POLL: Duration = Duration::from_millis(1);
 /// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
-const SNAPSHOT_AFTER_ENTRIES: &str = "1000";
+const SNAPSHOT_AFTER_ENTRIES: &str = "500";
+/// Entries that a node may miss without needing a snapshot.
+const ENTRIES_KEPT: &str = "100";
+
+/// What a cluster is given besides its network.
+pub struct Needs {
+    pub disks: Disks,
+    pub environment: Vec<Variable>,
+    pub bends_clocks: bool,
+    /// How long it may take, once it was healed, until all nodes serve.
+    pub heal_max: Duration,
+}
 
 pub struct Cluster {
     pub net: Arc<Net>,
     program: PathBuf,
     folder: PathBuf,
+    environment: Vec<Variable>,
     http: reqwest::Client,
+    clocks: Option<Arc<Clocks>>,
+    /// How long a cluster that was healed may take until all nodes serve.
+    heal_max: Duration,
     /// Nothing while the node is down.
     processes: Vec<Mutex<Option<Process>>>,
+    conditions: Vec<Mutex<Condition>>,
+    /// After the processes, which use them: what is dropped first is named first.
+    pub disks: Disks,
     token: String,
     shares: Vec<String>,
     /// Servers that ended although nobody killed them: node and how.
     deaths: Mutex<Vec<String>>,
+    /// A node whose next start has fail points.
+    armed: Mutex<Option<(usize, String)>>,
 }
 
 impl Cluster {
@@ -48,6 +83,19 @@ impl Cluster {
 
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    pub fn shares(&self) -> &[String] {
+        &self.shares
+    }
+
+    /// The nodes' clocks, if the run bends them.
+    pub fn clocks(&self) -> Option<&Arc<Clocks>> {
+        self.clocks.as_ref()
+    }
+
+    pub fn heal_max(&self) -> Duration {
+        self.heal_max
     }
 
     pub fn api(&self, node: usize) -> Api {
@@ -63,7 +111,7 @@ impl Cluster {
     }
 
     pub fn data(&self, node: usize) -> PathBuf {
-        self.folder.join(name(node))
+        self.disks.data(node)
     }
 
     /// The node that says it leads; if several do, the last one asked cannot be told from the others.
@@ -73,8 +121,17 @@ impl Cluster {
         healths.iter().position(|health| *health == Health::Leads)
     }
 
-    /// Starts the node's server, unless it runs.
+    /// Starts the node's server, unless it runs, or a fault holds its disk and starts it later.
     pub fn start(&self, node: usize, join: Option<(&str, &str)>) -> anyhow::Result<()> {
+        if self.is_taken(node) { Ok(()) } else { self.launch(node, join) }
+    }
+
+    /// For the fault that holds the node's disk.
+    pub fn start_taken(&self, node: usize) -> anyhow::Result<()> {
+        self.launch(node, None)
+    }
+
+    fn launch(&self, node: usize, join: Option<(&str, &str)>) -> anyhow::Result<()> {
         let mut process = self.processes[node].lock();
         if process.is_some() {
             return Ok(());
@@ -86,7 +143,16 @@ impl Cluster {
         command.args(["--api-listen", &format!("{address}:{API_PORT}"), "--api-addr", &self.url(node)]);
         let cluster = format!("{address}:{CLUSTER_PORT}");
         command.args(["--cluster-listen", &cluster, "--cluster-addr", &cluster]);
-        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES]);
+        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES, "--entries-kept", ENTRIES_KEPT]);
+        if let Some(clocks) = &self.clocks {
+            clocks.bend(&mut command, node);
+        }
+        for variable in self.environment.iter().filter(|variable| variable.is_for(node)) {
+            command.env(&variable.name, &variable.value);
+        }
+        if let Some((_, points)) = self.armed.lock().take_if(|(armed, _)| *armed == node) {
+            command.env(crash::POINTS, points);
+        }
         if let Some((member, token)) = join {
             command.env("CONCLAVE_JOIN_ADDR", member).env("CONCLAVE_JOIN_TOKEN", token);
         }
@@ -113,6 +179,22 @@ impl Cluster {
         Ok(self.processes[node].lock().as_ref().is_some_and(Process::is_stopped))
     }
 
+    /// SIGSTOP, if it runs, for a disk to be taken away from below it. The kernel may tell a process that its data was
+    /// synced when the disk went away in that very moment; one that stands still tells nobody.
+    pub fn halt(&self, node: usize) -> anyhow::Result<()> {
+        self.processes[node].lock().as_mut().map_or(Ok(()), Process::pause)
+    }
+
+    /// After [`Cluster::halt`]: returns when the process does nothing any more, not even in the kernel.
+    pub async fn rest(&self, node: usize) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !self.processes[node].lock().as_ref().is_none_or(Process::is_at_rest) {
+            anyhow::ensure!(began.elapsed() < REST_MAX, "{} does not stand still", name(node));
+            tokio::time::sleep(REST_POLL).await;
+        }
+        Ok(())
+    }
+
     pub fn resume(&self, node: usize) -> anyhow::Result<()> {
         match self.processes[node].lock().as_mut() {
             Some(process) if process.is_paused() => process.resume(),
@@ -120,41 +202,37 @@ impl Cluster {
         }
     }
 
-    /// Notes servers that ended by themselves, so that they are started again, and told of in the report.
-    pub fn note_deaths(&self) {
-        for (node, process) in self.processes.iter().enumerate() {
-            let mut process = process.lock();
-            if let Some(status) = process.as_mut().and_then(Process::ended) {
-                self.deaths.lock().push(format!("{} ended by itself ({status})", name(node)));
-                *process = None;
-            }
-        }
-    }
-
-    pub fn deaths(&self) -> Vec<String> {
-        self.deaths.lock().clone()
-    }
-
     /// Ends every fault and waits until all nodes serve; says how long that took.
     pub async fn heal(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.net.mend_all().await?;
+        if let Some(clocks) = &self.clocks {
+            clocks.right_all()?;
+        }
         self.note_deaths();
         for node in 0..self.nodes() {
             self.resume(node)?;
             self.start(node, None)?;
         }
         let mut healths = Vec::new();
-        while began.elapsed() < HEAL_MAX {
+        let mut helped = vec![began; self.nodes()];
+        while began.elapsed() < self.heal_max {
             healths.clear();
-            for node in 0..self.nodes() {
+            for (node, helped) in helped.iter_mut().enumerate() {
+                if self.is_excused(node) {
+                    // What its disk did to it may end it later than the fault itself.
+                    self.start(node, None)?;
+                }
                 let health = self.api(node).health().await;
-                self.help(node, health, began.elapsed()).await;
+                if self.help(node, health, helped.elapsed(), *helped > began).await {
+                    *helped = Instant::now();
+                }
                 healths.push(health);
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
             let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
             if all_serve && self.voters().await == self.nodes() {
+                self.end_excuses();
                 return Ok(began.elapsed());
             }
             self.note_deaths();
@@ -162,19 +240,36 @@ impl Cluster {
         }
         let voters = self.voters().await;
         anyhow::bail!(
-            "not all nodes serve and vote {HEAL_MAX:?} after every fault has ended: {healths:?}, {voters} voters"
+            "not all nodes serve and vote {:?} after every fault has ended: {healths:?}, {voters} voters",
+            self.heal_max
         )
     }
 
-    /// What an operator does about a node that does not come back by itself. It is tried until it helps.
-    async fn help(&self, node: usize, health: Health, waited: Duration) {
+    /// What an operator does about a node that does not come back by itself. It is tried until it helps. Says whether
+    /// anything was done: it takes its time to show, and to be disturbed would do harm.
+    async fn help(&self, node: usize, health: Health, waited: Duration, again: bool) -> bool {
         let helped = match health {
-            Health::Sealed if waited > PEERS_UNSEAL => self.unseal(node).await,
+            _ if self.spoiled(node) == Some(Spoiled::Untrusted) => {
+                // It heals by itself if it has noticed. One that serves without a word has not.
+                if self.was_taken_back(node) {
+                    self.note_replaced(node);
+                    return false;
+                }
+                if !health.serves() && waited < REJOINS {
+                    return false;
+                }
+                self.replace(node).await
+            }
+            _ if waited < PEERS_UNSEAL => return false,
+            Health::Sealed => self.unseal(node).await,
             // It was removed, and joining again did not go through because of another fault.
-            Health::Removed | Health::NotInitialized if waited > PEERS_UNSEAL => self.join_again(node).await,
-            _ => Ok(()),
+            Health::Removed | Health::NotInitialized if !again || waited >= JOINING_MAX => {
+                self.join_again(node).await
+            }
+            _ => return false,
         };
         drop(helped);
+        true
     }
 
     /// Gives shares until the node is unsealed.

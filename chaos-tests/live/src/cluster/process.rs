@@ -70,6 +70,14 @@ impl Process {
         stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
     }
 
+    /// Whether all of its threads stand still: none is in the kernel any more.
+    pub fn is_at_rest(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else { return true };
+        let states =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        states.into_iter().all(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
+    }
+
     fn send(&self, signal: Signal) -> anyhow::Result<()> {
         // Not yet waited for, so the number is still this process's, even if it has ended.
         kill_process(Pid::from_child(&self.child), signal).context("cannot signal a server")
@@ -82,5 +90,6 @@ impl Drop for Process {
             drop(self.send(Signal::KILL));
             drop(self.child.wait());
         }
+        super::forget_clock(self.child.id());
     }
 }

@@ -1,22 +1,38 @@
-//! A node is taken out of the cluster, wiped, and joins again under its old name.
+//! A node is taken out of the cluster or leaves it, is wiped, and joins again under its old name.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::{Fault, Scene};
 
-#[derive(Default)]
 pub struct Churn {
+    /// It is asked to leave itself; else another node is asked to remove it.
+    leaves: bool,
     met: bool,
     removed: bool,
     joined: bool,
+}
+
+impl Churn {
+    pub fn removed() -> Self {
+        Self { leaves: false, met: false, removed: false, joined: false }
+    }
+
+    pub fn leaving() -> Self {
+        Self { leaves: true, ..Self::removed() }
+    }
 }
 
 impl Fault for Churn {
     fn begin<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
         async move {
             self.met = scene.meets_its_aim().await;
-            self.removed = scene.cluster.remove(scene.node).await.is_ok();
+            let (cluster, node) = (scene.cluster, scene.node);
+            if !cluster.spoil(node) {
+                return Ok(());
+            }
+            let gone = if self.leaves { cluster.leave(node).await } else { cluster.remove(node).await };
+            self.removed = gone.is_ok();
             Ok(())
         }
         .boxed()

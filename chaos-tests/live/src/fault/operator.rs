@@ -129,7 +129,9 @@ pub struct SnapshotSave {
 impl Fault for SnapshotSave {
     fn begin<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
         async move {
-            self.bytes = scene.cluster.api(scene.node).download("sys/storage/raft/snapshot").await.ok();
+            let bytes = scene.cluster.api(scene.node).download("sys/storage/raft/snapshot").await.ok();
+            let bytes = bytes.map(|file| file.len());
+            self.bytes = bytes;
             Ok(())
         }
         .boxed()

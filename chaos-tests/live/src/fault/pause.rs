@@ -5,10 +5,16 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::{Fault, Scene};
+use super::{Aim, Fault, Noted, Scene};
+
+/// After so long without its leader a cluster has another, on a busy machine too.
+const ELECTION: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub struct Pause {
+    leads: bool,
+    /// Somebody else led when the paused leader woke up.
+    followed: bool,
     met: bool,
     stopped: bool,
     began: Option<Instant>,
@@ -19,6 +25,7 @@ impl Fault for Pause {
     fn begin<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
         async move {
             self.met = scene.meets_its_aim().await;
+            self.leads = self.met && scene.planned.aim == Aim::Leader;
             self.stopped = scene.cluster.pause(scene.node).await?;
             self.began = Some(Instant::now());
             Ok(())
@@ -28,6 +35,8 @@ impl Fault for Pause {
 
     fn end<'a>(&'a mut self, scene: &'a Scene<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
         async move {
+            // Who stands still does not answer.
+            self.followed = self.leads && scene.cluster.leader().await.is_some();
             self.lasted = self.began.map_or(Duration::ZERO, |began| began.elapsed());
             scene.cluster.resume(scene.node)
         }
@@ -41,6 +50,14 @@ impl Fault for Pause {
         if !self.stopped || self.lasted.is_zero() {
             return Err("the process did not stand still".to_owned());
         }
+        if self.leads && !self.followed && self.lasted > ELECTION {
+            return Err("nobody else led when the paused leader woke up".to_owned());
+        }
         Ok(())
+    }
+
+    fn noted(&mut self) -> Noted {
+        let met = self.followed.then(|| "a paused leader woke up and another led".to_owned());
+        Noted { met: met.into_iter().collect(), ..Noted::default() }
     }
 }

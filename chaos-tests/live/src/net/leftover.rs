@@ -47,6 +47,7 @@ pub fn remove(run: &str) {
         for pid in pids(space).into_iter().filter(|pid| *pid != own) {
             if let Some(pid) = Pid::from_raw(pid) {
                 let _gone = kill_process(pid, Signal::KILL);
+                crate::cluster::forget_clock(pid.as_raw_nonzero().get().unsigned_abs());
             }
         }
     }
@@ -54,6 +55,11 @@ pub fn remove(run: &str) {
     for space in &spaces {
         drop(ip(&["netns", "delete", space]));
     }
+    unlock(run);
+}
+
+/// Forgets the lock of a run that has left nothing.
+pub fn unlock(run: &str) {
     drop(std::fs::remove_file(path(run)));
 }
 

@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::io::AsyncWriteExt as _;
 
-pub use leftover::remove_leftovers;
+pub use leftover::{lock, remove_leftovers, unlock};
 pub use rules::Cuts;
 
 /// Where `ip netns` keeps names of namespaces.
@@ -81,6 +81,11 @@ impl Net {
         let space = File::open(Path::new(NAMESPACES).join(self.hub()))?;
         move_into_link_name_space(std::os::fd::AsFd::as_fd(&space), Some(LinkNameSpaceType::Network))
             .context("cannot enter the clients' network namespace: the run needs root")
+    }
+
+    /// The run's number, part of every name it makes.
+    pub fn run(&self) -> &str {
+        &self.run
     }
 
     pub fn nodes(&self) -> usize {

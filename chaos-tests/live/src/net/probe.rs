@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use super::Net;
+use anyhow::Context as _;
+
+use super::{Net, PREFIX, ip};
 
 /// Programs the network is made with, and the Debian package of each.
 const TOOLS: &[(&str, &str)] = &[("ip", "iproute2"), ("nft", "nftables"), ("tc", "iproute2")];
@@ -17,7 +19,9 @@ pub fn requirements() -> anyhow::Result<()> {
         let found = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
         anyhow::ensure!(found.is_ok(), "the program '{tool}' is missing: apt-get install {package}");
     }
-    Ok(())
+    let space = format!("{PREFIX}-{}-probe", std::process::id());
+    ip(&["netns", "add", &space]).context("network namespaces cannot be made here")?;
+    ip(&["netns", "delete", &space])
 }
 
 /// Sentences about what cannot be exercised here.

@@ -70,6 +70,11 @@ impl Cuts {
         Self(cuts)
     }
 
+    /// No packet between any two nodes.
+    pub fn everywhere(nodes: usize) -> Self {
+        Self::loss(nodes, EVERY)
+    }
+
     /// Every link loses some packets.
     pub fn loss(nodes: usize, lost: u16) -> Self {
         let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));

@@ -16,11 +16,11 @@
 //!    were asked, and how many were used is all that has to be remembered. With check-and-set against version c they fit
 //!    only between c and c + 1, where at most one can stand: the earliest is kept. Using it there spares one of the others.
 //! 4. *Unknown deletes* differ only in when they were asked: by the same exchange they are used in that order, and so are
-//!    unknown undeletes of one version.
+//!    unknown undeletes of one version. A destruction cannot be taken back, so of one version the earliest is kept.
 //!
 //! Moreover each is placed as late as it can be. A filler moves past everything but an operation that needs a certain
 //! version, a write (whose own version it shifts) and a delete (whose effect it would undo), known or not. An unknown delete
-//! moves up to the first read that finds nothing, and an unknown undelete up to the first read that finds the value again: whatever
+//! and an unknown destruction move up to the first read that finds nothing, and an unknown undelete up to the first read that finds the value again: whatever
 //! else comes first makes it needless. So they are no moves of their own but part of the move that needs them.
 
 use std::collections::HashMap;
@@ -45,6 +45,9 @@ pub enum What {
     },
     Delete,
     Undelete {
+        version: u64,
+    },
+    Destroy {
         version: u64,
     },
     Read {
@@ -75,6 +78,7 @@ pub struct Problem {
     /// that an undelete names, which it then finds or misses.
     pub stops: Vec<u64>,
     pub versioned: bool,
+    /// Whether an undelete or a destruction names a version.
     pub can_undelete: bool,
     /// When unknown writes that nobody read were asked, ascending.
     pub fillers: Vec<u64>,
@@ -84,6 +88,8 @@ pub struct Problem {
     pub deletes: Vec<u64>,
     /// When unknown undeletes of each version were asked, ascending.
     pub undeletes: HashMap<u64, Vec<u64>>,
+    /// When an unknown destruction of each version was asked first: more than one does no more than one.
+    pub destroys: HashMap<u64, u64>,
 }
 
 impl What {
@@ -125,6 +131,13 @@ impl Problem {
                 (Some(returned_us), Act::Undelete { version }) => {
                     problem.steps.push(Step { invoked_us, returned_us, what: What::Undelete { version } });
                 }
+                (Some(returned_us), Act::Destroy { version }) => {
+                    problem.steps.push(Step { invoked_us, returned_us, what: What::Destroy { version } });
+                }
+                (None, Act::Destroy { version }) => {
+                    let earliest = problem.destroys.entry(version).or_insert(invoked_us);
+                    *earliest = invoked_us.min(*earliest);
+                }
                 (None, Act::Delete) => problem.deletes.push(invoked_us),
                 (None, Act::Undelete { version }) => {
                     problem.undeletes.entry(version).or_default().push(invoked_us);
@@ -147,11 +160,12 @@ impl Problem {
         for step in &self.steps {
             match step.what {
                 What::Read { value: None, version: Some(version) } => self.stops.push(version),
-                What::Undelete { version } => self.stops.extend(around(version)),
+                What::Undelete { version } | What::Destroy { version } => self.stops.extend(around(version)),
                 _ => {}
             }
         }
         self.stops.extend(self.undeletes.keys().flat_map(|&version| around(version)));
+        self.stops.extend(self.destroys.keys().flat_map(|&version| around(version)));
         self.stops.extend(self.cas_fillers.keys().map(|&version| version.saturating_add(1)));
         self.stops.sort_unstable();
         self.stops.dedup();

@@ -22,6 +22,8 @@ enum Newest {
     Value(u64),
     /// Something that no read returns any more.
     Unseen,
+    /// A version whose data was destroyed.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl State {
     pub fn value(&self) -> Option<u64> {
         match self.register.newest {
             Newest::Value(value) => Some(value),
-            Newest::Nothing | Newest::Unseen => None,
+            Newest::Nothing | Newest::Unseen | Newest::Gone => None,
         }
     }
 
@@ -90,7 +92,7 @@ impl State {
     pub fn answers(&self, value: Option<u64>, version: Option<u64>) -> bool {
         let content = &self.register;
         let found = match (content.deleted, content.newest, value) {
-            (true, _, None) | (false, Newest::Nothing, None) => true,
+            (true, _, None) | (false, Newest::Nothing | Newest::Gone, None) => true,
             (false, Newest::Value(newest), Some(value)) => newest == value,
             _ => false,
         };
@@ -117,6 +119,9 @@ impl State {
             What::Undelete { version } => {
                 out.push(if version == self.version() { self.undeleted() } else { self });
             }
+            What::Destroy { version } => self.with_fillers(problem, by_us, needed, out, |state| {
+                Some(if version == state.version() { state.destroyed() } else { state })
+            }),
             What::Read { value: Some(value), version } => {
                 let state = self.aided_by_undelete(problem, by_us);
                 out.extend(state.filter(|state| state.answers(Some(value), version)));
@@ -125,9 +130,13 @@ impl State {
                 let missing = version.checked_sub(self.version());
                 let state = missing.and_then(|missing| self.filled(missing, problem, by_us));
                 out.extend(state.and_then(|state| state.aided_by_delete(problem, by_us)));
+                out.extend(state.and_then(|state| state.aided_by_destruction(problem, by_us)));
             }
             What::Read { value: None, version: None } => {
                 self.with_fillers(problem, by_us, needed, out, |state| state.aided_by_delete(problem, by_us));
+                self.with_fillers(problem, by_us, needed, out, |state| {
+                    state.aided_by_destruction(problem, by_us)
+                });
             }
         }
     }
@@ -181,6 +190,19 @@ impl State {
     fn undeleted(mut self) -> Self {
         self.register.deleted = false;
         self
+    }
+
+    fn destroyed(mut self) -> Self {
+        if self.register.newest != Newest::Nothing {
+            self.register.newest = Newest::Gone;
+        }
+        self
+    }
+
+    /// Nothing if the register shows nothing anyway: then none is needed.
+    fn aided_by_destruction(self, problem: &Problem, by_us: u64) -> Option<Self> {
+        let asked = problem.destroys.get(&self.version()).is_some_and(|&invoked| invoked <= by_us);
+        (asked && !self.answers(None, None)).then(|| self.destroyed())
     }
 
     fn aided_by_delete(mut self, problem: &Problem, by_us: u64) -> Option<Self> {

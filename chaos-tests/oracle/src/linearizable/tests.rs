@@ -6,7 +6,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::history::{Action, Answer, Outcome};
 use crate::register::registers;
-use crate::testing::{cas, delete, ok, read, undelete, unknown, version, write};
+use crate::testing::{cas, delete, destroy, ok, read, undelete, unknown, version, write};
 
 fn check_all(history: &[Operation]) -> Verdict {
     check(&registers(history))
@@ -151,6 +151,16 @@ fn an_unseen_write_may_be_needed_before_a_change_though_no_answer_there_names_a_
 }
 
 #[test]
+fn a_destroyed_version_stays_gone() {
+    let written = version(ok(0..10, write(1)), 1);
+    let none = |ms| version(read(ms, None), 1);
+    linearizable(&[written.clone(), ok(20..30, destroy(1)), ok(40..50, undelete(1)), none(60..70)]);
+    contradicts(&[written.clone(), ok(20..30, destroy(1)), version(read(60..70, 1), 1)], &[0, 1, 2]);
+    linearizable(&[written.clone(), unknown(20..30, destroy(1)), read(40..50, 1), none(60..70)]);
+    contradicts(&[written, ok(20..30, destroy(2)), none(60..70)], &[2]);
+}
+
+#[test]
 fn repeats_under_one_idempotency_key_are_one_write() {
     let once = |mut operation: Operation| {
         if let Action::Write { idempotency_key, .. } = &mut operation.action {
@@ -192,6 +202,7 @@ struct Plain {
     version: u64,
     newest: Option<u64>,
     deleted: bool,
+    gone: bool,
 }
 
 impl Plain {
@@ -200,17 +211,18 @@ impl Plain {
         let mut answer = Answer::default();
         match action {
             Action::Read { .. } => {
-                answer.value = self.newest.filter(|_| !self.deleted);
+                answer.value = self.newest.filter(|_| !self.deleted && !self.gone);
                 answer.version = Some(self.version);
             }
             Action::Write { cas: Some(cas), .. } if *cas != self.version => return None,
             Action::Write { value, .. } => {
-                *self = Self { version: self.version + 1, newest: Some(*value), deleted: false };
+                *self = Self { version: self.version + 1, newest: Some(*value), ..Self::default() };
                 answer.version = Some(self.version);
             }
             Action::Delete { .. } => self.deleted = self.newest.is_some(),
             Action::Undelete { version, .. } => self.deleted &= *version != self.version,
-            Action::List { .. } => {}
+            Action::Destroy { version, .. } => self.gone |= *version == self.version,
+            Action::ReadVersion { .. } | Action::List { .. } => {}
         }
         Some(answer)
     }
@@ -244,6 +256,7 @@ fn has_order(open: &[&Operation], plain: Plain) -> bool {
 fn small_history(rng: &mut StdRng) -> Vec<Operation> {
     let versioned = rng.random_bool(0.7);
     let undeletes = versioned && rng.random_bool(0.5);
+    let destroys = versioned && rng.random_bool(0.4);
     let told = rng.random_range(0.2..1.0);
     let width = rng.random_range(1..80);
     let mut plain = Plain::default();
@@ -255,6 +268,7 @@ fn small_history(rng: &mut StdRng) -> Vec<Operation> {
             5..8 => write(value),
             8..10 if versioned => cas(value, plain.version.saturating_sub(u64::from(rng.random_bool(0.2)))),
             10 if undeletes => undelete(plain.version),
+            11 if destroys => destroy(plain.version + rng.random_range(0..5) / 4),
             _ => delete(),
         };
         let known = rng.random_bool(0.75);

@@ -186,6 +186,7 @@ impl World {
                 Action::Write { key, value, cas, idempotency_key }
             }
             90..96 => Action::Delete { key },
+            96 if self.scenario.versioned => Action::Destroy { key, version: self.known[client][number] },
             _ if self.scenario.versioned => Action::Undelete { key, version: self.known[client][number] },
             _ => Action::Delete { key },
         }

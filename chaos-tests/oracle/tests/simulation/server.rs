@@ -34,6 +34,7 @@ struct State {
     version: u64,
     newest: Option<u64>,
     deleted: bool,
+    gone: bool,
 }
 
 pub struct Server {
@@ -124,7 +125,15 @@ impl Server {
                 }
                 self.done(None)
             }
-            Action::List { .. } => unreachable!("nobody here lists"),
+            Action::Destroy { key, version } => {
+                let key = number(key);
+                let state = self.state(key, now_us);
+                if state.version == *version {
+                    self.change(key, now_us, State { gone: state.newest.is_some(), ..state });
+                }
+                self.done(None)
+            }
+            Action::ReadVersion { .. } | Action::List { .. } => unreachable!("nobody here asks for these"),
         }
     }
 
@@ -143,14 +152,14 @@ impl Server {
             self.bitten += 1;
         }
         let version = self.versioned.then_some(state.version).filter(|&version| version > 0);
-        let value = state.newest.filter(|_| !state.deleted);
+        let value = state.newest.filter(|_| !state.deleted && !state.gone);
         let mut stale_for_ms = stale.then_some((now_us - shown_us) / 1000);
         if stale && self.bug == Some(Bug::FalseAge) {
             self.bitten += usize::from(state != self.state(key, now_us));
             stale_for_ms = Some(0);
         }
         let index = (!stale && !careless).then_some(self.index);
-        Outcome::Ok(Answer { value, version, index, stale_for_ms, names: Vec::new() })
+        Outcome::Ok(Answer { value, version, index, stale_for_ms, ..Answer::default() })
     }
 
     fn write(
@@ -177,7 +186,7 @@ impl Server {
             self.bitten += usize::from(state.version != cas);
         }
         let version = state.version + 1;
-        self.change(key, now_us, State { version, newest: Some(value), deleted: false });
+        self.change(key, now_us, State { version, newest: Some(value), ..State::default() });
         if let Some(name) = name {
             self.remembered.insert(name.to_owned(), (version, self.index));
         }

@@ -13,6 +13,9 @@ pub struct JoinToken {
     /// How long the token can be used, such as 10m [default: the server's]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
+    /// The member whose disk is lost: the new node comes back under its name, and the old one is removed
+    #[arg(long, value_name = "NODE")]
+    replace: Option<String>,
 }
 
 #[derive(Args)]
@@ -42,7 +45,10 @@ fn shown(members: &Value) -> String {
 }
 
 pub async fn join_token(args: JoinToken, client: &Client) -> Result<Report, Failure> {
-    let body = args.ttl.map_or_else(|| json!({}), |ttl| json!({ "ttl": ttl }));
+    let mut body = json!({ "ttl": args.ttl });
+    if let Some(member) = args.replace {
+        body["replace"] = member.into();
+    }
     let answer = client.send(Request::post("sys/cluster/join-token", body)).await?;
     let token = answer.data()["token"]
         .as_str()

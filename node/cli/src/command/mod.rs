@@ -8,6 +8,7 @@ pub mod logical;
 mod mount;
 pub mod operator;
 mod raft;
+mod recover;
 pub mod secrets;
 mod snapshot;
 mod status;
@@ -16,20 +17,21 @@ pub mod token;
 use conclave_client::{Client, Method, Request};
 use serde_json::Value;
 
+use crate::Recover;
 use crate::arguments::Command;
 use crate::dev;
 use crate::failure::Failure;
 use crate::output::Report;
 use crate::session::Session;
 
-pub async fn run(command: Command, session: &Session) -> Result<Report, Failure> {
+pub async fn run(command: Command, session: &Session, recover: Recover) -> Result<Report, Failure> {
     match command {
         Command::Server { .. } => Err(Failure::usage("the server takes no flags before the word \"server\"")),
         Command::Dev(dev) => dev::run(dev, session.format).await,
         Command::Kv(kv) => kv::run(kv, &session.client()?).await,
         Command::Secrets(secrets) => secrets::run(secrets, &session.client()?).await,
         Command::Token(token) => token::run(token, &session.client()?).await,
-        Command::Operator(operator) => operator::run(operator, &session.client()?).await,
+        Command::Operator(operator) => operator::run(operator, session, recover).await,
         Command::Status => status::run(&session.client()?).await,
         Command::Members => cluster::members(&session.client()?).await,
         Command::JoinToken(join_token) => cluster::join_token(join_token, &session.client()?).await,

@@ -1,4 +1,4 @@
-//! `conclave operator`: initialise, unseal, seal, rotate, back up.
+//! `conclave operator`: initialise, unseal, seal, rotate, back up, recover.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 
 use super::kv::object;
 use super::raft::{self, Raft};
+use super::recover::{self, Recovery};
 use super::snapshot::{self, Snapshot};
 use super::{ask_node, status};
+use crate::Recover;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Report, table};
+use crate::session::Session;
 
 /// `init --status` of a node that has no cluster yet.
 const CODE_NOT_INITIALIZED: u8 = 1;
@@ -37,6 +40,8 @@ pub enum Operator {
     /// List and remove nodes
     #[command(subcommand)]
     Raft(Raft),
+    /// Make a stopped node the only member of its cluster, when most of the others are lost for good
+    Recover(Recovery),
 }
 
 #[derive(Args)]
@@ -64,22 +69,24 @@ pub struct Unseal {
     key: Option<String>,
 }
 
-pub async fn run(operator: Operator, client: &Client) -> Result<Report, Failure> {
+pub async fn run(operator: Operator, session: &Session, recover: Recover) -> Result<Report, Failure> {
+    let client = || session.client();
     match operator {
-        Operator::Init(args) => init(args, client).await,
-        Operator::Unseal(args) => unseal(args, client).await,
+        Operator::Init(args) => init(args, &client()?).await,
+        Operator::Unseal(args) => unseal(args, &client()?).await,
         Operator::Seal => {
-            ask_node(client, Method::Put, "sys/seal", json!({})).await?;
+            ask_node(&client()?, Method::Put, "sys/seal", json!({})).await?;
             Ok(Report::done("Success! The node is sealed."))
         }
-        Operator::Status => status::run(client).await,
+        Operator::Status => status::run(&client()?).await,
         Operator::StepDown => {
-            ask_node(client, Method::Put, "sys/step-down", json!({})).await?;
+            ask_node(&client()?, Method::Put, "sys/step-down", json!({})).await?;
             Ok(Report::done("Success! The leader stepped down."))
         }
-        Operator::Rotate => rotate(client).await,
-        Operator::Snapshot(snapshot) => snapshot::run(snapshot, client).await,
-        Operator::Raft(raft) => raft::run(raft, client).await,
+        Operator::Rotate => rotate(&client()?).await,
+        Operator::Snapshot(snapshot) => snapshot::run(snapshot, &client()?).await,
+        Operator::Raft(raft) => raft::run(raft, &client()?).await,
+        Operator::Recover(args) => recover::run(args, recover).await,
     }
 }
 

@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aes_gcm::Aes256Gcm;
+use conclave_faults::{Bug, planted};
 use conclave_proto::wire::RECORD_BYTES_MAX;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
@@ -148,7 +149,9 @@ impl Barrier {
 
         let term = self.keyring.active_term();
         let mut nonce = [0; NONCE_BYTES];
-        rng.fill_bytes(&mut nonce);
+        if !planted::is(Bug::NonceReused) {
+            rng.fill_bytes(&mut nonce);
+        }
         let mut sealed = Vec::with_capacity(sealed_bytes);
         sealed.push(FORMAT);
         sealed.extend_from_slice(&term.to_be_bytes());
@@ -197,6 +200,9 @@ impl Barrier {
     }
 
     fn context(&self, term: u32, key: &[u8]) -> Vec<u8> {
+        if planted::is(Bug::ContextDropped) {
+            return Vec::new();
+        }
         [DOMAIN, &[FORMAT], &term.to_be_bytes(), &self.cluster_id, key].concat()
     }
 

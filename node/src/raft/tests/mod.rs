@@ -3,6 +3,7 @@
 mod authorisation;
 mod consensus;
 mod members;
+mod older_copies;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use std::time::{Duration, SystemTime};
 use conclave_proto::log::Txn;
 use conclave_proto::peer::{
     CheckMembershipRequest, CheckMembershipResponse, ForwardRequest, ForwardResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest, RenewCertificateResponse,
-    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse, UpdateAddressRequest,
-    UpdateAddressResponse,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, RejoinRequest, RejoinResponse,
+    RenewCertificateRequest, RenewCertificateResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node;
@@ -24,7 +25,7 @@ use tonic::Status;
 
 use super::{
     ClusterHandler, Membership, ProposeError, Proposer, RaftNode, RaftNodeConfig, RaftOptions, ReadBarrier,
-    system_clock,
+    WallClock, system_clock,
 };
 use crate::identity::{ClusterCa, ClusterId, Identity, LiveTls, NodeKey, PeerIdentity};
 
@@ -56,6 +57,7 @@ struct TestMember {
     dir: tempfile::TempDir,
     address: SocketAddr,
     tls: Arc<LiveTls>,
+    wall: WallClock,
     running: Option<Arc<RaftNode>>,
 }
 
@@ -112,8 +114,9 @@ impl Cluster {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        self.members.push(TestMember { node_id, dir, address, tls, running: None });
+        self.members.push(TestMember { node_id, dir, address, tls, wall: system_clock(), running: None });
         self.run(node_id, listener).await;
+        self.node(node_id).take_part();
     }
 
     fn identity(&self, node_id: u64) -> Identity {
@@ -129,6 +132,19 @@ impl Cluster {
         // The killed node's threads may still be closing it.
         let listener = eventually("the address is free", || TcpListener::bind(address).ok()).await;
         self.run(node_id, listener).await;
+        self.node(node_id).take_part();
+    }
+
+    /// As [`Cluster::restart`], and asks the others first. Returns why the node must not take part.
+    async fn restart_and_recall(&mut self, node_id: u64) -> Option<String> {
+        let address = self.member(node_id).address;
+        let listener = eventually("the address is free", || TcpListener::bind(address).ok()).await;
+        self.run(node_id, listener).await;
+        let reason = self.node(node_id).recall().await.unwrap();
+        if reason.is_none() {
+            self.node(node_id).take_part();
+        }
+        reason
     }
 
     /// Starts a killed node again at another address.
@@ -136,6 +152,7 @@ impl Cluster {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         self.member_mut(node_id).address = listener.local_addr().unwrap();
         self.run(node_id, listener).await;
+        self.node(node_id).take_part();
     }
 
     async fn run(&mut self, node_id: u64, listener: TcpListener) {
@@ -232,7 +249,7 @@ impl TestMember {
             data_dir: self.dir.path().to_owned(),
             options,
             tls: self.tls.clone(),
-            clock: system_clock(),
+            clock: self.wall.clone(),
             calls: Handle::current(),
             surroundings: None,
         }
@@ -339,5 +356,9 @@ impl ClusterHandler for TestHandler {
     ) -> Result<CheckMembershipResponse, Status> {
         let _unproven = self.barrier.read_point(Instant::now() + PATIENCE).await;
         Ok(CheckMembershipResponse {})
+    }
+
+    async fn rejoin(&self, _peer: u64, _request: RejoinRequest) -> Result<RejoinResponse, Status> {
+        Err(Status::failed_precondition("this node has no key"))
     }
 }

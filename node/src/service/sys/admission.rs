@@ -4,20 +4,22 @@
 //! key and gets the same id. The id and the name are reserved in one transaction with the token's use.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use conclave_core::Error;
-use conclave_core::crypto::Kind;
 use conclave_core::plan::Context;
 use conclave_core::seal::join_token::{self, Holder, JoinToken, Redemption};
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
 use conclave_storage::types::Node as Address;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use super::membership::{change_failed, load_ca};
+use super::registry::{Registry, name_is_taken};
 use crate::cluster::Cluster;
 use crate::config::is_node_name;
 use crate::identity::public_key_of_request;
@@ -30,83 +32,13 @@ use crate::service::write::Attempt;
 /// Largest request to join, in bytes: strangers send it.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Most names of one certificate.
-const NAMES_MAX: usize = 16;
+pub(super) const NAMES_MAX: usize = 16;
 /// Longest address of a node, in bytes.
 const ADDRESS_BYTES_MAX: usize = 512;
-/// Most admissions whose join tokens still live.
-const ADMISSIONS_MAX: usize = 1000;
+/// How long a node that is to be replaced may take to say that it runs.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a plan is made anew when another admission came in between.
 const PLANS_MAX: usize = 32;
-
-/// Which ids were given out. None is ever given twice: a wiped node that joins again is another node to Raft, so that
-/// no vote of its former life counts.
-#[derive(Serialize, Deserialize)]
-pub struct Registry {
-    next_node_id: u64,
-    /// Until the token's end: the node may not be in the membership yet, and may ask again.
-    admissions: Vec<Admission>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Admission {
-    node_id: u64,
-    name: String,
-    until_ms: u64,
-}
-
-impl Registry {
-    /// Of a cluster whose only node is `first_node_id`.
-    pub fn new(first_node_id: u64) -> Self {
-        Self { next_node_id: first_node_id + 1, admissions: Vec::new() }
-    }
-
-    pub fn put(&self, ctx: &mut Context<'_>, txn: &mut Txn) -> Result<(), Error> {
-        let key = ctx.barrier.key(Kind::NodeRegistry, []);
-        let payload = serde_json::to_vec(self).expect("numbers and names serialise");
-        txn.put(key.clone(), ctx.barrier.seal(&key, "", &payload, ctx.rng)?);
-        Ok(())
-    }
-
-    /// The register, and what a transaction that replaces it must require.
-    fn load(ctx: &Context<'_>) -> Result<(Self, Txn), Error> {
-        let key = ctx.barrier.key(Kind::NodeRegistry, []);
-        let missing = || Error::Corrupt("the register of nodes".to_owned());
-        let record = ctx.view.get(&key)?.ok_or_else(missing)?;
-        let opened = ctx.barrier.open(&key, &record.sealed)?;
-        let registry = serde_json::from_slice(&opened.payload).map_err(|_| missing())?;
-        let mut txn = Txn::default();
-        txn.require(key, record.revision);
-        Ok((registry, txn))
-    }
-
-    fn has(&self, node_id: u64) -> bool {
-        self.admissions.iter().any(|admission| admission.node_id == node_id)
-    }
-
-    /// Gives out the next id under `name`.
-    fn admit(&mut self, name: &str, now_ms: u64, until_ms: u64) -> Result<u64, Failure> {
-        self.admissions.retain(|admission| admission.until_ms > now_ms);
-        if self.admissions.iter().any(|admission| admission.name == name) {
-            return Err(name_is_taken());
-        }
-        if self.admissions.len() >= ADMISSIONS_MAX {
-            return Err(Failure::invalid(
-                "too many nodes were admitted at once: wait until join tokens expire",
-            ));
-        }
-        let node_id = self.next_node_id;
-        self.next_node_id += 1;
-        self.admissions.push(Admission { node_id, name: name.to_owned(), until_ms });
-        Ok(node_id)
-    }
-}
-
-fn name_is_taken() -> Failure {
-    Failure::invalid(
-        "a node of this name is a member already: remove it first ('conclave operator raft remove-peer'), or give \
-         the new node another name",
-    )
-}
 
 /// What a node sends that wants to join.
 #[derive(Serialize, Deserialize)]
@@ -137,7 +69,7 @@ impl JoinRequest {
         if !is_node_name(&request.name) {
             return Err(Failure::invalid("'name' must be 1 to 64 letters, digits, '-', '_' or '.'"));
         }
-        if [&request.api_addr, &request.cluster_addr].iter().any(|addr| addr.len() > ADDRESS_BYTES_MAX) {
+        if ![&request.api_addr, &request.cluster_addr].iter().all(|addr| address_is_bounded(addr)) {
             return Err(Failure::invalid(format!("an address has at most {ADDRESS_BYTES_MAX} bytes")));
         }
         Ok(request)
@@ -163,35 +95,70 @@ pub struct JoinResponse {
     pub ca: String,
 }
 
+pub(super) fn address_is_bounded(addr: &str) -> bool {
+    addr.len() <= ADDRESS_BYTES_MAX
+}
+
 /// Admits a node that holds a join token: uses the token up, gives it an id and a certificate, and adds it as learner.
 pub async fn admit(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Attempt> {
     let request = JoinRequest::parse(&call.body)?;
     let token = JoinToken::parse(&request.token).map_err(|_| Failure::Denied)?;
     let holder = request.holder()?;
     let unsealed = cluster.seal.unsealed().ok_or(Attempt::NotHere)?;
+    let replaced = lost_member(cluster, &unsealed, &token, &request).await?;
     let response = commit(cluster, || plan_admission(cluster, &unsealed, &token, holder, &request)).await?;
     let node_id = response.node_id;
+    hit(Point::AdmitCommitted);
     // A removal that came first must stay one; one that comes later finds the node in the membership.
     let _no_removal_meanwhile = cluster.admitting.lock().await;
     if !cluster.plan(&unsealed, |ctx| Ok::<_, Error>(Registry::load(ctx)?.0.has(node_id)))? {
         return Err(Failure::Denied.into());
     }
+    if let Some(lost) = replaced.filter(|lost| *lost != node_id) {
+        cluster.membership.remove_lost(lost).await.map_err(change_failed)?;
+        tracing::info!(node_id = lost, "removed a node that is replaced");
+    }
     let address =
         Address { name: request.name, api_addr: request.api_addr, cluster_addr: request.cluster_addr };
     tracing::info!(node_id, name = %address.name, "admitting a node");
     cluster.membership.add_learner(node_id, address).await.map_err(change_failed)?;
+    hit(Point::AdmitAdded);
     Ok(Answer::bare(200, &json!({ "data": response })))
 }
 
-/// Takes back the admission of `name`, so that its join token cannot bring it in again.
+/// The member whose place the holder of `token` takes, if it is one. It must be lost: it neither answers nor is it needed
+/// to commit its removal.
+async fn lost_member(
+    cluster: &Cluster,
+    unsealed: &Unsealed,
+    token: &JoinToken,
+    request: &JoinRequest,
+) -> Result<Option<u64>, Attempt> {
+    let replaces = |ctx: &mut Context<'_>| {
+        let registry = Registry::load(ctx)?.0;
+        Ok::<_, Error>(registry.replaced_by(token) == Some(request.name.as_str()))
+    };
+    if !cluster.plan(unsealed, replaces)? {
+        return Ok(None);
+    }
+    let Some(member) = cluster.find_member(&request.name) else { return Ok(None) };
+    if cluster.status_of(member.node_id, Instant::now() + ALIVE_TIMEOUT).await.is_some() {
+        return Err(Failure::invalid(
+            "the node that is to be replaced runs and answers: stop it, or take it out with 'conclave leave'",
+        )
+        .into());
+    }
+    cluster.membership.can_do_without(member.node_id).map_err(change_failed)?;
+    Ok(Some(member.node_id))
+}
+
+/// Takes back the admission of `name`, so that neither its join token nor a loss of its data can bring it in again.
 pub async fn revoke(cluster: &Arc<Cluster>, name: &str) -> Result<(), Attempt> {
     let unsealed = cluster.seal.unsealed().ok_or(Attempt::NotHere)?;
     commit(cluster, || {
         cluster.plan(&unsealed, |ctx| {
             let (mut registry, mut txn) = Registry::load(ctx)?;
-            let admissions = registry.admissions.len();
-            registry.admissions.retain(|admission| admission.name != name);
-            if registry.admissions.len() == admissions {
+            if !registry.forget(name) {
                 return Ok((Txn::default(), ()));
             }
             registry.put(ctx, &mut txn)?;
@@ -202,7 +169,10 @@ pub async fn revoke(cluster: &Arc<Cluster>, name: &str) -> Result<(), Attempt> {
 }
 
 /// Commits what `plan` makes, anew as long as other admissions come in between; an empty transaction is done already.
-async fn commit<T>(cluster: &Cluster, plan: impl Fn() -> Result<(Txn, T), Failure>) -> Result<T, Attempt> {
+pub async fn commit<T>(
+    cluster: &Cluster,
+    plan: impl Fn() -> Result<(Txn, T), Failure>,
+) -> Result<T, Attempt> {
     for _ in 0..PLANS_MAX {
         let (txn, result) = plan()?;
         if txn.is_empty() {
@@ -225,7 +195,7 @@ fn plan_admission(
     request: &JoinRequest,
 ) -> Result<(Txn, JoinResponse), Failure> {
     cluster.plan(unsealed, |ctx| {
-        let is_member = || cluster.find_member(&request.name).is_some();
+        let is_member = cluster.find_member(&request.name).is_some();
         let (txn, node_id) = plan_id(ctx, token, holder, &request.name, is_member)?;
         let ca = load_ca(cluster, ctx)?;
         let certificate = ca
@@ -244,15 +214,20 @@ fn plan_id(
     token: &JoinToken,
     holder: Holder,
     name: &str,
-    is_member: impl Fn() -> bool,
+    is_member: bool,
 ) -> Result<(Txn, u64), Failure> {
     let (mut registry, mut txn) = Registry::load(ctx)?;
     match join_token::redeem(ctx, token, holder)? {
         Redemption::Again { node_id } if registry.has(node_id) => Ok((Txn::default(), node_id)),
         // It was removed since.
         Redemption::Again { .. } => Err(Failure::Denied),
-        Redemption::First(_) if is_member() => Err(name_is_taken()),
         Redemption::First(unused) => {
+            if registry.replaced_by(token) == Some(name) {
+                // Nothing of the lost node opens the cluster to it any more.
+                registry.forget(name);
+            } else if is_member {
+                return Err(name_is_taken());
+            }
             let node_id = registry.admit(name, ctx.now_ms, unused.expires_at_ms())?;
             registry.put(ctx, &mut txn)?;
             unused.use_up(ctx, node_id, &mut txn)?;

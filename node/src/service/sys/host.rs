@@ -14,9 +14,10 @@ use crate::service::failure::Failure;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `sys/host-info`: what Linux tells under `/proc`.
+/// `sys/host-info`: what Linux tells under `/proc`, and how far this node's state is.
 pub async fn host_info(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let data_dir = service.node().config.data_dir.clone();
+    let cluster = service.node().cluster();
     let data = tokio::task::spawn_blocking(move || {
         let uname = rustix::system::uname();
         let disk = rustix::fs::statvfs(&data_dir).ok();
@@ -36,11 +37,23 @@ pub async fn host_info(service: &Service, call: &Call) -> Result<Answer, Failure
                 "total": disk.f_blocks * disk.f_frsize,
                 "free": disk.f_bavail * disk.f_frsize,
             }])),
+            "state": cluster.map(|cluster| state(&cluster)),
         })
     })
     .await
     .map_err(Failure::internal)?;
     Ok(Answer::enveloped(&call.request_id, &Reply::json(&data), None))
+}
+
+/// Hashes of the state at indexes that all nodes pass, to be compared with other nodes' at the same index (I2).
+fn state(cluster: &Cluster) -> Value {
+    let hashes = cluster.reader.state_hashes().unwrap_or_else(|error| {
+        tracing::error!(%error, "the state's hashes cannot be read");
+        Vec::new()
+    });
+    let hashes: Vec<_> =
+        hashes.iter().map(|at| json!({ "index": at.index, "hash": hex::encode(at.hash) })).collect();
+    json!({ "applied_index": cluster.reader.applied_index(), "hashes": hashes })
 }
 
 fn first_number(path: &str) -> Option<u64> {

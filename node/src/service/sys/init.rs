@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use conclave_core::crypto::{Barrier, Kind};
 use conclave_core::plan::Context;
 use conclave_core::seal::{self, Initialized, Parameters};
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use conclave_proto::secret::Secret;
 use conclave_proto::txn::Outcome;
@@ -22,7 +23,7 @@ use crate::service::Service;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
 use crate::service::failure::Failure;
-use crate::service::sys::admission::Registry;
+use crate::service::sys::registry::Registry;
 
 /// The founding node's id in the Raft group.
 const FIRST_NODE_ID: u64 = 1;
@@ -56,7 +57,9 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     // An earlier attempt may have died after the node became a member: then its cluster is finished, not replaced.
     let cluster_id = node.tls.identity().peer().map_or_else(ClusterId::random, |peer| peer.cluster_id);
     let ca = become_first_member(node, cluster_id)?;
+    hit(Point::InitIdentity);
     let cluster = node.start_cluster(&mut founding).await.map_err(Failure::internal)?;
+    hit(Point::InitRaft);
     let address = Address {
         name: node.config.node_name.clone(),
         api_addr: node.config.api_addr.clone(),
@@ -64,10 +67,12 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
     };
     cluster.membership.initialize(address).await.map_err(Failure::internal)?;
     wait_for_leadership(&cluster).await?;
+    hit(Point::InitMembership);
 
     let mut keys = seal::initialize(&parameters, *cluster_id.as_bytes(), wall_clock_ms(), &mut rand::rng())?;
     keys.config.peer_unseal = peer_unseal;
     let (root_token, txn) = first_records(node, &cluster, &keys, &ca)?;
+    hit(Point::InitRecords);
     match cluster.propose_patiently(txn).await {
         Ok(Outcome::Applied { .. }) => {}
         Ok(Outcome::Conflict { .. }) => return Err(Failure::AlreadyInitialized),
@@ -75,6 +80,7 @@ pub async fn init(service: &Service, call: &Call) -> Result<Answer, Failure> {
             return Err(Failure::Internal(format!("the cluster could not be initialised: {error}")));
         }
     }
+    hit(Point::InitCommitted);
     if parameters.static_key.is_some() {
         cluster.view(|view| cluster.seal.unseal_by_setting(&node.config.seal, view, &keys.config))?;
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::seal::join_token::JoinToken;
+use conclave_faults::failpoint::{Point, hit};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -57,7 +58,9 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
         cluster_addr: node.config.cluster_addr.clone(),
         names: certificate_names(&node.config),
     };
+    hit(Point::JoinAsk);
     let response = ask(addr, &parsed, &request, matches!(node.config.tls, ApiTls::Disabled)).await?;
+    hit(Point::JoinAnswered);
     let ca_is_pinned = certificate_der(&response.ca).is_some_and(|der| parsed.pins(&der));
     if !ca_is_pinned {
         return Err(Failure::invalid(
@@ -69,6 +72,7 @@ pub async fn join_at(node: &Arc<Node>, addr: &str, token: &str) -> Result<(), Fa
     let identity = Identity::member(&node.config.node_name, peer, key, response.certificate, response.ca)
         .map_err(Failure::internal)?;
     node.adopt(identity).map_err(Failure::internal)?;
+    hit(Point::JoinAdopted);
     node.start_cluster(&mut founding).await.map_err(Failure::internal)?;
     tracing::info!(node_id = response.node_id, "joined the cluster as a learner");
     Ok(())

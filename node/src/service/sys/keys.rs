@@ -7,6 +7,7 @@ use conclave_core::crypto::{Kind, SEALS_PER_TERM_MAX};
 use conclave_core::engine::duration;
 use conclave_core::plan::Context;
 use conclave_core::seal;
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -73,6 +74,7 @@ pub fn status(unsealed: &Unsealed) -> Value {
 }
 
 pub fn plan_rotation(cluster: &Cluster, unsealed: &Unsealed, ctx: &mut Context<'_>) -> Result<Txn, Failure> {
+    hit(Point::RotatePropose);
     let (config, _) = seal::load_config(ctx.view)?.ok_or(Failure::NotInitialized)?;
     tracing::info!(
         term = unsealed.barrier.keyring().active_term() + 1,

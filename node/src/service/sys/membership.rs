@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::admission;
+use super::registry::Registry;
 use crate::cluster::Cluster;
 use crate::identity::ClusterCa;
 use crate::node::VERSION;
@@ -63,14 +64,29 @@ pub fn plan_join_token(
             .and_then(|seconds| u64::try_from(seconds).ok()?.checked_mul(1000))
             .ok_or_else(|| Failure::invalid("'ttl' must be a duration such as 10m"))?,
     };
+    let replaces = match body.get("replace") {
+        None | Some(Value::Null) => None,
+        Some(name) => {
+            let member = name.as_str().and_then(|name| cluster.find_member(name));
+            let unknown = || Failure::invalid("'replace' must be the name of a member that is lost");
+            Some(member.ok_or_else(unknown)?.node.name)
+        }
+    };
     let ca = cluster.ca_certificate_der().map_err(Failure::internal)?;
-    let (token, txn) = join_token::plan_create(ctx, &ca, ttl_ms)?;
+    let (token, mut txn) = join_token::plan_create(ctx, &ca, ttl_ms)?;
     let expires_ms = ctx.now_ms + ttl_ms;
+    if let Some(name) = &replaces {
+        let (mut registry, changed) = Registry::load(ctx)?;
+        registry.replace(&token, name, ctx.now_ms, expires_ms)?;
+        txn.preconditions.extend(changed.preconditions);
+        registry.put(ctx, &mut txn)?;
+    }
     let data = json!({
         "token": token.to_text().expose(),
         "ttl": ttl_ms / 1000,
         "expire_time": conclave_core::engine::time_text(expires_ms),
         "ca_sha256": hex::encode(token.ca_sha256()),
+        "replaces": replaces,
     });
     Ok((txn, data))
 }
@@ -98,7 +114,7 @@ pub async fn remove_peer(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, 
 /// Takes this node out of its cluster and wipes its identity.
 pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failure> {
     let node = service.node();
-    let cluster = node.cluster().ok_or(Failure::NotInitialized)?;
+    let cluster = service.cluster()?;
     // By the name that the membership has: the settings may say another by now.
     let own = cluster.node(cluster.node_id).ok_or(Failure::Fenced)?;
     let request = Call {

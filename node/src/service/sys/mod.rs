@@ -8,6 +8,8 @@ pub mod keys;
 pub mod membership;
 pub mod mounts;
 pub mod openapi;
+pub mod readmission;
+pub mod registry;
 pub mod snapshot;
 pub mod status;
 pub mod unseal;

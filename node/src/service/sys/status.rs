@@ -30,7 +30,9 @@ pub fn health(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let sealed_code = code("sealedcode", 503)?;
     let active = code("activecode", 200)?;
     let standby = code("standbycode", 429)?;
+    let rejoining = service.node().rejoining();
     let status = match &cluster {
+        None if rejoining.is_some() => sealed_code,
         None => uninitialized,
         Some(_) if fenced => removed,
         Some(_) if sealed => sealed_code,
@@ -38,7 +40,7 @@ pub fn health(service: &Service, call: &Call) -> Result<Answer, Failure> {
         Some(_) => standby,
     };
     let mut body = json!({
-        "initialized": cluster.is_some(),
+        "initialized": cluster.is_some() || rejoining.is_some(),
         "sealed": sealed,
         "standby": !leads,
         "performance_standby": false,
@@ -50,6 +52,9 @@ pub fn health(service: &Service, call: &Call) -> Result<Answer, Failure> {
     let fields = body.as_object_mut().expect("built as an object");
     if fenced {
         fields.insert("removed_from_cluster".to_owned(), json!(true));
+    }
+    if let Some(reason) = rejoining {
+        fields.insert("rejoining".to_owned(), json!(*reason));
     }
     if let Some(cluster) = cluster.filter(|_| !sealed) {
         name_cluster(fields, &cluster);

@@ -24,7 +24,7 @@ pub fn unseal(service: &Service, call: &Call) -> Result<Answer, Failure> {
             "'key' must be specified in request body as JSON, or 'reset' set to true",
         ));
     }
-    let cluster = service.node().cluster().ok_or(Failure::NotInitialized)?;
+    let cluster = service.cluster()?;
     let config = seal_config(&cluster).ok_or(Failure::NotInitialized)?;
     if !cluster.seal.is_sealed() {
         return if reset { Err(Failure::invalid("vault is unsealed")) } else { Ok(seal_status(service)) };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::crypto::{Kind, plain_key};
+use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
 use http_body_util::BodyExt as _;
@@ -43,7 +44,9 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
     let state = verified.map_err(Failure::internal)?.map_err(|error| Failure::invalid(error.to_string()))?;
     tracing::warn!(request_id = %call.request_id, "restoring a snapshot");
     let restore = Restore::begin(cluster).await?;
+    hit(Point::RestoreMarked);
     restore.delete_secrets().await?;
+    hit(Point::RestoreDeleted);
     let (sender, mut records) = mpsc::channel(64);
     let reading = tokio::task::spawn_blocking(move || send_records(state, &sender));
     let mut piece = Txn::default();
@@ -65,7 +68,9 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
         Failure::Internal(format!("the verified snapshot could not be read again: {error}"))
     })?;
     restore.commit(piece).await?;
+    hit(Point::RestoreFinish);
     restore.finish(last).await?;
+    hit(Point::RestoreFinished);
     tracing::warn!(request_id = %call.request_id, "restored a snapshot");
     Ok(Answer::no_content())
 }
