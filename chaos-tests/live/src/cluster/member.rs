@@ -78,6 +78,19 @@ impl Cluster {
         0
     }
 
+    /// How many nodes may be lost, as far as any node says: fewer than votes suggest in the middle of a change.
+    pub async fn tolerates(&self) -> usize {
+        for node in 0..self.nodes() {
+            let asked = self.api(node).call(Method::GET, "sys/storage/raft/autopilot/state", None).await;
+            let Some(tolerance) = asked.ok().and_then(|answer| answer["data"]["failure_tolerance"].as_u64())
+            else {
+                continue;
+            };
+            return usize::try_from(tolerance).unwrap_or(usize::MAX);
+        }
+        0
+    }
+
     async fn members_at(&self, node: usize) -> anyhow::Result<Vec<Value>> {
         let answer = self.api(node).call(Method::GET, "sys/storage/raft/configuration", None).await?;
         Ok(answer["data"]["config"]["servers"].as_array().cloned().unwrap_or_default())

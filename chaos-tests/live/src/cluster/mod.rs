@@ -231,7 +231,8 @@ impl Cluster {
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
             let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
-            if all_serve && self.voters().await == self.nodes() {
+            let whole = all_serve && self.voters().await == self.nodes();
+            if whole && self.tolerates().await == minority(self.nodes()) {
                 self.end_excuses();
                 return Ok(began.elapsed());
             }

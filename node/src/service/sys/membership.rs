@@ -1,5 +1,6 @@
 //! The cluster's nodes: inviting, listing and removing them, and moving leadership.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -226,23 +227,22 @@ pub async fn autopilot_state(cluster: &Arc<Cluster>, call: &Call) -> Answer {
         (member, status)
     });
     let mut servers = Map::new();
-    let (mut voters, mut healthy_voters, mut leader) = (Vec::new(), 0, None);
+    let (mut voters, mut well, mut leader) = (Vec::new(), BTreeSet::new(), None);
     for (member, status) in futures::future::join_all(asked).await {
         let name = member.node.name.clone();
         let healthy = status.is_some();
         if member.role != Role::Learner {
             voters.push(name.clone());
-            healthy_voters += usize::from(healthy);
+            well.extend(healthy.then_some(member.node_id));
         }
         if member.role == Role::Leader {
             leader = Some(name.clone());
         }
         servers.insert(name, server_state(&member, status.as_ref()));
     }
-    let quorum = voters.len() / 2 + 1;
     let data = json!({
-        "healthy": healthy_voters == voters.len(),
-        "failure_tolerance": healthy_voters.saturating_sub(quorum),
+        "healthy": well.len() == voters.len(),
+        "failure_tolerance": cluster.membership.tolerates(&well),
         "leader": leader,
         "voters": voters,
         "servers": servers,
