@@ -55,15 +55,17 @@ chaos: build ## HOURS (0.33) of real clusters, broken in every way while clients
 	@$(TARGET_DIR)/release/conclave-chaos --conclave "$(CONCLAVE)" --out "$(TARGET_DIR)/chaos" --hours $(HOURS) \
 		--seed $(SEED) $(if $(NODES),--nodes $(NODES)) $(CHAOS_ARGS)
 
-chaos-mutants: setup ## plant one bug after another: a test or chaos must notice each; needs root
+chaos-mutants: setup ## plant one bug after another: a test, chaos or simulation must notice each; needs root
 	cargo test --locked --no-run --message-format=json --target-dir "$(UNFIT)" \
 		-p conclave-storage -p conclave-core -p conclave-node --lib --test cluster \
 		--test durability --test points --test reader --test snapshots \
 		--features conclave-node/planted-bugs,conclave-node/fail-points > "$(TARGET_DIR)/unfit-tests.jsonl"
+	cargo build --locked --target-dir "$(UNFIT)" -p conclave-sim \
+		--features conclave-node/planted-bugs,conclave-node/fail-points
 	cargo build --locked --bin conclave-chaos --bin conclave-mutants
 	@$(TARGET_DIR)/debug/conclave-mutants --conclave "$(UNFIT)/debug/conclave" --out "$(TARGET_DIR)/mutants" \
-		--tests "$(TARGET_DIR)/unfit-tests.jsonl" --chaos "$(TARGET_DIR)/debug/conclave-chaos" --seed $(SEED) \
-		$(MUTANTS_ARGS)
+		--tests "$(TARGET_DIR)/unfit-tests.jsonl" --chaos "$(TARGET_DIR)/debug/conclave-chaos" \
+		--sim "$(UNFIT)/debug/conclave-sim" --seed $(SEED) $(MUTANTS_ARGS)
 
 chaos-crashes: setup ## HOURS (0.33) of nodes that end before and after every durable step; needs root
 	cargo build --locked --target-dir "$(UNFIT)" --bin conclave --features conclave-node/fail-points

@@ -161,7 +161,8 @@ impl Node {
         let storage = founding.storage.take().ok_or(StartError::Again)?;
         let peer_service = self.peer_service.get().ok_or(StartError::Again)?;
         let (surroundings, faults) = (self.surroundings.clone(), self.faults.clone());
-        let cluster = Cluster::start(&self.config, Arc::clone(&self.tls), storage, surroundings, faults).await?;
+        let cluster =
+            Cluster::start(&self.config, Arc::clone(&self.tls), storage, surroundings, faults).await?;
         match &self.surroundings {
             None => {
                 let cluster_port = founding.cluster_port.take().ok_or(StartError::Again)?;

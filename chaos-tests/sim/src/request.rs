@@ -59,9 +59,10 @@ pub fn of_action(action: &Action) -> Result<Call> {
             )
         }
         Action::Delete { key } => call(&Method::DELETE, &path(key), &[], &Value::Null),
-        Action::Undelete { .. } | Action::Destroy { .. } | Action::ReadVersion { .. } | Action::List { .. } => {
-            Err(anyhow!("not sent here"))
-        }
+        Action::Undelete { .. }
+        | Action::Destroy { .. }
+        | Action::ReadVersion { .. }
+        | Action::List { .. } => Err(anyhow!("not sent here")),
     }
 }
 
