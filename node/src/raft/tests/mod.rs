@@ -266,6 +266,7 @@ impl TestMember {
             tls: self.tls.clone(),
             clock: self.wall.clone(),
             calls: Handle::current(),
+            surroundings: None,
         }
     }
 }
