@@ -54,7 +54,7 @@ pub struct Arguments {
     /// Where reports go, and everything of a run that failed.
     #[arg(long, default_value = "target/chaos")]
     pub out: PathBuf,
-    /// Keep the history of good runs as well.
+    /// Keep the histories and the servers' logs of good runs as well.
     #[arg(long)]
     pub keep_history: bool,
 }

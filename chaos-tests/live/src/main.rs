@@ -166,11 +166,13 @@ fn folder(arguments: &Arguments, seed: u64, nodes: usize) -> anyhow::Result<Path
     Ok(folder.canonicalize()?)
 }
 
-/// Of a good run, the report and the schedule stay.
+/// Of a good run, the report and the schedule stay, and if that is asked for what clients and servers saw.
 fn tidy(folder: &Path, nodes: usize, keep_history: bool) -> anyhow::Result<()> {
     for node in 0..nodes {
         disk::remove(folder, node)?;
-        std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
+        if !keep_history {
+            std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
+        }
     }
     if !keep_history {
         std::fs::remove_file(folder.join("history.jsonl"))?;
