@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 
-use crate::cluster::Variable;
+use crate::cluster::{Variable, Way};
 use crate::crash;
 use crate::fault::Kind;
 use crate::run::Settings;
 
+/// How nodes end at fail points, if that is not said.
+const WAYS: [Way; 2] = [Way::Abort, Way::PowerCut];
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
 #[derive(clap::Parser)]
@@ -51,6 +53,12 @@ pub struct Arguments {
     /// Instead of faults: fail points at which nodes end, or 'all'. The server must have been built with them.
     #[arg(long, value_delimiter = ',')]
     pub crash_points: Vec<String>,
+    /// How they end there [default: both].
+    #[arg(long, value_delimiter = ',')]
+    crash_ways: Vec<Way>,
+    /// End when nodes have ended so often at each point, in each way, if that is before the time is over.
+    #[arg(long)]
+    pub crash_hits: Option<u64>,
     /// Where reports go, and everything of a run that failed.
     #[arg(long, default_value = "target/chaos")]
     pub out: PathBuf,
@@ -89,6 +97,9 @@ impl Arguments {
             heal_max: Duration::from_secs(self.heal_seconds),
             diskless,
             points: crash::points(&self.crash_points)?,
+            ways: if self.crash_ways.is_empty() { WAYS.to_vec() } else { self.crash_ways.clone() },
+            earlier: crash::Hits::default(),
+            hits_wanted: self.crash_hits,
         })
     }
 }

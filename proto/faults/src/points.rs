@@ -162,6 +162,8 @@ points! {
         proves "the node stays sealed";
     UnsealMark "unseal-mark" at "Before the mark of an operator's seal is removed."
         proves "the next start is sealed";
+    UnsealMarked "unseal-marked" at "The mark of an operator's seal is gone, the unsealing is not answered."
+        proves "the next start is unsealed by its peers";
     LeaveMark "leave-mark" at "A node was removed and has not noted that it left."
         proves "it is fenced";
     LeaveMarked "leave-marked" at "A node has noted that it left and has its data."
