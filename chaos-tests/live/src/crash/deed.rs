@@ -75,11 +75,10 @@ impl Stage<'_> {
                 self.come_back_sealed_or_not(crashed).await
             }
             Deed::Unseal => {
-                self.ask("sys/seal").await;
                 self.arm()?;
                 let unseal = async || {
+                    self.ask("sys/seal").await;
                     drop(self.cluster.unseal(self.node).await);
-                    tokio::time::sleep(POLL).await;
                 };
                 let crashed = self.ends_during(unseal).await?;
                 self.come_back_sealed_or_not(crashed).await
@@ -243,7 +242,13 @@ impl Stage<'_> {
             }
             self.arm()?;
             self.cluster.start(self.node, None)?;
-            self.ends_or(&mut ended, async || self.waits_for(self.node, Health::serves).await).await?;
+            let began = Instant::now();
+            while ended.is_none() && began.elapsed() < UP_MAX {
+                ended = self.ends_within(POLL).await?;
+                if self.cluster.api(self.node).health().await.serves() {
+                    break;
+                }
+            }
             if ended.is_none() {
                 // It serves before it has caught up.
                 ended = self.ends_within(CATCHES_UP).await?;
@@ -253,19 +258,6 @@ impl Stage<'_> {
             }
         }
         self.disarmed(ended).await
-    }
-
-    /// Waits until the node has ended, or for something else.
-    async fn ends_or(
-        &self,
-        ended: &mut Option<bool>,
-        other: impl AsyncFnOnce() -> bool,
-    ) -> anyhow::Result<()> {
-        tokio::select! {
-            now = self.ends_within(UP_MAX) => *ended = now?,
-            _ = other() => {}
-        }
-        Ok(())
     }
 
     async fn join(&self) -> anyhow::Result<bool> {
