@@ -8,7 +8,7 @@
 //! They are read from the variable [`SETTING`] when the server starts, and from the file that [`FILE`] names: then, and
 //! whenever it says something else. So a node need not be restarted to end where it is wanted.
 
-pub use crate::points::{POINTS, Point, PointRow};
+pub use crate::points::{Leaves, POINTS, Point, PointRow};
 
 /// Names points and what happens there.
 pub const SETTING: &str = "FAILPOINTS";

@@ -14,7 +14,7 @@ use crate::random::Random;
 /// What a server that was built with fail points reads them from, at any time.
 pub const POINTS_FILE: &str = "FAILPOINTS_FILE";
 /// A server has looked at its file after this time.
-const LOOKED: Duration = Duration::from_millis(50);
+const LOOKED: Duration = Duration::from_millis(25);
 /// How often the file system writes its journal before the power is cut, and how often some files are synced, in percent.
 const JOURNAL_PERCENT: u64 = 25;
 const SYNC_PERCENT: u64 = 25;
@@ -47,18 +47,16 @@ impl Way {
 }
 
 impl Cluster {
-    /// The node has these fail points from now on, or from its next start, until it is disarmed.
-    pub fn arm(&self, node: usize, points: &str) -> anyhow::Result<()> {
+    /// The node has these fail points, and no others, from now on or from its next start. Returns when it has seen so, if it
+    /// runs: it may have met an earlier one until then.
+    pub async fn arm(&self, node: usize, points: &str) -> anyhow::Result<()> {
         let (file, draft) = (self.points_file(node), self.folder.join("points-draft"));
         std::fs::write(&draft, points)?;
         // A server that looks at it never sees half of it.
-        Ok(std::fs::rename(draft, file)?)
-    }
-
-    /// Returns when the node has no fail points any more, though it may have met one until then.
-    pub async fn disarm(&self, node: usize) -> anyhow::Result<()> {
-        self.arm(node, "")?;
-        tokio::time::sleep(LOOKED).await;
+        std::fs::rename(draft, file)?;
+        if self.processes[node].lock().is_some() {
+            tokio::time::sleep(LOOKED).await;
+        }
         Ok(())
     }
 

@@ -36,15 +36,15 @@ impl Stage<'_> {
     pub async fn perform(&self, deed: Deed) -> anyhow::Result<bool> {
         match deed {
             Deed::Load => {
-                self.arm()?;
+                self.arm().await?;
                 self.ends().await
             }
             Deed::Snapshot => {
-                self.arm()?;
+                self.arm().await?;
                 self.ends_during(async || self.burst().await).await
             }
             Deed::Election => {
-                self.arm()?;
+                self.arm().await?;
                 self.ends_during(async || self.move_leadership().await).await
             }
             Deed::Truncate => self.truncate().await,
@@ -52,7 +52,7 @@ impl Stage<'_> {
             Deed::Join => self.join().await,
             Deed::Admit => self.admit().await,
             Deed::Fence => {
-                self.arm()?;
+                self.arm().await?;
                 drop(self.cluster.remove(self.node).await);
                 let crashed = self.ends().await?;
                 self.come_back(crashed).await
@@ -64,23 +64,19 @@ impl Stage<'_> {
             Deed::Forget => {
                 self.ask("sys/cluster/leave").await;
                 drop(self.cluster.kill(self.node).await);
-                self.arm()?;
+                self.arm().await?;
                 self.cluster.start(self.node, None)?;
                 let crashed = self.ends().await?;
                 self.come_back(crashed).await
             }
             Deed::Rotate => self.ends_when_asked("sys/rotate/keyring").await,
             Deed::Seal => {
-                let crashed = self.ends_when_asked("sys/seal").await?;
-                self.come_back_sealed_or_not(crashed).await
-            }
-            Deed::Unseal => {
-                self.arm()?;
-                let unseal = async || {
+                self.arm().await?;
+                let both = async || {
                     self.ask("sys/seal").await;
                     drop(self.cluster.unseal(self.node).await);
                 };
-                let crashed = self.ends_during(unseal).await?;
+                let crashed = self.ends_during(both).await?;
                 self.come_back_sealed_or_not(crashed).await
             }
             // Done when no client works: see the epilogue.
@@ -88,8 +84,9 @@ impl Stage<'_> {
         }
     }
 
-    pub fn arm(&self) -> anyhow::Result<()> {
-        self.cluster.arm(self.node, &self.setting())
+    /// Returns when a node that runs has seen it.
+    pub async fn arm(&self) -> anyhow::Result<()> {
+        self.cluster.arm(self.node, &self.setting()).await
     }
 
     /// Waits until the node has ended at its point. Afterwards it is armed no more.
@@ -100,11 +97,11 @@ impl Stage<'_> {
 
     /// What came of it, once the node cannot end any more.
     async fn disarmed(&self, ended: Option<bool>) -> anyhow::Result<bool> {
+        self.cluster.arm(self.node, "").await?;
         if let Some(crashed) = ended {
-            self.cluster.arm(self.node, "")?;
             return Ok(crashed);
         }
-        self.cluster.disarm(self.node).await?;
+        // It may have met the point until just now.
         Ok(self.ends_within(Duration::ZERO).await?.unwrap_or(false))
     }
 
@@ -137,7 +134,7 @@ impl Stage<'_> {
     }
 
     async fn ends_when_asked(&self, path: &str) -> anyhow::Result<bool> {
-        self.arm()?;
+        self.arm().await?;
         self.ends_during(async || self.ask(path).await).await
     }
 
@@ -200,7 +197,7 @@ impl Stage<'_> {
     }
 
     async fn truncate(&self) -> anyhow::Result<bool> {
-        self.arm()?;
+        self.arm().await?;
         let mut ended = None;
         for _ in 0..TRIES {
             self.lead().await;
@@ -240,7 +237,7 @@ impl Stage<'_> {
             for _ in 0..BURSTS_TO_PURGE + attempt {
                 self.burst().await;
             }
-            self.arm()?;
+            self.arm().await?;
             self.cluster.start(self.node, None)?;
             let began = Instant::now();
             while ended.is_none() && began.elapsed() < UP_MAX {
@@ -264,7 +261,7 @@ impl Stage<'_> {
         let member = self.others()[0];
         let Some(token) = self.token(self.node, member).await else { return Ok(false) };
         self.cluster.wipe(self.node).await?;
-        self.arm()?;
+        self.arm().await?;
         let url = self.cluster.url(member);
         self.cluster.start(self.node, Some((&url, &token)))?;
         let crashed = self.ends().await?;
@@ -280,7 +277,7 @@ impl Stage<'_> {
         self.lead().await;
         let Some(token) = self.token(newcomer, self.node).await else { return Ok(false) };
         self.cluster.wipe(newcomer).await?;
-        self.arm()?;
+        self.arm().await?;
         self.cluster.start(newcomer, Some((&self.cluster.url(self.node), &token)))?;
         let crashed = self.ends().await?;
         // The newcomer asks again, with the same token.

@@ -76,7 +76,7 @@ impl Stage<'_> {
         write(KEPT).await?;
         let backup = self.cluster.api(self.node).download(BACKUP).await?;
         write(LATER).await?;
-        self.arm()?;
+        self.arm().await?;
         let api = self.cluster.api(self.node);
         // It has no answer if the node ends.
         let (_lost, hit) = tokio::join!(api.upload(BACKUP, backup.clone()), self.ends());
@@ -113,7 +113,7 @@ impl Stage<'_> {
             self.cluster.kill(node).await?;
         }
         self.cluster.wipe(self.node).await?;
-        self.arm()?;
+        self.arm().await?;
         self.cluster.start(self.node, None)?;
         self.await_health(|health| health == Health::NotInitialized).await?;
         let (lost, hit) = tokio::join!(self.ask_init(), self.ends());

@@ -46,8 +46,8 @@ enum Deed {
     /// The node has left, and starts again.
     Forget,
     Rotate,
+    /// An operator seals the node, and unseals it.
     Seal,
-    Unseal,
     /// A backup is restored: not while clients work, since it takes back what they were told.
     Restore,
     /// A new cluster is made.
@@ -90,8 +90,7 @@ fn deed(point: Point) -> Deed {
         P::LeaveMark | P::LeaveMarked | P::IdentityWipe | P::IdentityUnlinked => Deed::Leave,
         P::EraseBegin | P::EraseHalf | P::LeaveErased => Deed::Forget,
         P::RotatePropose | P::RotateCommitted => Deed::Rotate,
-        P::SealMark | P::SealMarked => Deed::Seal,
-        P::UnsealMark | P::UnsealMarked => Deed::Unseal,
+        P::SealMark | P::SealMarked | P::UnsealMark | P::UnsealMarked => Deed::Seal,
         P::RestoreMarked | P::RestoreDeleted | P::RestoreFinish | P::RestoreFinished => Deed::Restore,
         P::InitIdentity | P::InitRaft | P::InitMembership | P::InitRecords | P::InitCommitted => Deed::Init,
     }
