@@ -14,12 +14,18 @@ use serde_json::{Value, json};
 
 use super::harness::{Cluster, PATIENCE};
 
-/// The leader's answers come so much later than what they tell of can be read elsewhere.
-const LEADER_ANSWERS_LATE: &str = "chunk-published=sleep(500)";
+/// The leader's answers come so much later than what they tell of can be read there.
+const LEADER_ANSWERS_LATE: &str = "chunk-published=sleep(400)";
 /// Longer than the rival needs for a write: every plan is made from a state that the rival has changed since.
 const FOLLOWER_LAGS: &str = "chunk-commit=sleep(700)";
-/// How long a request waits, in milliseconds: three plans that are overtaken, and an election.
-const REQUEST_WAIT_MS: &str = "18000";
+/// A node that is held for so long must not be taken for dead; and a request waits for three plans that are overtaken, and
+/// for an election.
+const PATIENT: &[(&str, &str)] = &[
+    ("CONCLAVE_HEARTBEAT_MS", "500"),
+    ("CONCLAVE_ELECTION_TIMEOUT_MIN_MS", "1500"),
+    ("CONCLAVE_ELECTION_TIMEOUT_MAX_MS", "2000"),
+    ("CONCLAVE_REQUEST_WAIT_MS", "18000"),
+];
 const POLL: Duration = Duration::from_millis(10);
 /// A busy machine may kill the leader too late.
 const TRIES: usize = 4;
@@ -41,16 +47,16 @@ async fn times_made_by_two_leaders() -> Option<usize> {
     let cluster = Arc::new(armable().await);
     let leader = cluster.leader().await;
     let carrier = (leader + 1) % 3;
-    let witness = (leader + 2) % 3;
+    let heir = (leader + 2) % 3;
     arm(&cluster, leader, LEADER_ANSWERS_LATE);
     arm(&cluster, carrier, FOLLOWER_LAGS);
     let rival = tokio::spawn(rival(cluster.clone(), leader));
-    wait_for(&cluster, witness, "rival").await;
+    wait_for(&cluster, leader, "rival").await;
     let carried = tokio::spawn({
         let cluster = cluster.clone();
         async move { cluster.call(carrier, "POST", CONTENDED, json!({"data": {"value": "carried"}})).await }
     });
-    wait_for(&cluster, witness, "carried").await;
+    wait_for(&cluster, leader, "carried").await;
     let unanswered = !carried.is_finished();
     cluster.signal(leader, Signal::KILL);
     arm(&cluster, carrier, "");
@@ -60,7 +66,7 @@ async fn times_made_by_two_leaders() -> Option<usize> {
     let mut times = 0;
     for version in 1..=newest {
         let path = format!("{CONTENDED}?version={version}");
-        let read = cluster.call(witness, "GET", &path, Value::Null).await;
+        let read = cluster.call(heir, "GET", &path, Value::Null).await;
         times += usize::from(read.status == 200 && read.json()["data"]["data"]["value"] == "carried");
     }
     unanswered.then_some(times)
@@ -74,7 +80,7 @@ async fn armable() -> Cluster {
         let file = file(&cluster, node);
         cluster.stop(node).await;
         let file = file.to_str().expect("a path that is text");
-        cluster.restart_in(node, &[(failpoint::FILE, file), ("CONCLAVE_REQUEST_WAIT_MS", REQUEST_WAIT_MS)]);
+        cluster.restart_in(node, &[&[(failpoint::FILE, file)], PATIENT].concat());
         cluster.wait_for_health(node, &[200, 429]).await;
     }
     cluster
