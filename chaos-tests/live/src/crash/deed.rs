@@ -22,10 +22,11 @@ const CUT_OFF_MAX: Duration = Duration::from_secs(3);
 const WITHOUT: Duration = Duration::from_millis(200);
 /// How long a leader that comes back may take to give up the entries that nobody else has.
 const BACK: Duration = Duration::from_millis(1500);
-/// A node that serves and lags may take so long to be sent a snapshot.
-const CATCHES_UP: Duration = Duration::from_millis(700);
+/// How long a read of a key that bursts write to may take.
+const READ_MAX: Duration = Duration::from_millis(300);
+const BURST_KEY: &str = "secret/data/burst/0";
 /// Bursts that bring the log beyond what is kept behind a snapshot.
-const BURSTS_TO_PURGE: u32 = 2;
+const BURSTS_TO_PURGE: u32 = 1;
 /// Tries of a deed that takes some luck.
 const TRIES: u32 = 5;
 /// For a seal to be undone by a peer, if that were so: peers try it four times a second.
@@ -242,13 +243,11 @@ impl Stage<'_> {
             let began = Instant::now();
             while ended.is_none() && began.elapsed() < UP_MAX {
                 ended = self.ends_within(POLL).await?;
-                if self.cluster.api(self.node).health().await.serves() {
+                // One that answers this has caught up, without a snapshot or with one.
+                let read = tokio::time::timeout(READ_MAX, self.value_at(self.node, BURST_KEY)).await;
+                if matches!(read, Ok(Ok((200, _)))) {
                     break;
                 }
-            }
-            if ended.is_none() {
-                // It serves before it has caught up.
-                ended = self.ends_within(CATCHES_UP).await?;
             }
             if ended.is_some() {
                 break;
