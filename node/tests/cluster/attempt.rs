@@ -15,20 +15,22 @@ use serde_json::{Value, json};
 use super::harness::{Cluster, PATIENCE};
 
 /// The leader's answers come so much later than what they tell of can be read there.
-const LEADER_ANSWERS_LATE: &str = "chunk-published=sleep(400)";
+const LEADER_ANSWERS_LATE: &str = "chunk-published=sleep(250)";
 /// Longer than the rival needs for a write: every plan is made from a state that the rival has changed since.
-const FOLLOWER_LAGS: &str = "chunk-commit=sleep(700)";
+const FOLLOWER_LAGS: &str = "chunk-commit=sleep(450)";
 /// A node that is held for so long must not be taken for dead; and a request waits for three plans that are overtaken, and
 /// for an election.
 const PATIENT: &[(&str, &str)] = &[
-    ("CONCLAVE_HEARTBEAT_MS", "500"),
-    ("CONCLAVE_ELECTION_TIMEOUT_MIN_MS", "1500"),
-    ("CONCLAVE_ELECTION_TIMEOUT_MAX_MS", "2000"),
+    ("CONCLAVE_HEARTBEAT_MS", "300"),
+    ("CONCLAVE_ELECTION_TIMEOUT_MIN_MS", "1000"),
+    ("CONCLAVE_ELECTION_TIMEOUT_MAX_MS", "1300"),
     ("CONCLAVE_REQUEST_WAIT_MS", "18000"),
 ];
 const POLL: Duration = Duration::from_millis(10);
-/// A busy machine may kill the leader too late.
-const TRIES: usize = 4;
+/// A busy machine may kill the leader too late, or find a new one too late.
+const TRIES: usize = 3;
+/// What a request is answered whose time is over: it may have been made.
+const STATUS_UNKNOWN: u16 = 504;
 const CONTENDED: &str = "secret/data/contended";
 
 #[tokio::test]
@@ -39,10 +41,12 @@ async fn a_write_that_was_carried_to_a_leader_that_died_is_made_once() {
             return;
         }
     }
-    panic!("each time the first leader had answered before it died: nothing was tried");
+    panic!(
+        "no write had both a leader that died before it answered and a second one in time: nothing was tried"
+    );
 }
 
-/// How many versions hold the carried write's value; nothing if its first leader lived to answer it.
+/// How many versions hold the carried write's value; nothing if its first leader lived to answer it, or no second one did.
 async fn times_made_by_two_leaders() -> Option<usize> {
     let cluster = Arc::new(armable().await);
     let leader = cluster.leader().await;
@@ -61,7 +65,11 @@ async fn times_made_by_two_leaders() -> Option<usize> {
     cluster.signal(leader, Signal::KILL);
     arm(&cluster, carrier, "");
     rival.await.expect("the rival ends with its leader");
-    let answer = carried.await.expect("the client has ended").expect(200);
+    let answer = carried.await.expect("the client has ended");
+    if answer.status == STATUS_UNKNOWN {
+        return None;
+    }
+    let answer = answer.expect(200);
     let newest = answer.json()["data"]["version"].as_u64().expect("a version").max(1) + 1;
     let mut times = 0;
     for version in 1..=newest {

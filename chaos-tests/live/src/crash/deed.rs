@@ -63,7 +63,12 @@ impl Stage<'_> {
                 self.come_back(crashed).await
             }
             Deed::Forget => {
-                self.ask("sys/cluster/leave").await;
+                for _ in 0..TRIES {
+                    self.ask("sys/cluster/leave").await;
+                    if !self.cluster.api(self.node).health().await.serves() {
+                        break;
+                    }
+                }
                 drop(self.cluster.kill(self.node).await);
                 self.arm().await?;
                 self.cluster.start(self.node, None)?;
