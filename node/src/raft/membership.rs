@@ -124,6 +124,13 @@ impl Membership {
         membership.nodes().map(member).collect()
     }
 
+    /// The sets of voters whose majorities are needed, each of them: two while one takes the place of the other.
+    pub fn quorum_sets(&self) -> Vec<BTreeSet<u64>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().clone()
+    }
+
     /// Makes this node a new cluster of one. Does nothing if it has a log already.
     ///
     /// # Errors
