@@ -38,6 +38,8 @@ const REJOINS: Duration = Duration::from_secs(20);
 /// A node that joins is left alone for so long.
 const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
+/// What the harness itself writes when all nodes serve again.
+const HEALED: &str = "secret/data/harness/healed";
 /// Longest wait until a stopped process has come back from the kernel: a sync on a busy disk takes its time.
 const REST_MAX: Duration = Duration::from_secs(20);
 const REST_POLL: Duration = Duration::from_millis(1);
@@ -236,7 +238,7 @@ impl Cluster {
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
             let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
-            if all_serve && self.voters().await == self.nodes() {
+            if all_serve && self.voters().await == self.nodes() && self.commits().await {
                 self.end_excuses();
                 return Ok(began.elapsed());
             }
@@ -248,6 +250,14 @@ impl Cluster {
             "not all nodes serve and vote {:?} after every fault has ended: {healths:?}, {voters} voters",
             self.heal_max
         )
+    }
+
+    /// Whether a write goes through. Then so has every change of the membership before it: in the middle of one, a cluster
+    /// that was smaller may still need each of its nodes, and could not lose any.
+    async fn commits(&self) -> bool {
+        let Some(leader) = self.leader().await else { return false };
+        let body = json!({"data": {"value": 0}});
+        self.api(leader).call(Method::POST, HEALED, Some(&body)).await.is_ok()
     }
 
     /// What an operator does about a node that does not come back by itself. It is tried until it helps. Says whether

@@ -20,6 +20,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Writes of one burst, and how many are under way: few, so that most are an entry of their own.
 const BURST: u64 = 200;
 const BURST_AT_ONCE: usize = 4;
+/// A burst that finds no quorum ends.
+const BURST_MAX: Duration = Duration::from_secs(5);
 /// Keys that bursts write to.
 const BURST_KEYS: u64 = 20;
 
@@ -61,7 +63,8 @@ impl Stage<'_> {
                 drop(tokio::time::timeout(ANSWER_MAX, api.ask(Method::POST, &path, Some(&body))).await);
             }
         });
-        futures::stream::iter(writes).buffer_unordered(BURST_AT_ONCE).for_each(async |()| {}).await;
+        let all = futures::stream::iter(writes).buffer_unordered(BURST_AT_ONCE).for_each(async |()| {});
+        drop(tokio::time::timeout(BURST_MAX, all).await);
     }
 
     pub async fn move_leadership(&self) {
