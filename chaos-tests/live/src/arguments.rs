@@ -81,9 +81,12 @@ impl Arguments {
     pub fn settings(&self, run: u64, left: Duration, diskless: Option<String>) -> anyhow::Result<Settings> {
         let mut kinds =
             if self.faults.is_empty() { Kind::value_variants().to_vec() } else { self.faults.clone() };
+        let mut ways = if self.crash_ways.is_empty() { WAYS.to_vec() } else { self.crash_ways.clone() };
         if let Some(limit) = &diskless {
             kinds.retain(|kind| !kind.needs_disks());
             anyhow::ensure!(!kinds.is_empty(), "none of these faults can be made here: {limit}");
+            ways.retain(|way| *way != Way::PowerCut);
+            anyhow::ensure!(!ways.is_empty(), "no power can be cut here: {limit}");
         }
         anyhow::ensure!(
             self.sizes().iter().all(|nodes| kinds.iter().any(|kind| kind.nodes_min() <= *nodes)),
@@ -97,7 +100,7 @@ impl Arguments {
             heal_max: Duration::from_secs(self.heal_seconds),
             diskless,
             points: crash::points(&self.crash_points)?,
-            ways: if self.crash_ways.is_empty() { WAYS.to_vec() } else { self.crash_ways.clone() },
+            ways,
             earlier: crash::Hits::default(),
             hits_wanted: self.crash_hits,
         })
@@ -138,6 +141,7 @@ mod tests {
             Arguments::parse_from(line).settings(0, Duration::ZERO, Some("no loop devices".to_owned()))
         };
         assert_eq!(settings("power-cut,kill").unwrap().kinds, [Kind::Kill]);
+        assert_eq!(settings("kill").unwrap().ways, [Way::Abort], "at fail points no power is cut either");
         assert!(settings("power-cut").is_err_and(|error| error.to_string().contains("no loop devices")));
     }
 }

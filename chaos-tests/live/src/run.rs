@@ -49,9 +49,8 @@ impl Settings {
         self.kinds.iter().any(|kind| kind.bends_clock())
     }
 
-    fn crashes(&self, cluster: &Cluster) -> crash::Plan {
-        let ways = self.ways.iter().copied().filter(|way| *way == Way::Abort || cluster.disks.are_real());
-        crash::Plan::new(&self.points, ways.collect(), self.seed, self.earlier.clone())
+    fn crashes(&self) -> crash::Plan {
+        crash::Plan::new(&self.points, self.ways.clone(), self.seed, self.earlier.clone())
     }
 
     fn has_enough(&self, crashes: &crash::Plan) -> bool {
@@ -75,7 +74,7 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     tokio::time::sleep(SETTLE).await;
     let mut events = Vec::new();
     let mut violations = Vec::new();
-    let mut crashes = settings.crashes(cluster);
+    let mut crashes = settings.crashes();
     while !settings.points.is_empty() && began.elapsed() < settings.lasts && !settings.has_enough(&crashes) {
         shared.epoch.store(crashes.number(), Ordering::Relaxed);
         if let Err(error) = crashes.crash_one(cluster).await {

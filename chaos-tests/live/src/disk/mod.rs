@@ -129,11 +129,6 @@ impl Disks {
         }
     }
 
-    /// Whether there is anything whose power can be cut.
-    pub fn are_real(&self) -> bool {
-        self.lock.is_some()
-    }
-
     async fn mount(&self, node: usize) -> anyhow::Result<()> {
         let disk = &self.disks[node];
         // Another program may take the free loop device first.
