@@ -20,7 +20,7 @@ use crate::identity::{ClusterId, IdentityError, LiveTls};
 use crate::node::VERSION;
 use crate::raft::{
     Fence, Member, Membership, PeerBook, PeerError, Peers, ProposeError, Proposer, RaftNode, RaftNodeConfig,
-    RaftOptions, ReadBarrier, Role, system_clock,
+    RaftOptions, ReadBarrier, Role, Surroundings, system_clock,
 };
 use crate::seal::{SealState, Unsealed};
 use crate::service::Failure;
@@ -93,6 +93,7 @@ impl Cluster {
         config: &Config,
         tls: Arc<LiveTls>,
         storage: Opened,
+        surroundings: Option<Surroundings>,
         faults: Faults,
     ) -> Result<Arc<Self>, StartError> {
         let peer = tls.peer()?;
@@ -106,7 +107,11 @@ impl Cluster {
                 .election_timeout_max_ms
                 .unwrap_or(defaults.election_timeout_max_ms),
             snapshot_after_entries: config.snapshot_after_entries.unwrap_or(defaults.snapshot_after_entries),
-            entries_kept: config.entries_kept.unwrap_or(defaults.entries_kept),
+            entries_kept: surroundings
+                .as_ref()
+                .map(|given| given.entries_kept)
+                .or(config.entries_kept)
+                .unwrap_or(defaults.entries_kept),
             read_proof: config.read_proof,
             ..defaults
         };
@@ -116,6 +121,7 @@ impl Cluster {
             tls: Arc::clone(&tls),
             clock: system_clock(),
             calls: Handle::current(),
+            surroundings,
         };
         let raft = RaftNode::start(raft_config, storage).await?;
         tokio::spawn({

@@ -18,9 +18,9 @@ use crate::durable;
 use crate::fault::Faults;
 use crate::http::{FileCertificate, ServeError};
 use crate::identity::{Identity, IdentityStore, LiveTls};
-use crate::raft::ClusterHandler;
 use crate::raft::fence::FENCE_FILE;
 use crate::raft::peer_book::PEER_BOOK_FILE;
+use crate::raft::{ClusterHandler, Surroundings};
 use crate::rejoin::{self, Loss};
 
 /// A build that is only fit to be tested says so wherever it names itself.
@@ -39,7 +39,10 @@ pub struct Node {
     pub config: Config,
     pub identity: IdentityStore,
     pub tls: Arc<LiveTls>,
-    pub prometheus: PrometheusHandle,
+    /// `None` where nobody asks for figures: in a simulation.
+    pub prometheus: Option<PrometheusHandle>,
+    /// If they are not this machine's.
+    surroundings: Option<Surroundings>,
     cluster: ArcSwapOption<Cluster>,
     /// Taken by what makes this node a member: init or join, one at a time.
     founding: Mutex<Founding>,
@@ -69,18 +72,42 @@ impl Node {
         // The store locks the directory, so it comes before anything else that writes there.
         let (storage, loss) = rejoin::open_storage(&config.data_dir, &options)?;
         let cluster_port = bind_cluster_port(&config)?;
+        let founding = Founding { storage: Some(storage), cluster_port: Some(cluster_port) };
+        Self::open_with(config, founding, loss, Some(prometheus), None)
+    }
+
+    /// As [`Node::open`], with other storage and in other surroundings than this machine's: nothing is listened on, and what
+    /// is lost is not asked for again.
+    pub fn open_in(
+        surroundings: Surroundings,
+        config: Config,
+        storage: Opened,
+    ) -> Result<Arc<Self>, StartError> {
+        let founding = Founding { storage: Some(storage), cluster_port: None };
+        Self::open_with(config, founding, None, None, Some(surroundings))
+    }
+
+    fn open_with(
+        config: Config,
+        founding: Founding,
+        loss: Option<Loss>,
+        prometheus: Option<PrometheusHandle>,
+        surroundings: Option<Surroundings>,
+    ) -> Result<Arc<Self>, StartError> {
         let identity = IdentityStore::open(&config.data_dir)?;
         let names = certificate_names(&config);
         let own = identity.load_or_create_provisional(&config.node_name, &names, SystemTime::now())?;
-        if own.peer().is_none() && storage.reader.applied_index() > 0 {
+        let applied = founding.storage.as_ref().map_or(0, |storage| storage.reader.applied_index());
+        if own.peer().is_none() && applied > 0 {
             return Err(StartError::Orphaned(config.data_dir));
         }
         Ok(Arc::new(Self {
             tls: LiveTls::new(own)?,
             identity,
             prometheus,
+            surroundings,
             cluster: ArcSwapOption::empty(),
-            founding: Mutex::new(Founding { storage: Some(storage), cluster_port: Some(cluster_port) }),
+            founding: Mutex::new(founding),
             joined: watch::Sender::new(false),
             peer_service: OnceLock::new(),
             rejoining: ArcSwapOption::from_pointee(loss.as_ref().map(|_| NOT_ASKED_YET.to_owned())),
@@ -132,11 +159,17 @@ impl Node {
             return Ok(cluster);
         }
         let storage = founding.storage.take().ok_or(StartError::Again)?;
-        let cluster_port = founding.cluster_port.take().ok_or(StartError::Again)?;
         let peer_service = self.peer_service.get().ok_or(StartError::Again)?;
-        let faults = self.faults.clone();
-        let cluster = Cluster::start(&self.config, Arc::clone(&self.tls), storage, faults).await?;
-        cluster.raft().serve(cluster_port, Arc::clone(peer_service))?;
+        let (surroundings, faults) = (self.surroundings.clone(), self.faults.clone());
+        let cluster =
+            Cluster::start(&self.config, Arc::clone(&self.tls), storage, surroundings, faults).await?;
+        match &self.surroundings {
+            None => {
+                let cluster_port = founding.cluster_port.take().ok_or(StartError::Again)?;
+                cluster.raft().serve(cluster_port, Arc::clone(peer_service))?;
+            }
+            Some(given) => given.transport.serve(cluster.raft().services(Arc::clone(peer_service))),
+        }
         if let Some(reason) = cluster.raft().recall().await? {
             cluster.stop().await;
             return Err(StartError::RolledBack(reason));
@@ -219,7 +252,7 @@ const LEFT_MARKER: &str = "left-cluster";
 /// Forgets the cluster that this node has just left; what is still in memory ends with the process.
 pub fn forget_cluster(node: &Node) -> std::io::Result<()> {
     hit(Point::LeaveMark);
-    std::fs::write(node.config.data_dir.join(LEFT_MARKER), b"")?;
+    durable::write(&node.config.data_dir.join(LEFT_MARKER), b"")?;
     hit(Point::LeaveMarked);
     node.identity.wipe().map_err(std::io::Error::other)
 }

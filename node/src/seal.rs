@@ -3,7 +3,6 @@
 //! The root key and the keyring live here, in memory, while the node is unsealed, and nowhere else. A node that an
 //! operator sealed stays sealed over restarts until an operator unseals it: peers must not undo that.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::config::SealSetting;
+use crate::durable;
 
 /// Marks, in the data directory, that an operator sealed this node.
 pub const MARKER: &str = "sealed-by-operator";
@@ -116,8 +116,7 @@ impl SealState {
         *self.attempt.lock() = None;
         self.sealed.send_replace(true);
         hit(Point::SealMark);
-        let marker = File::create(&self.marker)?;
-        marker.sync_all()?;
+        durable::write(&self.marker, b"")?;
         hit(Point::SealMarked);
         Ok(())
     }
@@ -222,11 +221,10 @@ impl SealState {
     fn allow_self_unseal(&self) {
         self.by_operator.store(false, Ordering::Relaxed);
         hit(Point::UnsealMark);
-        if let Err(error) = std::fs::remove_file(&self.marker)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
+        if let Err(error) = durable::remove(&self.marker) {
             tracing::warn!(%error, "the mark of an operator's seal could not be removed; the next start will be sealed");
         }
+        hit(Point::UnsealMarked);
     }
 }
 

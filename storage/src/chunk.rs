@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
-use rocksdb::{DBRawIterator, WriteBatch};
+use rocksdb::ReadOptions;
 
 use crate::apply::apply;
+use crate::db::Rows;
 use crate::error::StorageError;
 use crate::expiry::{index_key, parse_index_key};
 use crate::hash::HASH_BYTES;
@@ -122,34 +123,34 @@ impl<'a> Chunk<'a> {
     /// Writes everything to the database, atomically, without waiting for the disk.
     pub fn commit(self) -> Result<Applied, StorageError> {
         let state = self.state;
-        let mut batch = WriteBatch::default();
+        let mut batch = state.db().changes();
         let changed = self.records.into_iter().filter(|(_, slot)| slot.changed);
         let changed: Vec<_> = changed.map(|(key, slot)| (key, slot.record)).collect();
         for (key, record) in &changed {
             match record {
-                Some(record) => batch.put_cf(state.records(), key, record.as_stored()),
-                None => batch.delete_cf(state.records(), key),
+                Some(record) => batch.put(state.records(), key, record.as_stored()),
+                None => batch.delete(state.records(), key),
             }
         }
         for ((time_ms, key), present) in self.expiries {
             let index_key = index_key(time_ms, &key);
             if present {
-                batch.put_cf(state.expiry(), index_key, []);
+                batch.put(state.expiry(), index_key, [0; 0]);
             } else {
-                batch.delete_cf(state.expiry(), index_key);
+                batch.delete(state.expiry(), index_key);
             }
         }
         for (index, hash) in self.hashes {
-            batch.put_cf(state.meta(), hash_key(index), hash);
+            batch.put(state.meta(), hash_key(index), hash);
             let kept = STATE_HASH_INTERVAL_ENTRIES * STATE_HASHES_KEPT;
             if let Some(forgotten) = index.checked_sub(kept) {
-                batch.delete_cf(state.meta(), hash_key(forgotten));
+                batch.delete(state.meta(), hash_key(forgotten));
             }
         }
         if let Some(membership) = &self.membership {
-            batch.put_cf(state.meta(), MEMBERSHIP_KEY, encode_membership(membership));
+            batch.put(state.meta(), MEMBERSHIP_KEY, encode_membership(membership));
         }
-        batch.put_cf(state.meta(), PROGRESS_KEY, self.progress.encode());
+        batch.put(state.meta(), PROGRESS_KEY, self.progress.encode());
         hit(Point::ChunkCommit);
         state.change(batch, changed)?;
         hit(Point::ChunkCommitted);
@@ -220,13 +221,13 @@ impl Keyspace for Chunk<'_> {
 
 /// The expiry index from the floor on, as it will be once the chunk is written.
 struct MergedExpiries<'a> {
-    stored: DBRawIterator<'a>,
+    stored: Rows<'a>,
     noted: std::iter::Peekable<std::collections::btree_map::Range<'a, (u64, Bytes), bool>>,
 }
 
 impl<'a> MergedExpiries<'a> {
     fn from(chunk: &'a Chunk<'_>) -> Result<Self, StorageError> {
-        let mut stored = chunk.state.db().raw_iterator_cf(chunk.state.expiry());
+        let mut stored = chunk.state.db().iterate(chunk.state.expiry(), ReadOptions::default());
         stored.seek(index_key(chunk.floor.0, &[]));
         Ok(Self { stored, noted: chunk.expiries.range((chunk.floor.0, Bytes::new())..).peekable() })
     }

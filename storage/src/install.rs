@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use conclave_faults::failpoint::{Point, hit};
-use rocksdb::Cache;
 
+use crate::db::Backing;
 use crate::error::StorageError;
 use crate::files;
 use crate::snapshot::{SnapshotData, SnapshotStore, materialize};
@@ -22,12 +22,12 @@ const POINTER_NAME: &str = "ACTIVE";
 #[derive(Clone)]
 pub struct StateFolder {
     path: PathBuf,
-    cache: Cache,
+    backing: Backing,
 }
 
 impl StateFolder {
-    pub fn new(path: PathBuf, cache: Cache) -> Self {
-        Self { path, cache }
+    pub fn new(path: PathBuf, backing: Backing) -> Self {
+        Self { path, backing }
     }
 
     /// Opens the active generation and removes all others; the first one is made if `create` says so.
@@ -49,7 +49,7 @@ impl StateFolder {
                 files::remove_directory(&self.path.join(name))?;
             }
         }
-        StateDb::open(self.path.join(active), &self.cache, create)
+        StateDb::open(self.path.join(active), &self.backing, create)
     }
 
     /// Makes the snapshot the state. The caller swaps the returned instance in.
@@ -73,7 +73,7 @@ impl StateFolder {
         hit(Point::InstallBegin);
         materialize(snapshot, &path)?;
         hit(Point::InstallFilled);
-        let state = StateDb::open(path, &self.cache, false).inspect_err(|_| self.forget(generation))?;
+        let state = StateDb::open(path, &self.backing, false).inspect_err(|_| self.forget(generation))?;
         // Until the pointer names it, the folder goes with the instance.
         let progress = state.progress().inspect_err(|_| state.retire())?;
         if progress.last_applied != meta.last_log_id {

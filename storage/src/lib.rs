@@ -2,7 +2,8 @@
 //!
 //! - [`types`], [`convert`]: openraft's types filled in, and their form on disk and wire;
 //! - [`keyspace`], [`apply`], [`record`], [`expiry`], [`hash`]: the pure rules, without clock, randomness or IO;
-//! - [`store`]: opening a data directory; [`recover`]: when the quorum is lost for good;
+//! - [`store`]: opening a data directory; [`disk`]: on something else than RocksDB; [`recover`]: when the quorum is lost for
+//!   good;
 //! - [`log_store`], [`state_machine`], [`snapshot`]: Raft's storage on RocksDB;
 //! - [`Awaited`]: what became of the transactions that this node proposed;
 //! - [`reader`]: consistent views for everybody else.
@@ -13,8 +14,11 @@
 pub mod apply;
 mod awaited;
 mod batch;
+mod blocking;
 mod chunk;
 pub mod convert;
+mod db;
+pub mod disk;
 pub mod error;
 pub mod expiry;
 mod faulty;
@@ -42,6 +46,7 @@ pub mod store;
 pub mod types;
 
 pub use awaited::{Awaited, Fate, Ticket, TxnName};
+pub use blocking::blocking;
 pub use chunk::{STATE_HASH_INTERVAL_ENTRIES, STATE_HASHES_KEPT};
 pub use error::StorageError;
 pub use log_store::{LatestVote, LogReader, LogStore};

@@ -14,9 +14,10 @@ use std::time::Instant;
 use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use openraft::storage::IOFlushed;
-use rocksdb::DB;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::db::Db;
+use crate::disk::Instance;
 use crate::error::StorageError;
 use crate::types::TypeConfig;
 
@@ -34,20 +35,31 @@ enum Waiting {
 pub struct LogIo {
     failure: Failure,
     // Both options are taken only by drop: the thread ends when the queue is closed.
-    queue: Option<SyncSender<Waiting>>,
+    queue: Option<Queue>,
     thread: Option<JoinHandle<()>>,
 }
 
+enum Queue {
+    Thread(SyncSender<Waiting>),
+    /// Of a given disk: the runtime waits for it.
+    Task(mpsc::Sender<Waiting>),
+}
+
 impl LogIo {
-    pub fn start(db: Arc<DB>) -> Result<Self, StorageError> {
-        let (queue, waiting) = sync_channel(QUEUE_WRITES_MAX);
+    pub fn start(db: Arc<Db>) -> Result<Self, StorageError> {
         let failure = Failure::default();
         let seen = failure.clone();
+        if let Db::Given(instance) = &*db {
+            let (queue, waiting) = mpsc::channel(QUEUE_WRITES_MAX);
+            tokio::spawn(run_given(Arc::clone(instance), waiting, seen));
+            return Ok(Self { failure, queue: Some(Queue::Task(queue)), thread: None });
+        }
+        let (queue, waiting) = sync_channel(QUEUE_WRITES_MAX);
         let thread = thread::Builder::new()
             .name("log-io".to_owned())
             .spawn(move || run(&db, &waiting, &seen))
             .map_err(|source| StorageError::Io { what: "start the log thread".to_owned(), source })?;
-        Ok(Self { failure, queue: Some(queue), thread: Some(thread) })
+        Ok(Self { failure, queue: Some(Queue::Thread(queue)), thread: Some(thread) })
     }
 
     /// Why the log stopped, if it did.
@@ -81,7 +93,10 @@ impl LogIo {
 
     fn send(&self, waiting: Waiting) -> Result<(), Waiting> {
         let queue = self.queue.as_ref().expect("the queue is taken only by drop");
-        queue.send(waiting).map_err(|refused| refused.0)
+        match queue {
+            Queue::Thread(queue) => queue.send(waiting).map_err(|refused| refused.0),
+            Queue::Task(queue) => queue.try_send(waiting).map_err(mpsc::error::TrySendError::into_inner),
+        }
     }
 }
 
@@ -95,30 +110,46 @@ impl Drop for LogIo {
     }
 }
 
-fn run(db: &DB, waiting: &Receiver<Waiting>, failure: &Failure) {
+fn run(db: &Db, waiting: &Receiver<Waiting>, failure: &Failure) {
     while let Ok(first) = waiting.recv() {
         let group: Vec<Waiting> = std::iter::once(first).chain(waiting.try_iter()).collect();
         let result = sync(db, &group, failure);
-        for member in group {
-            let result = result.as_ref().copied().map_err(|why| io::Error::other(why.clone()));
-            match member {
-                Waiting::Append { done, .. } => done.io_completed(result),
-                // A caller that went away needs no answer.
-                Waiting::Write { done } => drop(done.send(result)),
-            }
+        tell(group, result);
+    }
+}
+
+/// As [`run`], on a disk that is waited for without a thread.
+async fn run_given(instance: Arc<dyn Instance>, mut waiting: mpsc::Receiver<Waiting>, failure: Failure) {
+    let mut group = Vec::new();
+    while waiting.recv_many(&mut group, QUEUE_WRITES_MAX).await > 0 {
+        let result = match failure.check() {
+            Ok(()) => instance.sync().await.map_err(|error| failure.set(&error)),
+            Err(error) => Err(error),
+        };
+        tell(std::mem::take(&mut group), result.map_err(|error| error.to_string()));
+    }
+}
+
+fn tell(group: Vec<Waiting>, result: Result<(), String>) {
+    for member in group {
+        let result = result.as_ref().copied().map_err(|why| io::Error::other(why.clone()));
+        match member {
+            Waiting::Append { done, .. } => done.io_completed(result),
+            // A caller that went away needs no answer.
+            Waiting::Write { done } => drop(done.send(result)),
         }
     }
 }
 
-fn sync(db: &DB, group: &[Waiting], failure: &Failure) -> Result<(), String> {
+fn sync(db: &Db, group: &[Waiting], failure: &Failure) -> Result<(), String> {
     if planted::is(Bug::SyncErrorIgnored) {
-        drop(db.flush_wal(true));
+        drop(db.sync());
         return Ok(());
     }
     failure.check().map_err(|error| error.to_string())?;
     let started = Instant::now();
     hit(Point::LogSync);
-    db.flush_wal(true).map_err(|error| failure.set(&error).to_string())?;
+    db.sync().map_err(|error| failure.set(&error).to_string())?;
     hit(Point::LogSynced);
     metrics::histogram!(FSYNC_SECONDS).record(started.elapsed().as_secs_f64());
     let entries: usize = group
@@ -166,8 +197,8 @@ mod tests {
     async fn after_one_failure_nothing_is_reported_as_synced() {
         let directory = tempfile::tempdir().unwrap();
         let cache = rocksdb::Cache::new_lru_cache(1 << 20);
-        let db = Arc::new(crate::rocks::open_log(directory.path(), &cache, true).unwrap());
-        let io = LogIo::start(db).unwrap();
+        let db = Db::Rocks(crate::rocks::open_log(directory.path(), &cache, true).unwrap());
+        let io = LogIo::start(Arc::new(db)).unwrap();
         io.sync().await.unwrap();
         io.fail(&io::Error::other("no space left on device"));
         for _ in 0..2 {

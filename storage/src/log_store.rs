@@ -18,11 +18,12 @@ use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 use prost::Message;
-use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::ReadOptions;
 
 use crate::convert::{
     entry_from_proto, entry_to_proto, log_id_from_proto, log_id_to_proto, vote_from_proto, vote_to_proto,
 };
+use crate::db::{Changes, Db, Family, Rows};
 use crate::error::StorageError;
 use crate::faulty;
 use crate::files::DirectoryLock;
@@ -53,7 +54,7 @@ pub struct LogReader {
 struct Log {
     // Before the database: its thread must have ended when the instance is closed.
     io: LogIo,
-    db: Arc<DB>,
+    db: Arc<Db>,
     held: Mutex<Held>,
     vote: Mutex<Option<Vote>>,
     latest_vote: Arc<LatestVote>,
@@ -110,7 +111,7 @@ impl Extent {
 impl LogStore {
     /// # Errors
     /// [`StorageError::Damaged`] when what is stored contradicts itself.
-    pub(crate) fn open(db: Arc<DB>, lock: Arc<DirectoryLock>) -> Result<Self, StorageError> {
+    pub(crate) fn open(db: Arc<Db>, lock: Arc<DirectoryLock>) -> Result<Self, StorageError> {
         let held = Held { extent: read_extent(&db)?, tail: Tail::default() };
         let vote = read_meta::<log::Vote>(&db, VOTE_KEY)?.map(|vote| vote_from_proto(&vote));
         let latest_vote = Arc::new(LatestVote::default());
@@ -139,12 +140,11 @@ impl LogStore {
     /// Writes a vote and an entry behind the last one, both or neither, and waits for the disk. The log must be opened
     /// anew to see them: this is for a directory that no Raft uses.
     pub(crate) fn write_offline(&self, vote: &Vote, entry: &Entry) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        batch.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
-        batch.put_cf(self.log.entries(), entry.log_id.index().to_be_bytes(), encode_entry(entry));
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        Ok(self.log.db.write_opt(batch, &synced)?)
+        let mut batch = self.log.db.changes();
+        batch.put(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
+        batch.put(self.log.entries(), entry.log_id.index().to_be_bytes(), encode_entry(entry));
+        self.log.db.write(batch)?;
+        self.log.db.sync()
     }
 
     /// The last entry, or the purged one when there is none.
@@ -158,7 +158,7 @@ impl LogStore {
     }
 
     /// Writes a batch, unsynced; an error is the log's last word.
-    fn write(&self, batch: WriteBatch) -> io::Result<()> {
+    fn write(&self, batch: Changes) -> io::Result<()> {
         self.log.db.write(batch).map_err(|error| self.log.io.fail(&error))
     }
 
@@ -166,7 +166,7 @@ impl LogStore {
         self.log.io.check()?;
         let mut held = self.log.held.lock();
         let mut grown = held.extent.clone();
-        let mut batch = WriteBatch::default();
+        let mut batch = self.log.db.changes();
         let mut appended = Vec::new();
         for entry in entries {
             let index = entry.log_id.index();
@@ -178,10 +178,10 @@ impl LogStore {
             grown.first.get_or_insert(index);
             grown.last = Some(entry.log_id);
             let encoded = encode_entry(&entry);
-            batch.put_cf(self.log.entries(), index.to_be_bytes(), &encoded);
+            batch.put(self.log.entries(), index.to_be_bytes(), &encoded);
             appended.push((entry, encoded.len()));
         }
-        let count = batch.len();
+        let count = appended.len();
         hit(Point::LogAppend);
         self.write(batch)?;
         hit(Point::LogAppended);
@@ -199,7 +199,7 @@ impl LogStore {
         if from > last.index() {
             return Ok(());
         }
-        let mut batch = WriteBatch::default();
+        let mut batch = self.log.db.changes();
         delete_entries(&mut batch, self.log.entries(), from, last.index());
         hit(Point::TruncateBegin);
         self.write(batch)?;
@@ -220,11 +220,11 @@ impl LogStore {
         if extent.purged.as_ref().is_some_and(|purged| purged.index() >= upto.index()) {
             return Ok(());
         }
-        let mut batch = WriteBatch::default();
+        let mut batch = self.log.db.changes();
         if let Some(first) = extent.first.filter(|first| *first <= upto.index()) {
             delete_entries(&mut batch, self.log.entries(), first, upto.index());
         }
-        batch.put_cf(self.log.meta(), PURGED_KEY, log_id_to_proto(&upto).encode_to_vec());
+        batch.put(self.log.meta(), PURGED_KEY, log_id_to_proto(&upto).encode_to_vec());
         hit(Point::PurgeBegin);
         self.write(batch)?;
         hit(Point::PurgeWritten);
@@ -241,11 +241,11 @@ impl LogStore {
 }
 
 impl Log {
-    fn entries(&self) -> &ColumnFamily {
+    fn entries(&self) -> Family<'_> {
         entries_family(&self.db)
     }
 
-    fn meta(&self) -> &ColumnFamily {
+    fn meta(&self) -> Family<'_> {
         meta_family(&self.db)
     }
 
@@ -262,7 +262,7 @@ impl Log {
         }
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(end.to_be_bytes());
-        let mut stored = self.db.raw_iterator_cf_opt(self.entries(), options);
+        let mut stored = self.db.iterate(self.entries(), options);
         drop(held);
         let mut entries = Vec::new();
         let mut bytes = 0;
@@ -313,29 +313,29 @@ fn decode_entry(bytes: &[u8]) -> Result<Entry, StorageError> {
     Ok(entry_from_proto(entry)?)
 }
 
-fn delete_entries(batch: &mut WriteBatch, entries: &ColumnFamily, from: u64, last: u64) {
-    batch.delete_range_cf(entries, from.to_be_bytes(), last.saturating_add(1).to_be_bytes());
+fn delete_entries(batch: &mut Changes, entries: Family<'_>, from: u64, last: u64) {
+    batch.delete_range(entries, from.to_be_bytes(), last.saturating_add(1).to_be_bytes());
 }
 
-fn entries_family(db: &DB) -> &ColumnFamily {
-    db.cf_handle(rocks::ENTRIES).expect("the instance was opened with all of its column families")
+fn entries_family(db: &Db) -> Family<'_> {
+    db.family(rocks::ENTRIES)
 }
 
-fn meta_family(db: &DB) -> &ColumnFamily {
-    db.cf_handle(rocks::META).expect("the instance was opened with all of its column families")
+fn meta_family(db: &Db) -> Family<'_> {
+    db.family(rocks::META)
 }
 
-fn read_meta<M: Message + Default>(db: &DB, key: &[u8]) -> Result<Option<M>, StorageError> {
-    let Some(bytes) = db.get_pinned_cf(meta_family(db), key)? else { return Ok(None) };
+fn read_meta<M: Message + Default>(db: &Db, key: &[u8]) -> Result<Option<M>, StorageError> {
+    let Some(bytes) = db.get(meta_family(db), key)? else { return Ok(None) };
     let message = M::decode(&*bytes).map_err(|error| {
         StorageError::damaged(format!("a record beside the log does not decode: {error}"))
     })?;
     Ok(Some(message))
 }
 
-fn read_extent(db: &DB) -> Result<Extent, StorageError> {
+fn read_extent(db: &Db) -> Result<Extent, StorageError> {
     let purged = read_meta::<log::LogId>(db, PURGED_KEY)?.map(|id| log_id_from_proto(&id));
-    let mut stored = db.raw_iterator_cf(entries_family(db));
+    let mut stored = db.iterate(entries_family(db), ReadOptions::default());
     stored.seek_to_first();
     let first = stored.value().map(decode_entry).transpose()?.map(|entry| entry.log_id.index());
     stored.seek_to_last();
@@ -357,7 +357,7 @@ fn read_extent(db: &DB) -> Result<Extent, StorageError> {
 /// Looks for holes in what was last written. A power loss can take the end of a write-ahead log file that was
 /// full but not yet synced, and leave the next file: nothing of that was acknowledged, but the log must not claim
 /// to reach beyond a hole. Older entries are in synced files and need not be read again.
-fn check_tail(mut stored: DBRawIterator<'_>, first: u64, last: u64) -> Result<(), StorageError> {
+fn check_tail(mut stored: Rows<'_>, first: u64, last: u64) -> Result<(), StorageError> {
     if planted::is(Bug::LogHoleAccepted) {
         return Ok(());
     }
@@ -376,7 +376,7 @@ fn check_tail(mut stored: DBRawIterator<'_>, first: u64, last: u64) -> Result<()
         }
         stored.prev();
     }
-    Ok(stored.status()?)
+    stored.status()
 }
 
 /// `[start, end)` of any range of indexes.
@@ -456,14 +456,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.log.io.check()?;
         self.log.latest_vote.set(vote);
         if planted::is(Bug::VoteInTwoWrites) {
-            let mut term = WriteBatch::default();
+            let mut term = self.log.db.changes();
             let mixed = faulty::new_term_old_candidate(vote, self.log.vote.lock().as_ref());
-            term.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(&mixed).encode_to_vec());
+            term.put(self.log.meta(), VOTE_KEY, vote_to_proto(&mixed).encode_to_vec());
             self.write(term)?;
             self.log.io.sync().await?;
         }
-        let mut batch = WriteBatch::default();
-        batch.put_cf(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
+        let mut batch = self.log.db.changes();
+        batch.put(self.log.meta(), VOTE_KEY, vote_to_proto(vote).encode_to_vec());
         hit(Point::VoteSave);
         self.write(batch)?;
         hit(Point::VoteWritten);
@@ -479,10 +479,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     /// sync covers it.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         self.log.io.check()?;
-        let mut batch = WriteBatch::default();
+        let mut batch = self.log.db.changes();
         match &committed {
-            Some(id) => batch.put_cf(self.log.meta(), COMMITTED_KEY, log_id_to_proto(id).encode_to_vec()),
-            None => batch.delete_cf(self.log.meta(), COMMITTED_KEY),
+            Some(id) => batch.put(self.log.meta(), COMMITTED_KEY, log_id_to_proto(id).encode_to_vec()),
+            None => batch.delete(self.log.meta(), COMMITTED_KEY),
         }
         hit(Point::CommittedSave);
         self.write(batch)?;
@@ -529,15 +529,17 @@ mod tests {
 
     fn open_with(indexes: &[u64], purged: Option<u64>) -> Result<LogStore, StorageError> {
         let directory = tempfile::tempdir().unwrap();
-        let db = rocks::open_log(directory.path(), &Cache::new_lru_cache(1 << 20), true)?;
+        let db = Db::Rocks(rocks::open_log(directory.path(), &Cache::new_lru_cache(1 << 20), true)?);
+        let mut batch = db.changes();
         let id = |index| LogId::new(LeaderId::new(1, 1), index);
         for index in indexes {
             let entry = Entry { log_id: id(*index), payload: EntryPayload::Blank };
-            db.put_cf(entries_family(&db), index.to_be_bytes(), encode_entry(&entry))?;
+            batch.put(entries_family(&db), index.to_be_bytes(), encode_entry(&entry));
         }
         if let Some(purged) = purged {
-            db.put_cf(meta_family(&db), PURGED_KEY, log_id_to_proto(&id(purged)).encode_to_vec())?;
+            batch.put(meta_family(&db), PURGED_KEY, log_id_to_proto(&id(purged)).encode_to_vec());
         }
+        db.write(batch)?;
         LogStore::open(Arc::new(db), Arc::new(DirectoryLock::take(directory.path())?))
     }
 

@@ -9,10 +9,11 @@ use openraft::storage::{
 use openraft::vote::RaftLeaderId as _;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rocksdb::Cache;
+use rocksdb::{Cache, ReadOptions};
 
 use crate::apply::apply;
 use crate::chunk::{Chunk, ExpiryFloor};
+use crate::db::Backing;
 use crate::model::MapKeyspace;
 use crate::reader::StateReader;
 use crate::record::StoredRecord;
@@ -119,8 +120,8 @@ struct Replica {
 impl Replica {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::new_lru_cache(1 << 20);
-        let state = StateDb::open(directory.path().join("state"), &cache, true).unwrap();
+        let backing = Backing::Rocks(Cache::new_lru_cache(1 << 20));
+        let state = StateDb::open(directory.path().join("state"), &backing, true).unwrap();
         Self { _directory: directory, state, progress: Progress::default(), floor: ExpiryFloor::default() }
     }
 
@@ -137,8 +138,15 @@ impl Replica {
     fn bytes(&self) -> Vec<Vec<(Vec<u8>, Vec<u8>)>> {
         let families = [self.state.records(), self.state.expiry(), self.state.meta()];
         let content = |family| {
-            let stored = self.state.db().iterator_cf(family, rocksdb::IteratorMode::Start);
-            stored.map(|item| item.map(|(key, value)| (key.into(), value.into())).unwrap()).collect()
+            let mut stored = self.state.db().iterate(family, ReadOptions::default());
+            let mut content = Vec::new();
+            stored.seek_to_first();
+            while let Some((key, value)) = stored.item() {
+                content.push((key.to_vec(), value.to_vec()));
+                stored.next();
+            }
+            stored.status().unwrap();
+            content
         };
         families.into_iter().map(content).collect()
     }

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use conclave_faults::{Bug, planted};
-use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, Snapshot};
+use rocksdb::ReadOptions;
 use tokio::sync::watch;
 
 use crate::awaited::Awaited;
+use crate::db::{Db, Family, Moment, Rows};
 use crate::error::StorageError;
 use crate::expiry::parse_index_key;
 use crate::hash::{HASH_BYTES, StateHash};
@@ -60,7 +61,7 @@ impl StateReader {
         let time_ms = self.shared.applied_time_ms();
         let state = self.shared.state();
         if let Some(moment) = state.recent().moment() {
-            let seen = read(&StateView { state: &state, snapshot: None, time_ms });
+            let seen = read(&StateView { state: &state, moment: None, time_ms });
             if state.recent().is_still(moment) {
                 return seen;
             }
@@ -134,8 +135,7 @@ impl StateReader {
         let state = self.shared.state();
         let state_families = [state.records(), state.expiry(), state.meta()];
         let log = &*self.shared.log;
-        let log_families: Vec<&ColumnFamily> =
-            [rocks::ENTRIES, rocks::META].into_iter().filter_map(|name| log.cf_handle(name)).collect();
+        let log_families = [log.family(rocks::ENTRIES), log.family(rocks::META)];
         let mut values =
             vec![("state_records_estimated", sum(state.db(), &state_families[..1], ESTIMATE_KEYS))];
         for (property, state_name, log_name) in PROPERTIES {
@@ -164,24 +164,22 @@ const PROPERTIES: [(&str, &str, &str); 6] = [
     ("rocksdb.background-errors", "state_background_errors", "log_background_errors"),
 ];
 
-fn sum(db: &DB, families: &[&ColumnFamily], property: &str) -> u64 {
-    let value =
-        |family: &&ColumnFamily| db.property_int_value_cf(*family, property).ok().flatten().unwrap_or(0);
-    families.iter().map(value).sum()
+fn sum(db: &Db, families: &[Family<'_>], property: &str) -> u64 {
+    families.iter().map(|family| db.property(*family, property)).sum()
 }
 
 /// The state after one entry. A record that has expired at the view's own time is not there.
 pub struct StateView<'a> {
     state: &'a StateDb,
     /// `None`: whoever takes the view makes sure that the state does not change meanwhile.
-    snapshot: Option<Snapshot<'a>>,
+    moment: Option<Moment<'a>>,
     time_ms: u64,
 }
 
 impl<'a> StateView<'a> {
     /// `time_ms`: the applied time as it was published before this call. The view may be an entry ahead of it.
     fn new(state: &'a StateDb, time_ms: u64) -> Self {
-        Self { state, snapshot: Some(state.db().snapshot()), time_ms }
+        Self { state, moment: Some(state.db().moment()), time_ms }
     }
 
     /// The cluster's time at this point of the log, Unix milliseconds: never later than that of the last entry that this
@@ -195,7 +193,7 @@ impl<'a> StateView<'a> {
     /// # Errors
     /// When the state cannot be read.
     pub fn progress(&self) -> Result<Progress, StorageError> {
-        self.snapshot.as_ref().map_or_else(|| self.state.progress(), |at| self.state.progress_at(at))
+        self.moment.as_ref().map_or_else(|| self.state.progress(), |at| self.state.progress_at(at))
     }
 
     /// # Errors
@@ -225,8 +223,8 @@ impl<'a> StateView<'a> {
 
     /// Expired or not.
     fn record(&self, key: &[u8]) -> Result<Option<EncodedRecord>, StorageError> {
-        match &self.snapshot {
-            Some(at) => at.get_cf(self.state.records(), key)?.map(EncodedRecord::from_stored).transpose(),
+        match &self.moment {
+            Some(at) => at.get_vec(self.state.records(), key)?.map(EncodedRecord::from_stored).transpose(),
             None => self.state.recent().get(key, || self.state.stored_record(key)),
         }
     }
@@ -315,22 +313,22 @@ impl<'a> StateView<'a> {
         Ok(scrubbed)
     }
 
-    fn scan(&self, family: &ColumnFamily) -> DBRawIterator<'_> {
+    fn scan(&self, family: Family<'_>) -> Rows<'_> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         self.iterate(family, options)
     }
 
-    fn iterate(&self, family: &ColumnFamily, options: ReadOptions) -> DBRawIterator<'_> {
-        match &self.snapshot {
-            Some(at) => at.raw_iterator_cf_opt(family, options),
-            None => self.state.db().raw_iterator_cf_opt(family, options),
+    fn iterate(&self, family: Family<'_>, options: ReadOptions) -> Rows<'_> {
+        match &self.moment {
+            Some(at) => at.iterate(family, options),
+            None => self.state.db().iterate(family, options),
         }
     }
 }
 
 fn for_each<E: From<StorageError>>(
-    mut stored: DBRawIterator<'_>,
+    mut stored: Rows<'_>,
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     stored.seek_to_first();
@@ -338,12 +336,12 @@ fn for_each<E: From<StorageError>>(
         visit(key, value)?;
         stored.next();
     }
-    stored.status().map_err(|error| E::from(error.into()))
+    stored.status().map_err(E::from)
 }
 
 /// Moves over a view's records in key order, leaving out those that have expired.
 pub struct Cursor<'a> {
-    records: DBRawIterator<'a>,
+    records: Rows<'a>,
     time_ms: u64,
 }
 

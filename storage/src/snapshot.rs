@@ -15,7 +15,6 @@ use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use conclave_proto::peer::SnapshotFile;
 use parking_lot::Mutex;
-use rocksdb::checkpoint::Checkpoint;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StorageError;
@@ -25,9 +24,6 @@ use crate::state::StateDb;
 use crate::types::{Snapshot, SnapshotMeta, StoredMembership};
 
 const READ_BUFFER_BYTES: usize = 1024 * 1024;
-/// Checkpoints are taken between two entries, so they must not wait for a memtable to be written: RocksDB then
-/// puts its write-ahead log into the checkpoint instead.
-const NEVER_FLUSH: u64 = u64::MAX;
 const DRAFT_SUFFIX: &str = ".tmp";
 
 /// A complete snapshot on disk. Cheap to clone; the files stay as long as a clone lives.
@@ -222,7 +218,7 @@ impl SnapshotStore {
         let path = self.folder.join(format!("{}{DRAFT_SUFFIX}", folder_name(number)));
         let directory = Directory::temporary(path);
         hit(Point::Checkpoint);
-        Checkpoint::new(state.db())?.create_checkpoint_with_log_size(directory.path(), NEVER_FLUSH)?;
+        state.db().checkpoint(directory.path())?;
         hit(Point::Checkpointed);
         Ok(Draft::Checkpoint { state, meta, directory, number })
     }

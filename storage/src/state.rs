@@ -1,4 +1,4 @@
-//! The state instance of RocksDB: records, expiry index, and how far it has been applied.
+//! The state instance: records, expiry index, and how far it has been applied.
 //!
 //! Everything that one entry changes is in one write batch with the progress, so that whatever a crash leaves is
 //! the state after some entry, whole. This file reads; [`crate::chunk`] writes.
@@ -11,13 +11,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use conclave_proto::log;
 use prost::Message as _;
-use rocksdb::{Cache, ColumnFamily, DB, Snapshot, WriteBatch};
 use tokio::sync::watch;
 
 use crate::awaited::Awaited;
 use crate::convert::{
     log_id_from_proto, log_id_to_proto, stored_membership_from_proto, stored_membership_to_proto,
 };
+use crate::db::{Backing, Changes, Db, Family, Moment};
 use crate::error::StorageError;
 use crate::files::{Directory, DirectoryLock};
 use crate::hash::{HASH_BYTES, StateHash};
@@ -89,18 +89,18 @@ impl Progress {
 /// One open state instance. Replaced as a whole when a snapshot is installed; views keep the old one open.
 pub struct StateDb {
     // Before the directory: the files must be closed before they are removed.
-    db: DB,
+    db: Db,
     directory: Directory,
     recent: Recent,
 }
 
 impl StateDb {
-    pub fn open(path: PathBuf, cache: &Cache, create: bool) -> Result<Self, StorageError> {
-        let db = rocks::open_state(&path, cache, create)?;
+    pub fn open(path: PathBuf, backing: &Backing, create: bool) -> Result<Self, StorageError> {
+        let db = backing.open_state(&path, create)?;
         Ok(Self { db, directory: Directory::kept(path), recent: Recent::default() })
     }
 
-    pub fn db(&self) -> &DB {
+    pub fn db(&self) -> &Db {
         &self.db
     }
 
@@ -109,20 +109,16 @@ impl StateDb {
         self.directory.retire();
     }
 
-    pub fn records(&self) -> &ColumnFamily {
-        self.family(rocks::RECORDS)
+    pub fn records(&self) -> Family<'_> {
+        self.db.family(rocks::RECORDS)
     }
 
-    pub fn expiry(&self) -> &ColumnFamily {
-        self.family(rocks::EXPIRY)
+    pub fn expiry(&self) -> Family<'_> {
+        self.db.family(rocks::EXPIRY)
     }
 
-    pub fn meta(&self) -> &ColumnFamily {
-        self.family(rocks::META)
-    }
-
-    fn family(&self, name: &str) -> &ColumnFamily {
-        self.db.cf_handle(name).expect("the instance was opened with all of its column families")
+    pub fn meta(&self) -> Family<'_> {
+        self.db.family(rocks::META)
     }
 
     /// What is in memory of the newest state.
@@ -135,30 +131,30 @@ impl StateDb {
         self.recent.peek(key).map_or_else(|| self.stored_record(key), Ok)
     }
 
-    /// The newest record at `key` in RocksDB.
+    /// The newest record at `key` in the instance.
     pub fn stored_record(&self, key: &[u8]) -> Result<Option<EncodedRecord>, StorageError> {
-        self.db.get_cf(self.records(), key)?.map(EncodedRecord::from_stored).transpose()
+        self.db.get_vec(self.records(), key)?.map(EncodedRecord::from_stored).transpose()
     }
 
     /// Writes a batch that changes these records, without waiting for the disk.
     pub fn change(
         &self,
-        batch: WriteBatch,
+        batch: Changes,
         changed: impl IntoIterator<Item = (Bytes, Option<EncodedRecord>)>,
     ) -> Result<(), StorageError> {
-        self.recent.change(|| Ok(self.db.write(batch)?), changed)
+        self.recent.change(|| self.db.write(batch), changed)
     }
 
     pub fn progress(&self) -> Result<Progress, StorageError> {
-        Progress::decode(self.db.get_pinned_cf(self.meta(), PROGRESS_KEY)?.as_deref())
+        Progress::decode(self.db.get(self.meta(), PROGRESS_KEY)?.as_deref())
     }
 
-    pub fn progress_at(&self, snapshot: &Snapshot<'_>) -> Result<Progress, StorageError> {
-        Progress::decode(snapshot.get_pinned_cf(self.meta(), PROGRESS_KEY)?.as_deref())
+    pub fn progress_at(&self, moment: &Moment<'_>) -> Result<Progress, StorageError> {
+        Progress::decode(moment.get_vec(self.meta(), PROGRESS_KEY)?.as_deref())
     }
 
     pub fn membership(&self) -> Result<StoredMembership, StorageError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.meta(), MEMBERSHIP_KEY)? else {
+        let Some(bytes) = self.db.get(self.meta(), MEMBERSHIP_KEY)? else {
             return Ok(StoredMembership::default());
         };
         let record = log::StoredMembership::decode(&*bytes)
@@ -168,8 +164,7 @@ impl StateDb {
 
     /// Writes all memtables to disk and waits for it.
     pub fn flush(&self) -> Result<(), StorageError> {
-        let families = [self.records(), self.expiry(), self.meta()];
-        Ok(self.db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)
+        self.db.flush(&[self.records(), self.expiry(), self.meta()])
     }
 }
 
@@ -193,7 +188,7 @@ pub struct SharedState {
     pub awaited: Awaited,
     pub latest_vote: Arc<LatestVote>,
     /// For its properties only.
-    pub log: Arc<DB>,
+    pub log: Arc<Db>,
     // Last: the directory may be opened by somebody else only when both instances are closed.
     _lock: Arc<DirectoryLock>,
 }
@@ -203,7 +198,7 @@ impl SharedState {
         state: StateDb,
         progress: &Progress,
         membership: StoredMembership,
-        log: Arc<DB>,
+        log: Arc<Db>,
         latest_vote: Arc<LatestVote>,
         lock: Arc<DirectoryLock>,
     ) -> Self {

@@ -206,7 +206,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
-    tokio::task::spawn_blocking(work)
+    crate::blocking(work)
         .await
         .map_err(|error| StorageError::Stopped(format!("the storage task did not finish: {error}")))?
 }

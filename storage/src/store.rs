@@ -18,12 +18,13 @@ use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use rocksdb::Cache;
 
+use crate::db::Backing;
+use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::files::{self, DirectoryLock};
 use crate::install::StateFolder;
 use crate::log_store::LogStore;
 use crate::reader::StateReader;
-use crate::rocks;
 use crate::snapshot::SnapshotStore;
 use crate::snapshot_writer::SnapshotInbox;
 use crate::state::SharedState;
@@ -108,14 +109,26 @@ impl Store {
     /// # Errors
     /// [`StorageError::InUse`], [`StorageError::Format`], [`StorageError::Damaged`], or what the disk says.
     pub fn open(directory: &Path, options: &Options) -> Result<Opened, StorageError> {
+        Self::open_on(Backing::Rocks(Cache::new_lru_cache(options.block_cache_bytes)), directory)
+    }
+
+    /// As [`Store::open`], with log and state on `disk`; only snapshots and the names of folders are files. Call it on the
+    /// runtime that is to wait for the disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_given(directory: &Path, disk: Arc<dyn Disk>) -> Result<Opened, StorageError> {
+        Self::open_on(Backing::Given(disk), directory)
+    }
+
+    fn open_on(backing: Backing, directory: &Path) -> Result<Opened, StorageError> {
         files::create_directory(directory)?;
         let lock = Arc::new(DirectoryLock::take(directory)?);
         let is_new = !has_known_format(directory)?;
-        let cache = Cache::new_lru_cache(options.block_cache_bytes);
 
-        let log_db = Arc::new(rocks::open_log(&directory.join("log"), &cache, is_new)?);
+        let log_db = Arc::new(backing.open_log(&directory.join("log"), is_new)?);
         let log = LogStore::open(log_db.clone(), lock.clone())?;
-        let folder = StateFolder::new(directory.join("state"), cache);
+        let folder = StateFolder::new(directory.join("state"), backing);
         let state = folder.open(is_new)?;
         let (progress, membership) = (state.progress()?, state.membership()?);
         let snapshots =

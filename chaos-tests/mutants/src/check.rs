@@ -24,12 +24,19 @@ const CHAOS_SECONDS: u64 = 150;
 /// What judging and healing may add to that.
 const CHAOS_EXTRA: Duration = Duration::from_secs(180);
 const CHAOS_NODES: &str = "3";
+/// Simulated clusters in which a bug must show itself, and those that must be clean without it.
+const SIM_SEEDS: u64 = 1000;
+const SIM_CLEAN_SEEDS: u64 = 20;
+/// How long they may take, on a machine that is busy.
+const SIM_MAX: Duration = Duration::from_secs(3600);
 
 /// Where everything is.
 pub struct Workshop {
     pub programs: BTreeMap<String, Program>,
     pub conclave: PathBuf,
     pub chaos: PathBuf,
+    /// The simulation of the server with its bugs.
+    pub sim: PathBuf,
     pub out: PathBuf,
     pub seed: u64,
     /// Ways that were found to be clean without a bug.
@@ -59,6 +66,20 @@ struct ChaosReport {
 #[derive(Deserialize)]
 struct Operations {
     all: u64,
+}
+
+/// The same of a simulation's.
+#[derive(Deserialize)]
+struct SimReport {
+    operations: u64,
+    violations: Vec<SimViolation>,
+    failures: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct SimViolation {
+    seed: u64,
+    violation: Option<String>,
 }
 
 /// How a run ended: what it found wrong, and of how many operations.
@@ -102,6 +123,7 @@ impl Workshop {
             Way::Chaos { faults, clients } => {
                 self.chaos(bug, faults, clients, &folder.join(file_name(faults)))
             }
+            Way::Sim => self.simulate(bug, &folder.join("sim")),
         }
     }
 
@@ -169,12 +191,35 @@ impl Workshop {
         let wrong = report.violations.first().map(|first| one_line(first));
         Ok(Seen { wrong, operations: Some(report.operations.all) })
     }
+
+    fn simulate(&self, bug: Option<&PlantedBug>, folder: &Path) -> anyhow::Result<Seen> {
+        std::fs::create_dir_all(folder)?;
+        let report = folder.join("report.json");
+        let seeds = if bug.is_some() { SIM_SEEDS } else { SIM_CLEAN_SEEDS };
+        let mut command = Command::new(&self.sim);
+        command.args(["many", "--stop", "--seeds", &seeds.to_string(), "--from", &self.seed.to_string()]);
+        command.arg("--out").arg(&report).env_remove(planted::VARIABLE);
+        if let Some(row) = bug {
+            command.env(planted::VARIABLE, row.name);
+        }
+        let end = run(command, &folder.join("output.txt"), SIM_MAX)?;
+        anyhow::ensure!(end != End::Overdue, "the simulation did not end within {SIM_MAX:?}");
+        let report: SimReport = serde_json::from_slice(&std::fs::read(&report)?)?;
+        let violation = report.violations.first().map(|first| {
+            let said = first.violation.as_deref().unwrap_or_default();
+            format!("seed {}: {said}", first.seed)
+        });
+        // A seed whose process broke off is not clean either.
+        let wrong = violation.or_else(|| report.failures.first().cloned());
+        Ok(Seen { wrong: wrong.map(|wrong| one_line(&wrong)), operations: Some(report.operations) })
+    }
 }
 
 pub fn describe(way: Way) -> String {
     match way {
         Way::Test { program, name } => format!("test {program} {name}"),
         Way::Chaos { faults, clients } => format!("chaos with {faults}, {clients} clients a node"),
+        Way::Sim => "simulated clusters".to_owned(),
     }
 }
 

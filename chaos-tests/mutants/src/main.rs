@@ -31,13 +31,16 @@ struct Arguments {
     tests: PathBuf,
     #[arg(long)]
     chaos: PathBuf,
+    /// The simulation, built with that feature too.
+    #[arg(long)]
+    sim: PathBuf,
     /// Where the tables go, and what each check said.
     #[arg(long, default_value = "target/mutants")]
     out: PathBuf,
     /// Bugs [default: all].
     #[arg(long, value_delimiter = ',')]
     bugs: Vec<String>,
-    /// Only by tests, or only by chaos [default: both].
+    /// Only by tests, only by chaos, or only by simulation [default: all].
     #[arg(long)]
     only: Option<Only>,
     #[arg(long, default_value_t = 1)]
@@ -48,6 +51,7 @@ struct Arguments {
 enum Only {
     Tests,
     Chaos,
+    Sim,
 }
 
 fn main() -> ExitCode {
@@ -71,6 +75,7 @@ fn mutants(arguments: &Arguments) -> anyhow::Result<bool> {
         programs: programs::read(&arguments.tests)?,
         conclave: arguments.conclave.canonicalize().context("there is no server there")?,
         chaos: arguments.chaos.clone(),
+        sim: arguments.sim.clone(),
         out: arguments.out.canonicalize()?,
         seed: arguments.seed,
         controlled: BTreeSet::new(),
@@ -81,8 +86,12 @@ fn mutants(arguments: &Arguments) -> anyhow::Result<bool> {
             continue;
         }
         for way in ways::ways(row.bug) {
-            let is_test = matches!(way, Way::Test { .. });
-            if arguments.only.is_some_and(|only| (only == Only::Tests) != is_test) {
+            let kind = match way {
+                Way::Test { .. } => Only::Tests,
+                Way::Chaos { .. } => Only::Chaos,
+                Way::Sim => Only::Sim,
+            };
+            if arguments.only.is_some_and(|only| only != kind) {
                 continue;
             }
             match workshop.try_way(row, way) {

@@ -12,14 +12,15 @@ pub enum Way {
     Test { program: &'static str, name: &'static str },
     /// A run of `conclave-chaos` ends with a violation, and without one if no node has the bug.
     Chaos { faults: &'static str, clients: u8 },
+    /// Simulated clusters: some seed is not clean, and all are without the bug.
+    Sim,
 }
 
 /// Nothing but clients, and an operator who fetches snapshots now and then.
 const CALM: &str = "snapshot-save";
 
-/// Clients at each node, and so many that they get in each other's way.
+/// Clients at each node.
 const FEW: u8 = 3;
-const MANY: u8 = 8;
 
 const STORAGE: &str = "conclave_storage";
 const CORE: &str = "conclave_core";
@@ -173,6 +174,8 @@ fn cluster(bug: Bug) -> Vec<Way> {
             consensus("raft::tests::consensus::a_leader_reads_by_its_lease_as_long_as_a_quorum_answers"),
             chaos("isolate"),
         ],
+        // Only where a message waits in the socket of a paused leader: chance enough for a thousand seeds, not for a test.
+        Bug::AnswersUncounted => vec![Way::Sim],
         Bug::LeaseKeptInHandover => vec![consensus(
             "raft::tests::consensus::a_leader_that_began_to_hand_over_has_no_lease_any_more_in_its_term",
         )],
@@ -207,8 +210,11 @@ fn cluster(bug: Bug) -> Vec<Way> {
             ),
             chaos(CALM),
         ],
-        // Only plans that were overtaken are forwarded.
-        Bug::AttemptIgnored => vec![Way::Chaos { faults: "kill,isolate", clients: MANY }],
+        // Only plans that were overtaken are forwarded, and hardly ever to a leader that dies right then: chaos meets it in
+        // every second run of two minutes.
+        Bug::AttemptIgnored => {
+            vec![test("cluster", "attempt::a_write_that_was_carried_to_a_leader_that_died_is_made_once")]
+        }
         _ => Vec::new(),
     }
 }

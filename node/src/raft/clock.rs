@@ -6,9 +6,10 @@
 //! whole cluster nothing else tells how long it was. Time never runs backwards here.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// Unix milliseconds of the wall clock; given from outside, so that tests choose it.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -18,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
+use super::channel::{PeerChannel, Transport};
 use super::roster::Roster;
 use crate::identity::{Link, LiveTls};
 
@@ -69,7 +70,7 @@ impl Purpose {
 #[error("node {node_id} cannot be reached: {source}")]
 pub struct DialError {
     pub node_id: u64,
-    source: io::Error,
+    pub source: io::Error,
 }
 
 /// Makes and keeps channels. Cheap to clone.
@@ -79,17 +80,36 @@ pub struct Dialer {
 }
 
 struct Inner {
-    tls: Arc<LiveTls>,
+    way: Way,
     roster: Arc<Roster>,
+    channels: Mutex<HashMap<(u64, Purpose), PeerChannel>>,
+}
+
+/// How other nodes are reached.
+enum Way {
+    Tls(Tls),
+    Given(Arc<dyn Transport>),
+}
+
+struct Tls {
+    live: Arc<LiveTls>,
     /// Where the connections of each link are driven.
     raft: Handle,
     calls: Handle,
-    channels: Mutex<HashMap<(u64, Purpose), Channel>>,
 }
 
 impl Dialer {
     pub fn new(tls: Arc<LiveTls>, roster: Arc<Roster>, raft: Handle, calls: Handle) -> Self {
-        Self { inner: Arc::new(Inner { tls, roster, raft, calls, channels: Mutex::new(HashMap::new()) }) }
+        Self::of(Way::Tls(Tls { live: tls, raft, calls }), roster)
+    }
+
+    /// Reaches other nodes by other means.
+    pub fn over(transport: Arc<dyn Transport>, roster: Arc<Roster>) -> Self {
+        Self::of(Way::Given(transport), roster)
+    }
+
+    fn of(way: Way, roster: Arc<Roster>) -> Self {
+        Self { inner: Arc::new(Inner { way, roster, channels: Mutex::new(HashMap::new()) }) }
     }
 
     pub fn roster(&self) -> &Arc<Roster> {
@@ -97,7 +117,7 @@ impl Dialer {
     }
 
     /// The channel to `node_id` for `purpose`. Does not connect yet.
-    pub fn channel(&self, node_id: u64, purpose: Purpose) -> Channel {
+    pub fn channel(&self, node_id: u64, purpose: Purpose) -> PeerChannel {
         let mut channels = self.inner.channels.lock();
         channels.entry((node_id, purpose)).or_insert_with(|| self.open(node_id, purpose)).clone()
     }
@@ -107,16 +127,23 @@ impl Dialer {
         self.inner.channels.lock().retain(|(node_id, _), _| is_member(*node_id));
     }
 
-    fn open(&self, node_id: u64, purpose: Purpose) -> Channel {
+    fn open(&self, node_id: u64, purpose: Purpose) -> PeerChannel {
+        let tls = match &self.inner.way {
+            Way::Tls(tls) => tls,
+            Way::Given(transport) => {
+                return PeerChannel::Given { transport: Arc::clone(transport), node_id, purpose };
+            }
+        };
         // Weak: the channel's task must not keep alive the map that keeps the channel.
         let weak = Arc::downgrade(&self.inner);
         let connector = tower::service_fn(move |_origin: http::Uri| {
             let inner = weak.upgrade();
             async move {
-                let inner = inner.ok_or_else(|| io::Error::other("the node is stopping"));
-                let connected = match inner {
-                    Ok(inner) => connect(&inner, node_id, purpose.link()).await,
-                    Err(error) => Err(error),
+                let connected = match inner.as_deref() {
+                    Some(Inner { way: Way::Tls(tls), roster, .. }) => {
+                        connect(tls, roster, node_id, purpose.link()).await
+                    }
+                    _ => Err(io::Error::other("the node is stopping")),
                 };
                 connected.map(TokioIo::new).map_err(|source| DialError { node_id, source })
             }
@@ -128,18 +155,18 @@ impl Dialer {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let runtime = match purpose.link() {
-            Link::Raft => &self.inner.raft,
-            Link::Calls => &self.inner.calls,
+            Link::Raft => &tls.raft,
+            Link::Calls => &tls.calls,
         };
         // The channel's tasks belong to the runtime of its link, whoever asks for it first.
         let _entered = runtime.enter();
-        endpoint.connect_with_connector_lazy(connector)
+        PeerChannel::Tls(endpoint.connect_with_connector_lazy(connector))
     }
 }
 
-async fn connect(inner: &Inner, node_id: u64, link: Link) -> io::Result<TlsStream<TcpStream>> {
-    let node = inner.roster.node(node_id).ok_or_else(|| io::Error::other("its address is not known"))?;
-    handshake(&inner.tls, node_id, &node.cluster_addr, link).await
+async fn connect(tls: &Tls, roster: &Roster, node_id: u64, link: Link) -> io::Result<TlsStream<TcpStream>> {
+    let node = roster.node(node_id).ok_or_else(|| io::Error::other("its address is not known"))?;
+    handshake(&tls.live, node_id, &node.cluster_addr, link).await
 }
 
 /// Connects to `cluster_addr`, where exactly `node_id` must answer.

@@ -51,18 +51,21 @@ pub struct Lease {
     answers: Arc<Answers>,
     /// Leases of terms up to this one were given up.
     given_up: AtomicU64,
-    sleep: SleepWatch,
+    /// `None`: the machine is simulated, and never sleeps.
+    sleep: Option<SleepWatch>,
 }
 
 impl Lease {
+    /// `sleeps`: this machine may.
     pub fn new(
         metrics: MetricsWatch,
         reader: StateReader,
         length: Option<Duration>,
         told: CommitTold,
         answers: Arc<Answers>,
+        sleeps: bool,
     ) -> Self {
-        let sleep = SleepWatch::new(Clocks::at_start());
+        let sleep = sleeps.then(|| SleepWatch::new(Clocks::at_start()));
         Self { metrics, length, reader, told, answers, given_up: AtomicU64::new(0), sleep }
     }
 
@@ -92,8 +95,14 @@ impl Lease {
             (counted, raft.last_quorum_acked?)
         };
         // The clocks are read last: a pause before this line makes the proof older, never younger.
-        let age = counted.elapsed().max(acknowledged.elapsed());
-        let awake = self.sleep.awake_for(Clocks::read()?);
+        let age = match planted::is(Bug::AnswersUncounted) {
+            true => acknowledged.elapsed(),
+            false => counted.elapsed().max(acknowledged.elapsed()),
+        };
+        let awake = match &self.sleep {
+            Some(sleep) => sleep.awake_for(Clocks::read()?),
+            None => Duration::MAX,
+        };
         let holds = age < length && age < awake;
         (holds || planted::is(Bug::LeaseNeverExpires)).then_some(age)
     }

@@ -124,6 +124,13 @@ impl Membership {
         membership.nodes().map(member).collect()
     }
 
+    /// The sets of voters whose majorities are needed, each of them: two while one takes the place of the other.
+    pub fn quorum_sets(&self) -> Vec<BTreeSet<u64>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().clone()
+    }
+
     /// Makes this node a new cluster of one. Does nothing if it has a log already.
     ///
     /// # Errors
@@ -169,12 +176,16 @@ impl Membership {
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node_id]))).await
     }
 
-    /// Makes every learner a voter that has caught up, and says which.
+    /// Makes every learner a voter that has caught up, and says which. A change that an earlier leader left half made is
+    /// completed first: until then every decision needs a majority of the members before it as well.
     ///
     /// # Errors
     /// As every change; those before it in the list stay promoted.
     pub async fn promote_ready(&self) -> Result<Vec<u64>, MembershipError> {
         self.lead()?;
+        if self.is_joint() {
+            drop(self.begin().await?);
+        }
         let mut promoted = Vec::new();
         for member in self.members().into_iter().filter(|member| member.role == Role::Learner) {
             match self.promote(member.node_id).await {
@@ -320,6 +331,11 @@ impl Membership {
         if self.raft.is_leader() { Ok(()) } else { Err(MembershipError::NotLeader) }
     }
 
+    fn is_joint(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        metrics.borrow_watched().membership_config.membership().get_joint_config().len() > 1
+    }
+
     fn node(&self, node_id: u64) -> Option<Node> {
         self.member(node_id).map(|member| member.node)
     }
@@ -337,11 +353,7 @@ impl Membership {
     async fn begin(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, MembershipError> {
         let guard = self.changing.lock().await;
         self.lead()?;
-        let is_joint = {
-            let metrics = self.raft.server_metrics();
-            metrics.borrow_watched().membership_config.membership().get_joint_config().len() > 1
-        };
-        if is_joint {
+        if self.is_joint() {
             // Any change ends a joint configuration; this one has no other effect.
             self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await?;
         }

@@ -14,6 +14,7 @@
 
 pub mod answers;
 pub mod barrier;
+pub mod channel;
 pub mod clock;
 pub mod dial;
 pub mod fence;
@@ -37,6 +38,7 @@ mod transfer;
 pub mod wire;
 
 pub use barrier::{BarrierError, ReadBarrier, ReadPoint};
+pub use channel::{Surroundings, Transport};
 pub use clock::{ClusterClock, WallClock, system_clock};
 pub use fence::Fence;
 pub use handler::ClusterHandler;
@@ -49,6 +51,7 @@ pub use peers::{PeerError, Peers};
 pub use proposer::{ProposeError, Proposer};
 pub use roster::Roster;
 pub use runtime::RaftRuntime;
+pub use server::Services;
 
 use conclave_storage::types::TypeConfig;
 use openraft::type_config::alias::WatchReceiverOf;

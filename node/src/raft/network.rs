@@ -27,10 +27,10 @@ use openraft::network::{
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::answers::{Answers, Message};
+use super::channel::PeerChannel;
 use super::clock::ClusterClock;
 use super::dial::{DialError, Dialer, Purpose};
 use super::fence::Fence;
@@ -94,7 +94,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub struct PeerClient {
     network: Network,
     target: u64,
-    client: RaftClient<Channel>,
+    client: RaftClient<PeerChannel>,
 }
 
 impl PeerClient {

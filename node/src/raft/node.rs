@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::barrier::{Grounds, ReadBarrier};
+use super::channel::Surroundings;
 use super::clock::{ClusterClock, WallClock};
 use super::dial::Dialer;
 use super::fence::{Fence, FenceError};
@@ -30,7 +31,7 @@ use super::proposer::Proposer;
 use super::recall::{self, Admittance};
 use super::roster::Roster;
 use super::runtime::RaftRuntime;
-use super::server;
+use super::server::{self, Services};
 use super::service::PeerService;
 use crate::identity::{IdentityError, LiveTls};
 
@@ -75,6 +76,8 @@ pub struct RaftNodeConfig {
     pub clock: WallClock,
     /// The runtime of everything that is not Raft: calls between nodes are served there.
     pub calls: Handle,
+    /// If they are not this machine's. `clock` is then not asked.
+    pub surroundings: Option<Surroundings>,
 }
 
 /// A running member.
@@ -110,16 +113,25 @@ impl RaftNode {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: RaftNodeConfig, storage: Opened) -> Result<Self, StartError> {
-        let RaftNodeConfig { data_dir, options, tls, clock, calls } = config;
+        let RaftNodeConfig { data_dir, options, tls, clock, calls, surroundings } = config;
         let peer = tls.peer()?;
         let node_id = peer.node_id;
         let started = Instant::now();
         let raft_config = options.config(peer.cluster_id.to_string())?;
         let fence = Arc::new(Fence::open(&data_dir, node_id)?);
         let book = Arc::new(PeerBook::open(&data_dir, node_id)?);
-        let runtime = RaftRuntime::start(options.threads)?;
         let roster = Roster::new();
-        let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
+        let is_real = surroundings.is_none();
+        let (runtime, dialer, clock) = match surroundings {
+            None => {
+                let runtime = RaftRuntime::start(options.threads)?;
+                let raft = runtime.handle().clone();
+                (runtime, Dialer::new(tls.clone(), roster.clone(), raft, calls.clone()), clock)
+            }
+            Some(Surroundings { transport, clock, .. }) => {
+                (RaftRuntime::current(), Dialer::over(transport, roster.clone()), clock)
+            }
+        };
         let clock = Arc::new(ClusterClock::new(clock));
         let network = Network::new(node_id, dialer.clone(), fence.clone(), clock.clone());
         let (told, answers) = network.heard();
@@ -146,7 +158,14 @@ impl RaftNode {
         let promise = Promise::since(started, others_vote.then(|| options.lease_promise()));
         let newcomer = (!fence.was_member()).then_some(node_id);
         roster.follow(raft.server_metrics(), at_start, newcomer);
-        let lease = Arc::new(Lease::new(raft.metrics(), reader.clone(), options.read_lease(), told, answers));
+        let lease = Arc::new(Lease::new(
+            raft.metrics(),
+            reader.clone(),
+            options.read_lease(),
+            told,
+            answers,
+            is_real,
+        ));
         let peers = Peers::new(dialer.clone(), fence.clone());
         let barrier = ReadBarrier::start(
             runtime.handle(),
@@ -233,7 +252,19 @@ impl RaftNode {
         handler: Arc<dyn ClusterHandler>,
     ) -> Result<(), StartError> {
         listener.set_nonblocking(true)?;
-        let service = PeerService {
+        let services = self.services(handler);
+        let (tls, calls, stop) = (self.tls.clone(), self.calls.clone(), self.stop.clone());
+        let guard = self.runtime.lock();
+        let runtime = guard.as_ref().ok_or_else(|| StartError::Raft("the node is stopping".into()))?;
+        let _entered = runtime.handle().enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        runtime.spawn(server::serve(listener, tls, services, calls, stop));
+        Ok(())
+    }
+
+    /// What the cluster port answers.
+    pub fn services(&self, handler: Arc<dyn ClusterHandler>) -> Services {
+        Services::new(PeerService {
             raft: self.raft.clone(),
             roster: self.roster.clone(),
             inbox: self.inbox.clone(),
@@ -242,14 +273,7 @@ impl RaftNode {
             admittance: self.admittance.clone(),
             clock: self.clock.clone(),
             handler,
-        };
-        let (tls, calls, stop) = (self.tls.clone(), self.calls.clone(), self.stop.clone());
-        let guard = self.runtime.lock();
-        let runtime = guard.as_ref().ok_or_else(|| StartError::Raft("the node is stopping".into()))?;
-        let _entered = runtime.handle().enter();
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        runtime.spawn(server::serve(listener, tls, service, calls, stop));
-        Ok(())
+        })
     }
 
     pub fn node_id(&self) -> u64 {

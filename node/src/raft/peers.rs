@@ -17,9 +17,9 @@ use conclave_storage::types::Node;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+use super::channel::PeerChannel;
 use super::dial::{Dialer, Purpose};
 use super::fence::Fence;
 use super::network::{describe, is_dial_error};
@@ -149,7 +149,7 @@ impl Peers {
         Ok(self.answer(node_id, deadline, client.rejoin(request)).await?.into_inner())
     }
 
-    fn client(&self, node_id: u64, purpose: Purpose) -> ClusterClient<Channel> {
+    fn client(&self, node_id: u64, purpose: Purpose) -> ClusterClient<PeerChannel> {
         ClusterClient::new(self.dialer.channel(node_id, purpose))
             .max_decoding_message_size(CALL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CALL_MESSAGE_BYTES_MAX)

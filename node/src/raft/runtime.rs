@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 /// Threads that only Raft uses, named `raft`. Ends its tasks when dropped, without waiting for them.
 pub struct RaftRuntime {
-    /// None only while it is dropped.
+    handle: Handle,
+    /// None while it is dropped, and for a runtime that is somebody else's.
     runtime: Option<Runtime>,
 }
 
@@ -21,11 +22,19 @@ impl RaftRuntime {
     pub fn start(threads: usize) -> std::io::Result<Self> {
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).thread_name("raft").enable_all().build()?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// The runtime of whoever calls this, for Raft too. Whoever has made it ends it.
+    ///
+    /// # Panics
+    /// The caller is on none.
+    pub fn current() -> Self {
+        Self { handle: Handle::current(), runtime: None }
     }
 
     pub fn handle(&self) -> &Handle {
-        self.runtime.as_ref().expect("present until dropped").handle()
+        &self.handle
     }
 
     /// Ends all tasks and waits until they are gone, for `timeout` at most: a process that ends while one of them is

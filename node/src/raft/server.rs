@@ -59,11 +59,10 @@ pub struct Caller {
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<LiveTls>,
-    service: PeerService,
+    services: Services,
     calls: Handle,
     stop: CancellationToken,
 ) {
-    let services = Services::new(service);
     let raft = Handle::current();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let handshakes = Handshakes::default();
@@ -166,7 +165,7 @@ async fn serve_connection(stream: TlsStream<TcpStream>, caller: Caller, services
             TokioIo::new(stream),
             hyper::service::service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(caller);
-                services.clone().answer(request)
+                services.clone().dispatch(request)
             }),
         );
     if let Err(error) = served.await {
@@ -176,13 +175,13 @@ async fn serve_connection(stream: TlsStream<TcpStream>, caller: Caller, services
 
 /// The gRPC services, by the first segment of a call's path.
 #[derive(Clone)]
-struct Services {
+pub struct Services {
     raft: RaftServer<PeerService>,
     cluster: ClusterServer<PeerService>,
 }
 
 impl Services {
-    fn new(service: PeerService) -> Self {
+    pub(super) fn new(service: PeerService) -> Self {
         let raft = RaftServer::new(service.clone())
             .max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(APPEND_MESSAGE_BYTES_MAX);
@@ -192,10 +191,19 @@ impl Services {
         Self { raft, cluster }
     }
 
-    async fn answer(
-        mut self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, std::convert::Infallible> {
+    /// Answers a call of `node_id`, whoever says so: for transports that are no strangers' doors.
+    pub async fn answer(self, node_id: u64, mut request: Request<Body>) -> Response<Body> {
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        request.extensions_mut().insert(Caller { node_id, address });
+        let Ok(response) = self.dispatch(request).await;
+        response
+    }
+
+    async fn dispatch<B>(mut self, request: Request<B>) -> Result<Response<Body>, std::convert::Infallible>
+    where
+        B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<super::channel::BoxError> + Send,
+    {
         match request.uri().path().split('/').nth(1) {
             Some(RAFT_SERVICE) => self.raft.call(request).await,
             Some(CLUSTER_SERVICE) => self.cluster.call(request).await,

@@ -30,20 +30,25 @@ pub fn parts(vote: &Vote, snapshot: SnapshotData) -> ReceiverStream<SnapshotPart
         meta: Some(snapshot_meta_to_proto(snapshot.meta(), snapshot.id())),
         files: snapshot.files().to_vec(),
     };
-    tokio::task::spawn_blocking(move || {
-        if sender.blocking_send(SnapshotPart { part: Some(Part::Header(header)) }).is_err() {
+    tokio::spawn(async move {
+        if sender.send(SnapshotPart { part: Some(Part::Header(header)) }).await.is_err() {
             return;
         }
-        for chunk in snapshot.chunks(CHUNK_BYTES) {
+        let mut chunks = snapshot.chunks(CHUNK_BYTES);
+        loop {
+            let read = conclave_storage::blocking(move || (chunks.next(), chunks)).await;
+            let Ok((chunk, rest)) = read else { return };
+            chunks = rest;
             let chunk = match chunk {
-                Ok(chunk) => chunk,
-                Err(error) => {
+                Some(Ok(chunk)) => chunk,
+                Some(Err(error)) => {
                     tracing::error!(%error, snapshot = snapshot.id(), "a snapshot file cannot be read");
                     return;
                 }
+                None => return,
             };
             let part = FileChunk { file: chunk.file, offset: chunk.offset, data: chunk.data };
-            if sender.blocking_send(SnapshotPart { part: Some(Part::Chunk(part)) }).is_err() {
+            if sender.send(SnapshotPart { part: Some(Part::Chunk(part)) }).await.is_err() {
                 // The receiver or Raft gave up.
                 return;
             }
@@ -73,7 +78,7 @@ pub async fn receive(
     let writer = blocking(move || inbox.begin(meta, header.files)).await?;
 
     let (pieces, queue) = mpsc::channel(CHUNKS_AHEAD);
-    let writing = tokio::task::spawn_blocking(move || write_all(writer, queue));
+    let writing = tokio::spawn(write_all(writer, queue));
     let feeding = async {
         while let Some(part) = next_part(&mut parts).await? {
             allowed()?;
@@ -94,7 +99,7 @@ pub async fn receive(
     drop(pieces);
     let written = writing.await.map_err(|_| Status::internal("writing the snapshot failed"))?;
     fed?;
-    let snapshot = written.map_err(storage)?.ok_or_else(|| Status::cancelled("the snapshot ended early"))?;
+    let snapshot = written?.ok_or_else(|| Status::cancelled("the snapshot ended early"))?;
     raft.install_full_snapshot(vote, snapshot.into_snapshot())
         .await
         .map_err(|error| Status::unavailable(format!("raft has stopped: {error}")))
@@ -107,14 +112,17 @@ enum Piece {
 }
 
 /// Writes until the end. `None`: the sender went away before it; what was written is dropped.
-fn write_all(
+async fn write_all(
     mut writer: SnapshotWriter,
     mut queue: mpsc::Receiver<Piece>,
-) -> Result<Option<SnapshotData>, StorageError> {
-    while let Some(piece) = queue.blocking_recv() {
+) -> Result<Option<SnapshotData>, Status> {
+    while let Some(piece) = queue.recv().await {
         match piece {
-            Piece::Chunk(chunk) => writer.write(chunk.file, chunk.offset, &chunk.data)?,
-            Piece::End => return writer.finish().map(Some),
+            Piece::Chunk(chunk) => {
+                let write = move || writer.write(chunk.file, chunk.offset, &chunk.data).map(|()| writer);
+                writer = blocking(write).await?;
+            }
+            Piece::End => return blocking(move || writer.finish()).await.map(Some),
         }
     }
     Ok(None)
@@ -129,7 +137,7 @@ async fn next_part(parts: &mut Streaming<SnapshotPart>) -> Result<Option<Snapsho
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work)
+    conclave_storage::blocking(work)
         .await
         .map_err(|_| Status::internal("receiving the snapshot failed"))?
         .map_err(storage)

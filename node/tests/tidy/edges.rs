@@ -25,6 +25,8 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("conclave-oracle", &[], &[]),
     // Judges from outside: nothing that it believes comes from the server.
     ("conclave-chaos", &["conclave-oracle", "conclave-faults"], &[]),
+    // The server itself in other surroundings, judged as from outside.
+    ("conclave-sim", &["conclave-oracle", "conclave-proto", "conclave-storage", "conclave-node"], &[]),
     ("conclave-mutants", &["conclave-faults"], &[]),
     ("conclave-fuzz", &["conclave-proto", "conclave-storage", "conclave-core", "conclave-node"], &[]),
 ];

@@ -234,6 +234,10 @@ bugs! {
         needs "a leader that is paused or cut off"
         breaks "A leader goes on reading by its lease, however long no quorum has answered it (I4)."
         caught by Linearizability;
+    AnswersUncounted "answers-uncounted" on Cluster
+        needs "a leader that is paused"
+        breaks "A leader takes the answer to an older message for one to its newest, so that its lease is too long (I4)."
+        caught by Linearizability;
     LeaseKeptInHandover "lease-kept-in-handover" on Cluster
         needs "leadership handed over under load"
         breaks "A leader that hands over keeps its lease, though its successor is elected within it (I4)."

@@ -63,10 +63,7 @@ impl Cluster {
     /// The node's process ends, and its data directory is gone.
     pub async fn wipe(&self, node: usize) -> anyhow::Result<()> {
         self.kill(node).await?;
-        match std::fs::remove_dir_all(self.data(node)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.disks.wipe(node)
     }
 
     /// How many nodes vote, as far as any node says.
@@ -74,6 +71,19 @@ impl Cluster {
         for node in 0..self.nodes() {
             let Ok(members) = self.members_at(node).await else { continue };
             return members.iter().filter(|server| server["voter"] == true).count();
+        }
+        0
+    }
+
+    /// How many nodes may be lost, as far as any node says: fewer than votes suggest in the middle of a change.
+    pub async fn tolerates(&self) -> usize {
+        for node in 0..self.nodes() {
+            let asked = self.api(node).call(Method::GET, "sys/storage/raft/autopilot/state", None).await;
+            let Some(tolerance) = asked.ok().and_then(|answer| answer["data"]["failure_tolerance"].as_u64())
+            else {
+                continue;
+            };
+            return usize::try_from(tolerance).unwrap_or(usize::MAX);
         }
         0
     }

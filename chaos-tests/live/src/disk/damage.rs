@@ -10,6 +10,9 @@ use crate::random::Random;
 /// Bits that are flipped in one file, at most.
 const FLIPS_MAX: u64 = 8;
 
+/// What a server has set aside once it had noticed damage: it never reads that again.
+const SET_ASIDE: &str = "damaged-";
+
 /// Which of the server's files, by the names that RocksDB and the server give them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -39,7 +42,9 @@ pub const WAYS: [Way; 4] = [Way::Flip, Way::Truncate, Way::Older, Way::Remove];
 /// `older` is a copy of `data` from before.
 pub fn damage(data: &Path, older: &Path, part: Part, way: Way, random: &mut Random) -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = files(data).into_iter().filter(|path| is_part(path, part)).collect();
-    found.retain(|path| std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
+    found.retain(|path| {
+        !is_set_aside(path) && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
+    });
     while !found.is_empty() {
         let path = found.swap_remove(random.index(found.len()));
         let before = std::fs::read(&path).ok()?;
@@ -67,6 +72,10 @@ pub fn damage(data: &Path, older: &Path, part: Part, way: Way, random: &mut Rand
         }
     }
     None
+}
+
+fn is_set_aside(path: &Path) -> bool {
+    path.components().any(|folder| folder.as_os_str().to_string_lossy().starts_with(SET_ASIDE))
 }
 
 fn is_part(path: &Path, part: Part) -> bool {
@@ -163,6 +172,16 @@ mod tests {
             assert!(same(&data, &before), "only that file");
             std::fs::remove_dir_all(folder).unwrap();
         }
+    }
+
+    #[test]
+    fn what_the_server_set_aside_is_left_alone() {
+        let folder = folder("aside");
+        let (data, older) = (folder.join("data"), folder.join("older"));
+        std::fs::create_dir_all(data.join("damaged-20261123T080300Z/state")).unwrap();
+        std::fs::write(data.join("damaged-20261123T080300Z/state/MANIFEST-000007"), [1; 300]).unwrap();
+        assert_eq!(damage(&data, &older, Part::Manifest, Way::Flip, &mut Random::new(1)), None);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

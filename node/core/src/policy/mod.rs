@@ -62,7 +62,6 @@ impl Identity {
     }
 
     /// The holder of a token with these policies. Only who has checked the token may say so, hence not for outsiders.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tokens with policies come next"))]
     pub(crate) fn holding(acl: Arc<Acl>) -> Self {
         Self { acl }
     }

@@ -6,10 +6,10 @@ use conclave_proto::peer::raft_client::RaftClient;
 use conclave_proto::peer::{AppendRequest, VoteRequest, append_response};
 use conclave_storage::convert::vote_to_proto;
 use tonic::Code;
-use tonic::transport::Channel;
 
 use super::*;
 use crate::identity::ClusterId;
+use crate::raft::channel::PeerChannel;
 use crate::raft::dial::{Dialer, Purpose};
 use crate::raft::fence::Fence;
 use crate::raft::membership::MembershipError;
@@ -17,7 +17,7 @@ use crate::raft::peers::{PeerError, Peers};
 use crate::raft::roster::Roster;
 
 /// A channel to `to`, as whoever `identity` is, believing that it speaks to node `expected`.
-fn dial(identity: Identity, to: &TestMember, expected: u64, purpose: Purpose) -> (Dialer, Channel) {
+fn dial(identity: Identity, to: &TestMember, expected: u64, purpose: Purpose) -> (Dialer, PeerChannel) {
     let roster = Roster::new();
     roster.hint(expected, &Node { cluster_addr: to.address.to_string(), ..Node::default() });
     let tls = LiveTls::new(identity).unwrap();

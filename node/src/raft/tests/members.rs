@@ -1,5 +1,9 @@
 //! Nodes come, move, take over and go.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use conclave_storage::types::{self, EntryPayload};
+
 use super::*;
 use crate::raft::{BarrierError, MembershipError, PeerError, Role};
 
@@ -162,4 +166,30 @@ async fn a_node_that_was_away_accepts_a_leader_it_never_heard_of() {
     cluster.put("key", "by a stranger").await;
     cluster.restart(away).await;
     assert_eq!(cluster.node(away).read("key").await.as_deref(), Some("by a stranger"));
+}
+
+/// A leader that dies between the two steps of a change leaves both memberships in force, and nobody is left to promote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_leader_left_half_made_is_completed_by_the_next() {
+    let mut cluster = Cluster::start(3).await;
+    let written = cluster.put("key", "v").await;
+    eventually("all have all", || {
+        cluster.running().all(|node| node.reader().applied_index() >= written).then_some(())
+    })
+    .await;
+    for node_id in 1..=3 {
+        cluster.kill(node_id).await;
+    }
+    let joint = vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])];
+    let nodes: BTreeMap<u64, Node> = (1..=3).map(|node_id| (node_id, cluster.info(node_id))).collect();
+    let membership = types::Membership::new(joint, nodes).unwrap();
+    for node_id in 1..=3 {
+        cluster.append(node_id, EntryPayload::Membership(membership.clone())).await;
+    }
+    for node_id in 1..=3 {
+        cluster.restart(node_id).await;
+    }
+    assert_eq!(cluster.leader().await.membership.quorum_sets().len(), 2);
+    cluster.change(|membership| async move { membership.promote_ready().await.map(drop) }).await;
+    assert_eq!(cluster.leader().await.membership.quorum_sets(), [BTreeSet::from([1, 2, 3])]);
 }

@@ -17,8 +17,9 @@ use conclave_proto::peer::{
     UnsealResponse, UpdateAddressRequest, UpdateAddressResponse,
 };
 use conclave_proto::txn::Outcome;
-use conclave_storage::types::Node;
-use conclave_storage::{Options, StorageError, Store};
+use conclave_storage::types::{Entry, EntryPayload, LogId, Node};
+use conclave_storage::{Opened, Options, StorageError, Store};
+use openraft::storage::{IOFlushed, RaftLogStorage as _};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tonic::Status;
@@ -157,15 +158,8 @@ impl Cluster {
 
     async fn run(&mut self, node_id: u64, listener: TcpListener) {
         let options = self.options.clone();
+        let storage = self.open(node_id).await;
         let member = self.member_mut(node_id);
-        let data_dir = member.dir.path().to_owned();
-        let storage =
-            eventually("the data directory is free", || match Store::open(&data_dir, &Options::default()) {
-                Ok(opened) => Some(opened),
-                Err(StorageError::InUse { .. }) => None,
-                Err(error) => panic!("the storage cannot be opened: {error}"),
-            })
-            .await;
         let node = Arc::new(RaftNode::start(member.config(options), storage).await.unwrap());
         let handler = TestHandler { node_id, barrier: node.barrier.clone(), proposer: node.proposer.clone() };
         node.serve(listener, Arc::new(handler)).unwrap();
@@ -177,6 +171,27 @@ impl Cluster {
         let node = self.member_mut(node_id).running.take().expect("a node that runs");
         let node = Arc::into_inner(node).expect("no other handle to the node");
         drop(node);
+    }
+
+    /// Puts an entry behind the last one of a node that is down, of the same term.
+    async fn append(&self, node_id: u64, payload: EntryPayload) {
+        let mut log = self.open(node_id).await.log;
+        let last = log.last().expect("a log");
+        let entry = Entry { log_id: LogId::new(last.leader_id, last.index() + 1), payload };
+        log.append([entry], IOFlushed::noop()).await.unwrap();
+        let vote = log.vote().expect("a vote");
+        // Returns when all before it is on disk.
+        log.save_vote(&vote).await.unwrap();
+    }
+
+    async fn open(&self, node_id: u64) -> Opened {
+        let data_dir = self.member(node_id).dir.path();
+        eventually("the data directory is free", || match Store::open(data_dir, &Options::default()) {
+            Ok(opened) => Some(opened),
+            Err(StorageError::InUse { .. }) => None,
+            Err(error) => panic!("the storage cannot be opened: {error}"),
+        })
+        .await
     }
 
     fn member(&self, node_id: u64) -> &TestMember {
@@ -251,6 +266,7 @@ impl TestMember {
             tls: self.tls.clone(),
             clock: self.wall.clone(),
             calls: Handle::current(),
+            surroundings: None,
         }
     }
 }

@@ -84,7 +84,8 @@ fn memory() -> Value {
 /// `sys/metrics`: Prometheus text, or a JSON form of the same for clients that ask for none.
 pub fn metrics(service: &Service, cluster: &Cluster, call: &Call) -> Result<Answer, Failure> {
     metrics::observe(cluster);
-    let text = service.node().prometheus.render();
+    let text = service.node().prometheus.as_ref().map(metrics_exporter_prometheus::PrometheusHandle::render);
+    let text = text.unwrap_or_default();
     match call.query.first("format") {
         Some("prometheus") => Ok(Answer { content_type: PROMETHEUS, ..Answer::new(200, text) }),
         None | Some("") => Ok(Answer::bare(200, &as_json(&text))),

@@ -27,6 +27,7 @@ pub use renew::{Renewed, plan_renew};
 pub use revoke::{plan_revoke, plan_revoke_orphan};
 pub use root::plan_root_token;
 pub use store::{Found, accessors, find, find_by_accessor};
+pub use text::is_intact;
 
 #[cfg(test)]
 mod tests;
