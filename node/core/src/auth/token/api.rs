@@ -59,11 +59,11 @@ pub fn handle(
     match request {
         R::Create => create(ctx, caller, Creation::of(body)?, body),
         R::CreateOrphan => create(ctx, caller, Creation::of(body)?.as_orphan(), body),
-        R::LookupSelf => lookup(ctx, caller.token),
-        R::Lookup => lookup(ctx, token_in(body)?.as_deref().map_or(caller.token, String::as_str)),
+        R::LookupSelf => lookup(ctx, caller, caller.token),
+        R::Lookup => lookup(ctx, caller, token_in(body)?.as_deref().map_or(caller.token, String::as_str)),
         R::LookupAccessor => {
             let found = by_accessor(ctx, body)?.ok_or_else(invalid_accessor)?;
-            Ok(told(ctx, &found, "").into())
+            Ok(Reply::json(&data_of(ctx, &found, "")).into())
         }
         R::RenewSelf => renew(ctx, caller.token, body),
         R::Renew => renew(ctx, &token_in(body)?.ok_or_else(missing_token)?, body),
@@ -109,14 +109,20 @@ fn create(
     Ok(Plan { txn: created.txn, reply: with_auth(&auth, warnings) })
 }
 
-fn lookup(ctx: &Context<'_>, token: &str) -> Result<Plan, Error> {
+fn lookup(ctx: &Context<'_>, caller: &Caller<'_>, token: &str) -> Result<Plan, Error> {
     // As OpenBao: whoever asks for a token that there is not has shown none.
     let found = find(ctx, token)?.ok_or(Error::BadToken)?;
-    Ok(told(ctx, &found, token).into())
+    let mut data = data_of(ctx, &found, token);
+    if found.entry.uses_left > 0 && found.hash == caller.identified.hash() {
+        // This is one of its uses; -1 stands for the last one, since 0 stands for no limit.
+        let left_after = i64::try_from(found.entry.uses_left - 1).unwrap_or(i64::MAX);
+        data["num_uses"] = if left_after == 0 { -1 } else { left_after }.into();
+    }
+    Ok(Reply::json(&data).into())
 }
 
-fn told(ctx: &Context<'_>, found: &Found, id: &str) -> Reply {
-    Reply::json(&lookup_data(&found.entry, id, found.is_orphan(), found.expires_at_ms, ctx.now_ms))
+fn data_of(ctx: &Context<'_>, found: &Found, id: &str) -> Value {
+    lookup_data(&found.entry, id, found.is_orphan(), found.expires_at_ms, ctx.now_ms)
 }
 
 fn renew(ctx: &mut Context<'_>, token: &str, body: &Map<String, Value>) -> Result<Plan, Error> {

@@ -37,6 +37,9 @@ pub struct TokenEntry {
     /// Unix milliseconds; 0: never.
     #[serde(default)]
     pub renewed_ms: u64,
+    /// What its last renewal was for, in milliseconds: the next one's, if it does not say; 0: it was never renewed.
+    #[serde(default)]
+    pub renewed_for_ms: u64,
     /// However often it is renewed, it ends so long after it was made, in milliseconds; 0: no such limit.
     #[serde(default)]
     pub explicit_max_ttl_ms: u64,
@@ -81,6 +84,7 @@ impl TokenEntry {
             created_ms,
             ttl_ms: 0,
             renewed_ms: 0,
+            renewed_for_ms: 0,
             explicit_max_ttl_ms: 0,
             period_ms: 0,
             uses_left: 0,

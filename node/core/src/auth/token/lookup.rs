@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::entry::{TokenEntry, TokenKind};
+use super::root::ROOT_PATH;
 
 const MS_PER_S: u64 = 1_000;
 
@@ -28,10 +29,13 @@ pub fn lookup_data(entry: &TokenEntry, id: &str, is_orphan: bool, expires_at_ms:
         "type": kind_name(entry.kind),
     });
     let fields = data.as_object_mut().expect("made as an object");
-    if expires_at_ms > 0 {
-        fields.insert("expire_time".to_owned(), rfc3339(expires_at_ms));
+    // Those of `init` and of key shares come without.
+    if entry.path != ROOT_PATH {
         fields.insert("issue_time".to_owned(), rfc3339(entry.created_ms));
         fields.insert("renewable".to_owned(), entry.renewable.into());
+    }
+    if expires_at_ms > 0 {
+        fields.insert("expire_time".to_owned(), rfc3339(expires_at_ms));
         fields.insert("ttl".to_owned(), (expires_at_ms.saturating_sub(now_ms) / MS_PER_S).into());
     }
     if entry.renewed_ms > 0 {

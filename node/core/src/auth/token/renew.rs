@@ -19,7 +19,7 @@ pub struct Renewed {
     pub txn: Txn,
 }
 
-/// Makes a token last for `increment_ms` from now on (0: as long as at first), within its limits. A periodic one lasts for
+/// Makes a token last for `increment_ms` from now on (0: as long as the last time), within its limits. A periodic one lasts for
 /// its period.
 ///
 /// # Errors
@@ -30,6 +30,7 @@ pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Re
         return Err(Error::invalid("lease is not renewable"));
     }
     let asked_ms = match (entry.period_ms, increment_ms) {
+        (0, 0) if entry.renewed_for_ms > 0 => entry.renewed_for_ms,
         (0, 0) => entry.ttl_ms,
         (0, increment_ms) => increment_ms,
         (period_ms, _) => period_ms,
@@ -52,7 +53,7 @@ pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Re
         ));
         ends_ms = latest_ms;
     }
-    let renewed = TokenEntry { renewed_ms: ctx.now_ms, ..(**entry).clone() };
+    let renewed = TokenEntry { renewed_ms: ctx.now_ms, renewed_for_ms: asked_ms, ..(**entry).clone() };
     let mut txn = Txn::default();
     txn.preconditions.extend(token.preconditions.iter().cloned());
     store::put_again(ctx, &mut txn, &token.hash, &renewed, ends_ms)?;

@@ -11,7 +11,7 @@ use crate::plan::Context;
 use crate::policy::name;
 
 /// Where a root token was made, as Vault spells it.
-const PATH: &str = "auth/token/root";
+pub(super) const ROOT_PATH: &str = "auth/token/root";
 
 /// Makes a root token, at random or with a fixed text (for development). It never expires.
 ///
@@ -24,7 +24,7 @@ pub fn plan_root_token(ctx: &mut Context<'_>, fixed: Option<&str>) -> Result<(Se
     };
     let entry = TokenEntry {
         display_name: name::ROOT.to_owned(),
-        ..TokenEntry::new(text::accessor(ctx.rng), vec![name::ROOT.to_owned()], PATH, ctx.now_ms)
+        ..TokenEntry::new(text::accessor(ctx.rng), vec![name::ROOT.to_owned()], ROOT_PATH, ctx.now_ms)
     };
     let hash = ctx.barrier.token_hash(token.expose().as_bytes());
     let mut txn = Txn::default();
