@@ -155,7 +155,7 @@ fn open(
     }
     let found = stored::load::<TokenEntry>(view, barrier, &key, now_ms)?.ok_or(Error::Denied)?;
     let entry = found.value;
-    let parent = entry.parent.as_deref().map(|hash| mac_of(hash)).transpose()?;
+    let parent = entry.parent.as_deref().map(mac_of).transpose()?;
     if !entry.is_known_version() {
         return Err(unreadable());
     }
