@@ -9,18 +9,18 @@ use super::call::Call;
 use super::failure::Failure;
 use super::route::{self, Action};
 
-/// Decides whether `identity` may do what `call` asks. The body is looked at last: a stranger's is not worth reading.
+/// Decides whether `identity` may do what `call` asks; `creates`: it would make something that is not there yet. The body is looked at last: a stranger's is not worth reading.
 ///
 /// # Errors
 /// [`Failure::Rule`] with a denial; the body is no JSON.
-pub fn permit(identity: &Identity, call: &Call) -> Result<Permit, Failure> {
+pub fn permit(identity: &Identity, call: &Call, creates: bool) -> Result<Permit, Failure> {
     // A path that no route serves is protected by the rules alone: there is nothing to do at it.
     let route = route::find(call.operation, &call.path).ok();
     let nothing = Map::new();
     let access = Access {
         operation: call.operation,
         path: &call.path,
-        creates: false,
+        creates,
         root_protected: route.is_some_and(|route| route.root_protected()),
         parameters: &nothing,
         wrap_ttl_s: None,

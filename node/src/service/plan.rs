@@ -55,6 +55,8 @@ fn mounts(ctx: &Context<'_>, unsealed: &Unsealed, learned: &Learned) -> Result<A
 pub struct Decided {
     pub plan: Plan,
     shape: Shape,
+    /// The answer is no; what is committed is only that a token was used.
+    refusal: Option<Failure>,
 }
 
 /// How the answer is wrapped.
@@ -68,7 +70,15 @@ enum Shape {
 }
 
 impl Decided {
+    /// Whether its transaction proves all that it was decided from: it tells nothing of the state, and does not refuse.
+    pub fn only_changes(&self, call: &Call) -> bool {
+        call.changes() && self.refusal.is_none()
+    }
+
     pub fn into_answer(self, request_id: &str, stale_for: Option<Duration>) -> Answer {
+        if let Some(refusal) = &self.refusal {
+            return Answer { stale_for, ..Answer::failure(refusal) };
+        }
         let reply = &self.plan.reply;
         match (self.shape, reply.data.as_deref()) {
             (Shape::Doubled, Some(data)) => match serde_json::from_slice(data) {
@@ -116,14 +126,30 @@ pub async fn decide(
     })
 }
 
-/// Checks the caller's token and the policy only, for what is then done outside the state.
-pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Permit, Failure> {
+/// Checks the caller's token and the policy only, for what is then done outside the state. What is returned must be committed
+/// before: that a token was used that can be used only so often.
+pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Option<Txn>, Failure> {
     with_fresh_keys(cluster, |unsealed| {
         cluster.glance_now(|view, now_ms| {
             let identified = identify(view, unsealed, now_ms, call)?;
-            permit(&identified.identity, call)
+            permit(&identified.identity, call, false)?;
+            let mut rng = rand::rng();
+            let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
+            let mut txn = Txn::default();
+            charge(&mut ctx, identified, &mut txn)?;
+            Ok(Some(txn).filter(|txn| !txn.is_empty()))
         })
     })
+}
+
+/// Counts the use of a token that can be used only so often, and ties what is written to all that it was decided by.
+fn charge(ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Failure> {
+    token::plan_use(ctx, &by, txn)?;
+    if !txn.is_empty() {
+        // A token that was revoked in between, or lost a policy, must not have its way (I7).
+        txn.preconditions.extend(by.preconditions);
+    }
+    Ok(())
 }
 
 /// Runs `decide`; when a record does not open because the keyring has a newer term, takes that over and runs it again.
@@ -168,34 +194,64 @@ impl Decision<'_> {
         }
         let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
         let table = mounts(ctx, self.unsealed, self.learned)?;
-        let permit = permit(&identified.identity, self.call)?;
-        if !self.call.changes() {
-            let mut decided = self.decide(ctx, &permit, &identified, &table, &Map::new())?;
-            return self.charge(ctx, identified, &mut decided.plan.txn).map(|()| decided);
-        }
-        // Only now: a stranger's body is not worth reading.
-        let body = self.call.json()?;
-        let name = Name::of(ctx, self.call);
-        if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
-            return Ok(Decided { plan: reply.into(), shape: self.shape() });
-        }
-        let mut decided = self.decide(ctx, &permit, &identified, &table, body)?;
+        let mut decided = match self.allowed(ctx, &identified, &table) {
+            Err(refusal) if identified.entry.uses_left > 0 && !refusal.is_fault() => {
+                Decided { refusal: Some(refusal), ..envelope(Reply::no_content().into()) }
+            }
+            decided => decided?,
+        };
         let changes = !decided.plan.txn.is_empty();
-        self.charge(ctx, identified, &mut decided.plan.txn)?;
-        if let Some(name) = name.filter(|_| changes) {
+        charge(ctx, identified, &mut decided.plan.txn)?;
+        if let Some(name) = changes.then(|| Name::of(ctx, self.call)).flatten() {
             name.remember(ctx, &mut decided.plan)?;
         }
         Ok(decided)
     }
 
-    /// Counts the use of a token that can be used only so often, and ties what is written to all that it was decided by.
-    fn charge(&self, ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Failure> {
-        token::plan_use(ctx, &by, txn)?;
-        if !txn.is_empty() {
-            // A token that was revoked in between, or lost a policy, must not have its way (I7).
-            txn.preconditions.extend(by.preconditions);
+    /// What the caller's policies allow of it.
+    fn allowed(
+        &self,
+        ctx: &mut Context<'_>,
+        caller: &Identified,
+        table: &MountTable,
+    ) -> Result<Decided, Failure> {
+        let acl = caller.identity.acl();
+        match self.route.action {
+            // Clients ask these before they ask for anything: who may see nothing is told of nothing.
+            Action::VisibleMounts => {
+                return Ok(envelope(Reply::json(&sys::mounts::visible(table, acl)).into()));
+            }
+            Action::VisibleMount => {
+                let path = self.route.capture(&self.call.path).unwrap_or_default();
+                return Ok(envelope(sys::mounts::serving(table, acl, path)?.into()));
+            }
+            _ => {}
         }
-        Ok(())
+        let permit = permit(&caller.identity, self.call, self.creates(ctx, caller, table)?)?;
+        if !self.call.changes() {
+            return self.decide(ctx, &permit, caller, table, &Map::new());
+        }
+        // Only now: a stranger's body is not worth reading.
+        let body = self.call.json()?;
+        let name = Name::of(ctx, self.call);
+        if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
+            return Ok(Decided { plan: reply.into(), shape: self.shape(), refusal: None });
+        }
+        self.decide(ctx, &permit, caller, table, body)
+    }
+
+    /// Whether policies must allow `create`.
+    fn creates(&self, ctx: &Context<'_>, caller: &Identified, table: &MountTable) -> Result<bool, Failure> {
+        if self.route.action != Action::Secret
+            || self.call.operation != Operation::Write
+            || caller.identity.is_root()
+        {
+            return Ok(false);
+        }
+        Ok(match table.resolve(&self.call.path) {
+            Some((mount, rest)) => engine::creates(ctx, mount, rest)?,
+            None => false,
+        })
     }
 
     fn shape(&self) -> Shape {
@@ -247,8 +303,6 @@ impl Decision<'_> {
             Action::ReadMount => mount::read(table, captured)?.into(),
             Action::ReadMountTune => mount::read_tune(table, captured)?.into(),
             Action::RemountStatus => mount::remount_status(table, captured)?.into(),
-            Action::VisibleMounts => Reply::json(&sys::mounts::visible(table)).into(),
-            Action::VisibleMount => sys::mounts::serving(table, captured)?.into(),
             Action::EnableMount => mount::enable(ctx, permit, table, captured, body)?,
             Action::DisableMount => mount::disable(ctx, permit, table, captured)?,
             Action::TuneMount => mount::tune(ctx, permit, table, captured, body)?,
@@ -271,7 +325,7 @@ impl Decision<'_> {
             Action::OpenApi => Reply::json(&sys::openapi::document()).into(),
             _ => return Err(Failure::Unsupported),
         };
-        Ok(Decided { plan, shape: self.shape() })
+        Ok(Decided { plan, shape: self.shape(), refusal: None })
     }
 
     fn secret(
@@ -295,7 +349,7 @@ impl Decision<'_> {
 }
 
 fn envelope(plan: Plan) -> Decided {
-    Decided { plan, shape: Shape::Envelope }
+    Decided { plan, shape: Shape::Envelope, refusal: None }
 }
 
 /// A change that is answered without content.

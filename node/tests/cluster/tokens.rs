@@ -164,3 +164,73 @@ async fn a_token_expires_in_its_time_at_every_node() {
         cluster.call(node, "POST", "auth/token/lookup-accessor", body).await.expect(400);
     }
 }
+
+#[tokio::test]
+async fn a_use_counts_for_what_is_refused_and_for_what_is_done_outside_the_state() {
+    let cluster = Cluster::start(3);
+    let root = cluster.root_token.clone();
+    write_policy(&cluster, 0, "metrics", r#"path "sys/metrics" { capabilities = ["read"] }"#).await;
+    let uses = json!({ "policies": ["metrics"], "num_uses": 2 });
+    for (node, path, status) in
+        [(0, "sys/metrics", 200), (1, "sys/mounts", 403), (2, "auth/token/nothing", 403)]
+    {
+        let (token, _) = make(&cluster, node, &root, uses.clone()).await;
+        for _ in 0..2 {
+            get_as(&cluster, node, &token, path).await.expect(status);
+        }
+        for node in 0..3 {
+            get_as(&cluster, node, &token, "auth/token/lookup-self").await.expect(403);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_create_may_not_change_and_who_may_change_may_not_create() {
+    let cluster = Cluster::start(1);
+    let root = cluster.root_token.clone();
+    cluster.call(0, "POST", "sys/mounts/kv1", json!({ "type": "kv" })).await.expect(204);
+    let mut tokens = Vec::new();
+    for capability in ["create", "update"] {
+        let text = format!(
+            "path \"secret/*\" {{ capabilities = [\"{capability}\"] }}\npath \"kv1/*\" {{ capabilities = [\"{capability}\"] }}"
+        );
+        write_policy_with_warnings(&cluster, capability, &text).await;
+        tokens.push(make(&cluster, 0, &root, json!({ "policies": [capability] })).await.0);
+    }
+    let versioned = json!({ "data": { "value": "1" } });
+    for (path, body) in [
+        ("secret/data/a", &versioned),
+        ("secret/metadata/b", &json!({ "max_versions": 3 })),
+        ("kv1/a", &versioned),
+    ] {
+        let write = async |token: &str| cluster.call_as(0, token, "POST", path, body.clone()).await.status;
+        assert_eq!(write(&tokens[1]).await, 403, "{path}: there is nothing to change");
+        assert!(write(&tokens[0]).await < 300, "{path}");
+        assert_eq!(write(&tokens[0]).await, 403, "{path}: it is there");
+        assert!(write(&tokens[1]).await < 300, "{path}");
+    }
+}
+
+async fn write_policy_with_warnings(cluster: &Cluster, name: &str, text: &str) {
+    let path = format!("sys/policies/acl/{name}");
+    let answer = cluster.call(0, "PUT", &path, json!({ "policy": text })).await;
+    assert!(answer.status < 300, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_caller_sees_the_mounts_in_which_there_may_be_something_for_him() {
+    let cluster = Cluster::start(1);
+    let root = cluster.root_token.clone();
+    cluster.call(0, "POST", "sys/mounts/other", json!({ "type": "kv" })).await.expect(204);
+    write_policy(&cluster, 0, "app", READ_APP).await;
+    let (token, _) = make(&cluster, 0, &root, json!({ "policies": ["app"] })).await;
+    let seen = get_as(&cluster, 0, &token, "sys/internal/ui/mounts").await.expect(200).json();
+    let seen = seen["data"]["secret"].as_object().unwrap().clone();
+    assert!(seen.contains_key("secret/") && !seen.contains_key("other/"), "{seen:?}");
+    let serving =
+        get_as(&cluster, 0, &token, "sys/internal/ui/mounts/secret/data/app").await.expect(200).json();
+    assert_eq!(serving["data"]["options"]["version"], "2");
+    let hidden = get_as(&cluster, 0, &token, "sys/internal/ui/mounts/other/x").await.expect(403);
+    let nothing = get_as(&cluster, 0, &token, "sys/internal/ui/mounts/none/x").await.expect(403);
+    assert_eq!(hidden.errors().replace("other", "none"), nothing.errors(), "nobody learns what there is");
+}

@@ -19,6 +19,8 @@ pub mod text;
 use conclave_proto::path::SecretPath;
 
 use self::mount::Mount;
+use self::records::Address;
+use crate::crypto::Kind;
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
 use crate::policy::Permit;
@@ -46,6 +48,29 @@ impl Backend {
             Self::KvV2 => true,
         }
     }
+}
+
+/// Whether a write to `path` would make something that is not there yet, so that policies must allow `create` and not
+/// `update`. Where the engine does not tell the two apart, it updates.
+///
+/// # Errors
+/// [`Error::View`].
+pub fn creates(context: &Context<'_>, mount: &Mount, path: &str) -> Result<bool, Error> {
+    let uuid = mount.uuid();
+    let key = match Backend::of(mount) {
+        Backend::KvV1 => {
+            SecretPath::parse(path).ok().map(|path| Address::of(context.barrier, Kind::KvV1, uuid, &path).key)
+        }
+        // A secret is there as long as its metadata is, whatever became of its versions.
+        Backend::KvV2 => path
+            .strip_prefix("data/")
+            .or_else(|| path.strip_prefix("metadata/"))
+            .and_then(|path| SecretPath::parse(path).ok())
+            .map(|path| Address::of(context.barrier, Kind::KvMeta, uuid, &path).key),
+    };
+    // What is no path is refused by the engine.
+    let Some(key) = key else { return Ok(false) };
+    Ok(context.view.stamp(&key)?.is_none())
 }
 
 /// Plans one request to a mount. `request.path` is what [`mount::MountTable::resolve`] left of the path.

@@ -176,6 +176,23 @@ impl Pattern {
         &self.segments
     }
 
+    /// Whether it may match something below `folder`.
+    pub fn reaches_below(&self, folder: &str) -> bool {
+        let names: Vec<&str> = folder.trim_end_matches('/').split('/').collect();
+        for (at, name) in names.iter().enumerate() {
+            match self.segments.get(at) {
+                None => return false,
+                Some(Segment::Any) => {}
+                Some(Segment::Literal(text)) if self.is_glob && at + 1 == self.segments.len() => {
+                    return name.starts_with(&**text);
+                }
+                Some(Segment::Literal(text)) if **text == **name => {}
+                Some(Segment::Literal(_)) => return false,
+            }
+        }
+        self.segments.len() > names.len()
+    }
+
     /// Whether it matches one path only.
     pub fn is_exact(&self) -> bool {
         !self.is_glob && self.wildcards() == 0

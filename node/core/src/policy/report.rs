@@ -8,6 +8,15 @@ use super::constraint::Parameters;
 use crate::plan::Operation;
 
 impl Acl {
+    /// Whether anything below `folder` may be granted: who can reach nothing in a mount need not know that it is there.
+    pub fn reaches_below(&self, folder: &str) -> bool {
+        let reaches = |grant: &Grant| {
+            let granted = grant.capabilities.effective();
+            !granted.is_empty() && !granted.denies() && grant.pattern.reaches_below(folder)
+        };
+        self.is_root() || self.grants().iter().any(reaches)
+    }
+
     /// Whether `sudo` is granted at `path`.
     pub fn may_sudo(&self, path: &str) -> bool {
         let granted = || self.find(path, Operation::Write).map(|grant| grant.capabilities.effective());
