@@ -131,7 +131,7 @@ impl Bench {
             return mount::remount_status(table, id).map(Plan::from);
         }
         if let Some(path) = path.strip_prefix("internal/ui/mounts/") {
-            return mount::ui_mount(table, path).map(Plan::from).ok_or(Error::Denied);
+            return mount::ui_mount(table, path, |_| true).map(Plan::from).ok_or(Error::Denied);
         }
         let path = path.strip_prefix("mounts/").expect("a sys path that the bench knows");
         match (operation, path.strip_suffix("/tune")) {
