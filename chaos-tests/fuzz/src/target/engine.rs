@@ -133,7 +133,7 @@ impl Script {
             Action::ReadMount => mount::read(&table, captured)?.into(),
             Action::ReadMountTune => mount::read_tune(&table, captured)?.into(),
             Action::RemountStatus => mount::remount_status(&table, captured)?.into(),
-            Action::VisibleMount => mount::ui_mount(&table, captured).ok_or(Error::Denied)?.into(),
+            Action::VisibleMount => mount::ui_mount(&table, captured, |_| true).ok_or(Error::Denied)?.into(),
             Action::EnableMount => mount::enable(context, &permit, &table, captured, body)?,
             Action::DisableMount => mount::disable(context, &permit, &table, captured)?,
             Action::TuneMount => mount::tune(context, &permit, &table, captured, body)?,

@@ -287,3 +287,31 @@ fn a_million_decisions() {
         assert!(allowed == 0 || allowed == DECISIONS);
     }
 }
+
+#[test]
+fn a_rule_reaches_below_a_folder_if_something_there_can_match_it() {
+    let rules = acl(&[r#"
+        path "secret/data/app" { capabilities = ["read"] }
+        path "team-*" { capabilities = ["read"] }
+        path "kv" { capabilities = ["read"] }
+        path "closed/*" { capabilities = ["deny"] }
+    "#]);
+    for (folder, reaches) in [
+        ("secret/", true),
+        ("secret/data/", true),
+        ("secret/metadata/", false),
+        ("team-a/", true),
+        ("teams/", false),
+        ("kv/", false),
+        ("closed/", false),
+    ] {
+        assert_eq!(rules.reaches_below(folder), reaches, "{folder}");
+    }
+    let any = acl(&[r#"path "+/shared/x" { capabilities = ["read"] }"#]);
+    assert!(any.reaches_below("a/") && any.reaches_below("a/shared/") && !any.reaches_below("a/own/"));
+    assert!(
+        Acl::root().reaches_below("a/")
+            && acl(&["path \"*\" { capabilities = [\"read\"] }"]).reaches_below("a/")
+    );
+    assert!(!acl(&[]).reaches_below("a/"));
+}
