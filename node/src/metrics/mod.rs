@@ -131,7 +131,7 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
         }
         (Action::Token(TokenRequest::Accessors), _) => "token_lookup",
         (Action::Token(_), _) => "token_revoke",
-        (Action::Policy(..) | Action::Rights(_), _) => "policy",
+        (Action::Policy(..) | Action::Rights(_) | Action::Password(_), _) => "policy",
         _ => "sys",
     }
 }

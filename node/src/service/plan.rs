@@ -293,6 +293,7 @@ impl Decision<'_> {
                 let versioned: Vec<&str> = table.versioned_paths().collect();
                 policy::api::handle(ctx, request, form, captured, body, &versioned)?
             }
+            Action::Password(request) => policy::password_api::handle(ctx, request, captured, body)?,
             Action::Rights(request) => {
                 let protected = |operation, path: &str| {
                     route::find(operation, path).is_ok_and(|route| route.root_protected())

@@ -6,6 +6,7 @@ use conclave_core::auth::rights::RightsRequest;
 use conclave_core::auth::token::TokenRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
+use conclave_core::policy::password_api::PasswordRequest;
 
 use super::failure::Failure;
 
@@ -51,6 +52,7 @@ pub enum Action {
     Token(TokenRequest),
     Policy(PolicyRequest, Form),
     Rights(RightsRequest),
+    Password(PasswordRequest),
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -347,6 +349,41 @@ pub const ROUTES: &[Route] = &[
         "sys/policy/*",
         Place::State,
         "Delete a policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::List),
+        &[List],
+        "sys/policies/password",
+        Place::State,
+        "Names of all password policies.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Generate),
+        &[Read],
+        "sys/policies/password/*/generate",
+        Place::State,
+        "A password made by a policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Read),
+        &[Read],
+        "sys/policies/password/*",
+        Place::State,
+        "A password policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Write),
+        &[Write],
+        "sys/policies/password/*",
+        Place::State,
+        "Write a password policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Delete),
+        &[Delete],
+        "sys/policies/password/*",
+        Place::State,
+        "Delete a password policy.",
     ),
     token(
         Action::Rights(RightsRequest::Capabilities),

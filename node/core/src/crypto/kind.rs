@@ -37,6 +37,8 @@ pub enum Kind {
     TokenChild = 0x16,
     /// That what was made with a token is to be cleared away.
     TokenClearing = 0x17,
+    /// A rule for passwords, under its name.
+    PasswordPolicy = 0x18,
     /// A secret of a KV v1 mount.
     KvV1 = 0x20,
     // 0x21 was the settings of a KV v2 mount, which lie in the table of mounts; nothing was ever stored under it.
@@ -84,6 +86,7 @@ mod tests {
             (Kind::TokenAccessor, 0x15),
             (Kind::TokenChild, 0x16),
             (Kind::TokenClearing, 0x17),
+            (Kind::PasswordPolicy, 0x18),
             (Kind::KvV1, 0x20),
             (Kind::KvMeta, 0x22),
             (Kind::KvData, 0x23),

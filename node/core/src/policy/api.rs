@@ -93,6 +93,11 @@ fn text_in(form: Form, body: &Map<String, Value>) -> Result<String, Error> {
         None => fields::text(body, "policy")?.filter(|text| !text.is_empty()),
     };
     let text = text.ok_or_else(|| Error::invalid("'policy' parameter not supplied or empty"))?;
+    Ok(decoded(text))
+}
+
+/// A text that may come in base64.
+pub(super) fn decoded(text: String) -> String {
     let decoded = BASE64.decode(text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    Ok(decoded.unwrap_or(text))
+    decoded.unwrap_or(text)
 }

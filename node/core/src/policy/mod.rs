@@ -22,6 +22,7 @@ pub mod lint;
 pub mod name;
 mod parse;
 pub mod password;
+pub mod password_api;
 mod pattern;
 mod print;
 #[cfg(test)]
