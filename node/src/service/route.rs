@@ -546,7 +546,19 @@ mod tests {
             .collect();
         protected.sort();
         protected.dedup();
-        assert_eq!(protected, ["JoinToken", "Leave", "Remount", "RotateKeyring", "Seal", "StepDown"]);
+        assert_eq!(
+            protected,
+            [
+                "JoinToken",
+                "Leave",
+                "Remount",
+                "RotateKeyring",
+                "Seal",
+                "StepDown",
+                "Token(Accessors)",
+                "Token(RevokeOrphan)"
+            ]
+        );
     }
 
     #[test]
