@@ -125,8 +125,9 @@ impl RaftNode {
         let (runtime, dialer, clock) = match surroundings {
             None => {
                 let runtime = RaftRuntime::start(options.threads)?;
-                let raft = runtime.handle().clone();
-                (runtime, Dialer::new(tls.clone(), roster.clone(), raft, calls.clone()), clock)
+                let dialer =
+                    Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
+                (runtime, dialer, clock)
             }
             Some(Surroundings { transport, clock, .. }) => {
                 (RaftRuntime::current(), Dialer::over(transport, roster.clone()), clock)
@@ -211,15 +212,20 @@ impl RaftNode {
             stop: CancellationToken::new(),
             runtime: Mutex::new(Some(runtime)),
         };
-        node.spawn(node.stop.clone().run_until_cancelled_owned(follow_membership(node.watched())));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(stand(
-            node.watched(),
-            promise,
-            node.admittance.clone(),
-        )));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(pulse(node.barrier.clone())));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(inquire(node.watched())));
+        node.begin_tasks();
         Ok(node)
+    }
+
+    /// What goes on by itself until the node stops.
+    fn begin_tasks(&self) {
+        self.spawn(self.stop.clone().run_until_cancelled_owned(follow_membership(self.watched())));
+        self.spawn(self.stop.clone().run_until_cancelled_owned(stand(
+            self.watched(),
+            self.promise,
+            self.admittance.clone(),
+        )));
+        self.spawn(self.stop.clone().run_until_cancelled_owned(pulse(self.barrier.clone())));
+        self.spawn(self.stop.clone().run_until_cancelled_owned(inquire(self.watched())));
     }
 
     /// Counts this start and asks the other members what they know of this node, which must be served. Returns why it

@@ -126,18 +126,21 @@ pub async fn decide(
     })
 }
 
-/// Checks the caller's token and the policy only, for what is then done outside the state. What is returned must be committed
-/// before: that a token was used that can be used only so often.
-pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Option<Txn>, Failure> {
+/// Checks the caller's token and the policy only, for what is then done outside the state. The transaction, if there is one,
+/// must be committed whatever the verdict is: a token was used that can be used only so often.
+///
+/// # Errors
+/// There is no caller.
+pub fn authorize(cluster: &Cluster, call: &Call) -> Result<(Option<Txn>, Result<(), Failure>), Failure> {
     with_fresh_keys(cluster, |unsealed| {
         cluster.glance_now(|view, now_ms| {
             let identified = identify(view, unsealed, now_ms, call)?;
-            permit(&identified.identity, call, false)?;
+            let verdict = permit(&identified.identity, call, false).map(drop);
             let mut rng = rand::rng();
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
             let mut txn = Txn::default();
             charge(&mut ctx, identified, &mut txn)?;
-            Ok(Some(txn).filter(|txn| !txn.is_empty()))
+            Ok((Some(txn).filter(|txn| !txn.is_empty()), verdict))
         })
     })
 }

@@ -174,9 +174,10 @@ impl Service {
         deadline: Instant,
     ) -> Result<(), Failure> {
         for _ in 0..PLANS_MAX {
-            let Some(used) = plan::authorize(cluster, call)? else { return Ok(()) };
+            let (used, verdict) = plan::authorize(cluster, call)?;
+            let Some(used) = used else { return verdict };
             match cluster.propose_until(used, deadline).await {
-                Ok(Outcome::Applied { .. }) => return Ok(()),
+                Ok(Outcome::Applied { .. }) => return verdict,
                 Ok(Outcome::Conflict { .. }) => {}
                 Err(error) => {
                     return Err(match Attempt::from(error) {
