@@ -122,17 +122,8 @@ impl RaftNode {
         let book = Arc::new(PeerBook::open(&data_dir, node_id)?);
         let roster = Roster::new();
         let is_real = surroundings.is_none();
-        let (runtime, dialer, clock) = match surroundings {
-            None => {
-                let runtime = RaftRuntime::start(options.threads)?;
-                let dialer =
-                    Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
-                (runtime, dialer, clock)
-            }
-            Some(Surroundings { transport, clock, .. }) => {
-                (RaftRuntime::current(), Dialer::over(transport, roster.clone()), clock)
-            }
-        };
+        let clock = surroundings.as_ref().map_or(clock, |given| given.clock.clone());
+        let (runtime, dialer) = means(surroundings, options.threads, &tls, &calls, &roster)?;
         let clock = Arc::new(ClusterClock::new(clock));
         let network = Network::new(node_id, dialer.clone(), fence.clone(), clock.clone());
         let (told, answers) = network.heard();
@@ -395,6 +386,22 @@ struct Watched {
     peers: Peers,
     fence: Arc<Fence>,
     book: Arc<PeerBook>,
+}
+
+/// Where Raft runs, and its way to other nodes.
+fn means(
+    surroundings: Option<Surroundings>,
+    threads: usize,
+    tls: &Arc<LiveTls>,
+    calls: &Handle,
+    roster: &Arc<Roster>,
+) -> Result<(RaftRuntime, Dialer), StartError> {
+    if let Some(Surroundings { transport, .. }) = surroundings {
+        return Ok((RaftRuntime::current(), Dialer::over(transport, roster.clone())));
+    }
+    let runtime = RaftRuntime::start(threads)?;
+    let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
+    Ok((runtime, dialer))
 }
 
 /// Tells the fence of every membership that is committed, and forgets the connections of those who left.
