@@ -56,7 +56,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The holder of a root token, proven by [`crate::seal::token`].
+    /// The holder of a root token, proven by [`crate::auth::token`].
     pub(crate) fn root() -> Self {
         static ROOT: LazyLock<Arc<Acl>> = LazyLock::new(|| Arc::new(Acl::root()));
         Self { acl: ROOT.clone() }

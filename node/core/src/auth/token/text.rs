@@ -36,7 +36,7 @@ pub fn accessor(rng: &mut dyn CryptoRng) -> String {
     base62(ACCESSOR_CHARACTERS, rng)
 }
 
-/// Whether a text has the form and the checksum of [`service`]. One with the form alone was copied wrongly.
+/// Whether a text has the form and the checksum of a service token. One with the form alone was copied wrongly.
 pub fn is_intact(token: &str) -> bool {
     let length = SERVICE_PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS;
     if token.len() != length || !token.is_ascii() || !token.starts_with(SERVICE_PREFIX) {
