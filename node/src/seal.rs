@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use conclave_core::Error;
+use conclave_core::auth::token::TokenCaches;
 use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
 use conclave_core::engine::mount::MountTable;
-use conclave_core::seal::{self, Progress, SealConfig, StaticKey, TokenCache, UnsealProgress};
+use conclave_core::seal::{self, Progress, SealConfig, StaticKey, UnsealProgress};
 use conclave_core::view::View;
 use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
@@ -39,7 +40,7 @@ pub struct Unsealed {
 /// What is opened and decoded once for each revision of its record.
 #[derive(Default)]
 pub struct Caches {
-    pub tokens: TokenCache,
+    pub tokens: TokenCaches,
     pub mounts: ArcSwapOption<MountTable>,
 }
 

@@ -3,12 +3,16 @@
 //! Nothing here does IO, knows HTTP, Raft or RocksDB, or asks for the time or for randomness: all of that is an
 //! argument. Rules read one [`view::View`] and return a [`plan::Plan`]; the server commits it and then answers.
 
+pub mod auth;
 pub mod crypto;
+pub mod duration;
 pub mod engine;
 pub mod error;
+mod fields;
 pub mod plan;
 pub mod policy;
 pub mod seal;
+mod stored;
 pub mod view;
 
 pub use error::Error;

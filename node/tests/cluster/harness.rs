@@ -112,6 +112,13 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
+    /// A request with this token.
+    pub async fn call_as(&self, node: usize, token: &str, method: &str, path: &str, body: Value) -> Answer {
+        self.try_call(node, method, path, body, &[("X-Vault-Token", token)])
+            .await
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
     /// A request with the root token and more headers; an error if the node cannot be reached.
     pub async fn try_call(
         &self,

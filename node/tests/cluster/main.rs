@@ -17,3 +17,4 @@ mod recover;
 mod seal;
 mod secrecy;
 mod snapshot;
+mod tokens;

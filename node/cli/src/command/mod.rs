@@ -7,6 +7,7 @@ mod kv_patch;
 pub mod logical;
 mod mount;
 pub mod operator;
+pub mod policy;
 mod raft;
 mod recover;
 pub mod secrets;
@@ -31,6 +32,7 @@ pub async fn run(command: Command, session: &Session, recover: Recover) -> Resul
         Command::Kv(kv) => kv::run(kv, &session.client()?).await,
         Command::Secrets(secrets) => secrets::run(secrets, &session.client()?).await,
         Command::Token(token) => token::run(token, &session.client()?).await,
+        Command::Policy(policy) => policy::run(policy, &session.client()?).await,
         Command::Operator(operator) => operator::run(operator, session, recover).await,
         Command::Status => status::run(&session.client()?).await,
         Command::Members => cluster::members(&session.client()?).await,

@@ -60,7 +60,7 @@ pub fn plan_join_token(
 ) -> Result<(Txn, Value), Failure> {
     let ttl_ms = match body.get("ttl") {
         None | Some(Value::Null) => JOIN_TOKEN_TTL_MS,
-        Some(ttl) => conclave_core::engine::duration::from_json_s(ttl)
+        Some(ttl) => conclave_core::duration::from_json_s(ttl)
             .ok()
             .and_then(|seconds| u64::try_from(seconds).ok()?.checked_mul(1000))
             .ok_or_else(|| Failure::invalid("'ttl' must be a duration such as 10m"))?,
