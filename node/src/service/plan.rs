@@ -107,17 +107,16 @@ pub async fn decide(
     }
     with_fresh_keys(cluster, |unsealed| {
         let learned = Learned::default();
-        let make = |view: &dyn View, cluster_ms| {
+        let make = |view: &dyn View, now_ms| {
             let mut rng = rand::rng();
-            let now_ms = read_at_ms.unwrap_or(cluster_ms);
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
             learned.take();
             Decision { cluster, unsealed, route, call, learned: &learned }.make(&mut ctx)
         };
         let decided = match call.operation {
             // They read so much that some of it will have changed meanwhile.
-            Operation::List | Operation::Scan => cluster.view_now(make),
-            _ => cluster.glance_now(make),
+            Operation::List | Operation::Scan => cluster.view_at(read_at_ms, make),
+            _ => cluster.glance_at(read_at_ms, make),
         };
         if let Some(table) = learned.take() {
             unsealed.caches.mounts.store(Some(table));
