@@ -185,12 +185,12 @@ impl Cluster {
 
     /// As [`Cluster::view`], with the cluster's time as a leader counts it, Unix milliseconds.
     pub fn view_now<T>(&self, read: impl FnOnce(&dyn View, u64) -> T) -> T {
-        self.reader.view(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
+        self.view_at(None, read)
     }
 
     /// As [`Cluster::view_now`], much cheaper for a few records; `read` may be run twice ([`StateReader::glance`]).
     pub fn glance_now<T>(&self, read: impl Fn(&dyn View, u64) -> T) -> T {
-        self.reader.glance(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
+        self.glance_at(None, read)
     }
 
     /// As [`Cluster::view_now`], at the time of a read point.

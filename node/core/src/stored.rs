@@ -89,6 +89,7 @@ pub fn each<T: DeserializeOwned>(
     Ok(())
 }
 
-fn unknown() -> Error {
+/// A record of a later program.
+pub fn unknown() -> Error {
     Error::Corrupt("a record is not of a kind that this program knows".to_owned())
 }

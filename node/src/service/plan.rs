@@ -202,11 +202,7 @@ impl Decision<'_> {
             }
             decided => decided?,
         };
-        let changes = !decided.plan.txn.is_empty();
         charge(ctx, identified, &mut decided.plan.txn)?;
-        if let Some(name) = changes.then(|| Name::of(ctx, self.call)).flatten() {
-            name.remember(ctx, &mut decided.plan)?;
-        }
         Ok(decided)
     }
 
@@ -239,7 +235,11 @@ impl Decision<'_> {
         if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
             return Ok(Decided { plan: reply.into(), shape: self.shape(), refusal: None });
         }
-        self.decide(ctx, &permit, caller, table, body)
+        let mut decided = self.decide(ctx, &permit, caller, table, body)?;
+        if let Some(name) = name.filter(|_| !decided.plan.txn.is_empty()) {
+            name.remember(ctx, &mut decided.plan)?;
+        }
+        Ok(decided)
     }
 
     /// Whether policies must allow `create`.

@@ -255,7 +255,7 @@ fn what_one_caller_has_is_bounded() {
 /// Decides a million requests under 1,000 rules and says what one takes. Run it by name, in an optimised build:
 /// `cargo test --release -p conclave-core -- --ignored --nocapture a_million_decisions`
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement; run with --ignored --nocapture"]
 #[expect(clippy::disallowed_methods, reason = "it measures time")]
 fn a_million_decisions() {
     const DECISIONS: u32 = 1_000_000;

@@ -6,7 +6,6 @@
 use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 
-use super::entry::TokenEntry;
 use super::store;
 use crate::crypto::{Barrier, Kind, after_prefix, plain_key};
 use crate::error::Error;
@@ -59,7 +58,7 @@ pub fn next_batch(ctx: &mut Context<'_>) -> Result<Option<Txn>, Error> {
     txn.require(note_key.clone(), note.revision);
     for hash in &children {
         let key = store::token_key(ctx.barrier, hash);
-        match stored::load::<TokenEntry>(ctx.view, ctx.barrier, &key, 0)? {
+        match store::load(ctx.view, ctx.barrier, &key, 0)? {
             Some(child) => {
                 txn.require(key, child.revision);
                 store::delete(ctx.barrier, &mut txn, hash, &child.value);

@@ -11,7 +11,7 @@ use conclave_proto::log::Precondition;
 use quick_cache::sync::Cache;
 
 use super::entry::TokenEntry;
-use super::store::{ANCESTORS_MAX, token_key};
+use super::store::{self, ANCESTORS_MAX, token_key};
 use crate::crypto::Barrier;
 use crate::error::Error;
 use crate::policy::{Acl, Identity, Subject, store as policies};
@@ -153,12 +153,9 @@ fn open(
     if let Some(cached) = cached.filter(|cached| cached.revision == stamp.revision) {
         return Ok((cached, stamp));
     }
-    let found = stored::load::<TokenEntry>(view, barrier, &key, now_ms)?.ok_or(Error::Denied)?;
+    let found = store::load(view, barrier, &key, now_ms)?.ok_or(Error::Denied)?;
     let entry = found.value;
     let parent = entry.parent.as_deref().map(mac_of).transpose()?;
-    if !entry.is_known_version() {
-        return Err(unreadable());
-    }
     let opened = Arc::new(Opened { key, revision: found.revision, entry: Arc::new(entry), parent });
     caches.tokens.insert(mac, Arc::clone(&opened));
     let stamp = Stamp { revision: found.revision, expires_at_ms: found.expires_at_ms };
@@ -211,10 +208,6 @@ fn is_bound_to(entry: &TokenEntry, from: Option<IpAddr>) -> bool {
 
 fn mac_of(hash: &str) -> Result<Mac, Error> {
     let mut mac = Mac::default();
-    hex::decode_to_slice(hash, &mut mac).map_err(|_| unreadable())?;
+    hex::decode_to_slice(hash, &mut mac).map_err(|_| stored::unknown())?;
     Ok(mac)
-}
-
-fn unreadable() -> Error {
-    Error::Corrupt("a token's record is not of a kind that this program knows".to_owned())
 }

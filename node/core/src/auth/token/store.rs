@@ -9,7 +9,7 @@ use super::entry::TokenEntry;
 use crate::crypto::{Barrier, Kind};
 use crate::error::Error;
 use crate::plan::Context;
-use crate::stored;
+use crate::stored::{self, Stored};
 use crate::view::View;
 
 /// Ancestors of a token at most.
@@ -58,18 +58,30 @@ pub fn accessor_key(barrier: &Barrier, accessor: &str) -> Vec<u8> {
     barrier.key(Kind::TokenAccessor, [accessor])
 }
 
+/// A token's record as it is stored: whether its line holds is not looked at.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn load(
+    view: &dyn View,
+    barrier: &Barrier,
+    key: &[u8],
+    now_ms: u64,
+) -> Result<Option<Stored<TokenEntry>>, Error> {
+    let found = stored::load::<TokenEntry>(view, barrier, key, now_ms)?;
+    match found {
+        Some(found) if !found.value.is_known_version() => Err(stored::unknown()),
+        found => Ok(found),
+    }
+}
+
 /// The token with this hash, if it holds at `now_ms`.
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::View`].
 pub fn find(view: &dyn View, barrier: &Barrier, hash: &str, now_ms: u64) -> Result<Option<Found>, Error> {
     let key = token_key(barrier, hash);
-    let Some(token) = stored::load::<TokenEntry>(view, barrier, &key, now_ms)? else { return Ok(None) };
-    if !token.value.is_known_version() {
-        return Err(Error::Corrupt(
-            "a token's record is of a kind that this program does not know".to_owned(),
-        ));
-    }
+    let Some(token) = load(view, barrier, &key, now_ms)? else { return Ok(None) };
     if token.value.released {
         return Ok(None);
     }
@@ -99,7 +111,7 @@ pub fn add_ancestors(
     for _ in 0..=ANCESTORS_MAX {
         let Some(hash) = parent else { return Ok(Some(false)) };
         let key = token_key(barrier, &hash);
-        let Some(found) = stored::load::<TokenEntry>(view, barrier, &key, now_ms)? else { return Ok(None) };
+        let Some(found) = load(view, barrier, &key, now_ms)? else { return Ok(None) };
         preconditions.push(Precondition { key: key.into(), revision: found.revision });
         if found.value.released {
             return Ok(Some(is_first));
@@ -138,9 +150,8 @@ pub fn put_new(
     entry: &TokenEntry,
     expires_at_ms: u64,
 ) -> Result<(), Error> {
-    let key = token_key(ctx.barrier, hash);
-    txn.require(key.clone(), 0);
-    stored::put(ctx, txn, &key, hash, entry, expires_at_ms)?;
+    txn.require(token_key(ctx.barrier, hash), 0);
+    put_again(ctx, txn, hash, entry, expires_at_ms)?;
     put_ways(ctx, txn, hash, entry, expires_at_ms)
 }
 
