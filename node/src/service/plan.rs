@@ -13,6 +13,7 @@ use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::api::Form;
 use conclave_core::policy::{self, Permit};
+use conclave_core::seal::ceremony::{self, Ceremony, Step};
 use conclave_core::view::View;
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
@@ -194,6 +195,9 @@ impl Decision<'_> {
             let table = mounts(ctx, self.unsealed, self.learned)?;
             return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
         }
+        if let (Action::Ceremony(step, form), None) = (self.route.action, &self.call.headers.token) {
+            return self.asked_by_share(ctx, step, form);
+        }
         let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let mut decided = match self.allowed(ctx, &identified, &table) {
@@ -231,15 +235,54 @@ impl Decision<'_> {
         }
         // Only now: a stranger's body is not worth reading.
         let body = self.call.json()?;
+        self.once(ctx, |ctx| self.decide(ctx, &permit, caller, table, body))
+    }
+
+    /// What was answered to this change before, if it has a name and was made; else what `decide` says, remembered.
+    fn once(
+        &self,
+        ctx: &mut Context<'_>,
+        decide: impl FnOnce(&mut Context<'_>) -> Result<Decided, Failure>,
+    ) -> Result<Decided, Failure> {
         let name = Name::of(ctx, self.call);
         if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
             return Ok(Decided { plan: reply.into(), shape: self.shape(), refusal: None });
         }
-        let mut decided = self.decide(ctx, &permit, caller, table, body)?;
+        let mut decided = decide(ctx)?;
         if let Some(name) = name.filter(|_| !decided.plan.txn.is_empty()) {
             name.remember(ctx, &mut decided.plan)?;
         }
         Ok(decided)
+    }
+
+    /// For a caller without a token, who shows a key share instead. A repeat has the share of the first time in its body.
+    fn asked_by_share(
+        &self,
+        ctx: &mut Context<'_>,
+        step: Step,
+        form: ceremony::Form,
+    ) -> Result<Decided, Failure> {
+        if !self.call.changes() {
+            return Err(Failure::Denied);
+        }
+        let body = self.call.json()?;
+        self.once(ctx, |ctx| {
+            let plan = self.ceremony(ctx, step, form, ceremony::Caller::Keeper, body)?;
+            Ok(Decided { plan, shape: self.shape(), refusal: None })
+        })
+    }
+
+    fn ceremony(
+        &self,
+        ctx: &mut Context<'_>,
+        step: Step,
+        form: ceremony::Form,
+        caller: ceremony::Caller,
+        body: &Map<String, Value>,
+    ) -> Result<Plan, Failure> {
+        let root_key = &self.unsealed.root_key;
+        let ceremony = Ceremony { step, form, operation: self.call.operation, caller, root_key };
+        Ok(ceremony::handle(ctx, &ceremony, body)?)
     }
 
     /// Whether policies must allow `create`.
@@ -270,7 +313,7 @@ impl Decision<'_> {
                 | RightsRequest::CapabilitiesSelf
                 | RightsRequest::CapabilitiesAccessor,
             ) => Shape::Doubled,
-            Action::OpenApi => Shape::Bare,
+            Action::OpenApi | Action::Ceremony(_, ceremony::Form::Vault) => Shape::Bare,
             _ => Shape::Envelope,
         }
     }
@@ -301,6 +344,16 @@ impl Decision<'_> {
                     route::find(operation, path).is_ok_and(|route| route.root_protected())
                 };
                 rights::handle(ctx, request, caller, body, &protected)?
+            }
+            Action::Ceremony(step, form) => {
+                let may_sudo = caller.identity.acl().may_sudo(&self.call.path);
+                self.ceremony(
+                    ctx,
+                    step,
+                    form,
+                    ceremony::Caller::Token { hash: caller.hash(), may_sudo },
+                    body,
+                )?
             }
             Action::ListMounts => mount::list(table).into(),
             Action::ReadMount => mount::read(table, captured)?.into(),

@@ -7,6 +7,7 @@ use conclave_core::auth::token::TokenRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
 use conclave_core::policy::password_api::PasswordRequest;
+use conclave_core::seal::ceremony::{self, Step, Target};
 
 use super::failure::Failure;
 
@@ -53,6 +54,7 @@ pub enum Action {
     Policy(PolicyRequest, Form),
     Rights(RightsRequest),
     Password(PasswordRequest),
+    Ceremony(Step, ceremony::Form),
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -104,6 +106,25 @@ const fn token(
 ) -> Route {
     Route { action, operations, pattern, open: false, when_sealed: false, place, summary }
 }
+
+/// A path where key shares decide. Whoever has no token shows a share in its place; the handler decides.
+const fn shares(
+    step: Step,
+    form: ceremony::Form,
+    operations: &'static [Operation],
+    pattern: &'static str,
+    summary: &'static str,
+) -> Route {
+    token(Action::Ceremony(step, form), operations, pattern, Place::State, summary)
+}
+
+const VAULT: ceremony::Form = ceremony::Form::Vault;
+const OPENBAO: ceremony::Form = ceremony::Form::OpenBao;
+const RWD: &[Operation] = &[Read, Write, Delete];
+const MAKE_ROOT: &str = "Make a root token with key shares.";
+const GIVE_SHARE: &str = "Give a key share.";
+const REKEY: &str = "Replace the key shares.";
+const VERIFY: &str = "Show the new key shares before they replace the old ones.";
 
 /// All routes of `sys` and `auth`. The first match wins, so a longer pattern stands before a shorter one.
 pub const ROUTES: &[Route] = &[
@@ -420,6 +441,22 @@ pub const ROUTES: &[Route] = &[
         Place::State,
         "All rules of the caller's policies.",
     ),
+    shares(Step::RootAttempt, VAULT, RWD, "sys/generate-root/attempt", MAKE_ROOT),
+    shares(Step::RootUpdate, VAULT, &[Write], "sys/generate-root/update", GIVE_SHARE),
+    shares(Step::RootAttempt, OPENBAO, RWD, "sys/generate-root-token/attempt", MAKE_ROOT),
+    shares(Step::RootUpdate, OPENBAO, &[Write], "sys/generate-root-token/update", GIVE_SHARE),
+    shares(Step::RekeyInit(Target::Unseal), VAULT, RWD, "sys/rekey/init", REKEY),
+    shares(Step::RekeyUpdate(Target::Unseal), VAULT, &[Write], "sys/rekey/update", GIVE_SHARE),
+    shares(Step::RekeyVerify(Target::Unseal), VAULT, RWD, "sys/rekey/verify", VERIFY),
+    shares(Step::RekeyInit(Target::Recovery), VAULT, RWD, "sys/rekey-recovery-key/init", REKEY),
+    shares(Step::RekeyUpdate(Target::Recovery), VAULT, &[Write], "sys/rekey-recovery-key/update", GIVE_SHARE),
+    shares(Step::RekeyVerify(Target::Recovery), VAULT, RWD, "sys/rekey-recovery-key/verify", VERIFY),
+    shares(Step::RekeyInit(Target::Unseal), OPENBAO, RWD, "sys/rotate/root/init", REKEY),
+    shares(Step::RekeyUpdate(Target::Unseal), OPENBAO, &[Write], "sys/rotate/root/update", GIVE_SHARE),
+    shares(Step::RekeyVerify(Target::Unseal), OPENBAO, RWD, "sys/rotate/root/verify", VERIFY),
+    shares(Step::RekeyInit(Target::Recovery), OPENBAO, RWD, "sys/rotate/recovery/init", REKEY),
+    shares(Step::RekeyUpdate(Target::Recovery), OPENBAO, &[Write], "sys/rotate/recovery/update", GIVE_SHARE),
+    shares(Step::RekeyVerify(Target::Recovery), OPENBAO, RWD, "sys/rotate/recovery/verify", VERIFY),
 ];
 
 const SECRET: Route =

@@ -46,6 +46,12 @@ pub enum Kind {
     KvMeta = 0x22,
     /// One version of a KV v2 secret.
     KvData = 0x23,
+    /// A root token that is being made by key shares.
+    RootGeneration = 0x50,
+    /// Key shares that are being replaced.
+    Rekey = 0x51,
+    /// What a token keeps for itself, under its keyed hash.
+    Cubbyhole = 0x52,
 }
 
 impl Kind {
@@ -90,6 +96,9 @@ mod tests {
             (Kind::KvV1, 0x20),
             (Kind::KvMeta, 0x22),
             (Kind::KvData, 0x23),
+            (Kind::RootGeneration, 0x50),
+            (Kind::Rekey, 0x51),
+            (Kind::Cubbyhole, 0x52),
         ];
         for (kind, byte) in expected {
             assert_eq!(kind.byte(), byte, "{kind:?}");

@@ -317,8 +317,32 @@ impl SealConfig {
 }
 
 impl ShareSlot {
+    /// The share that `text` is, as base64 or hexadecimal.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: it is none of those that were dealt; which it is, and why not.
+    pub(super) fn recognise(&self, text: &str) -> Result<Share, Error> {
+        let share = Share::parse(text)?;
+        if share.set_id() != &self.set_id {
+            return Err(Error::Invalid(format!(
+                "key share {} is of set {}, and this cluster is sealed by set {}: it belongs to another cluster, or \
+                 the key shares were replaced since",
+                share.number(),
+                hex::encode(share.set_id()),
+                hex::encode(self.set_id)
+            )));
+        }
+        if !self.knows(&share) {
+            return Err(Error::Invalid(format!(
+                "key share {} is not one that was made for this cluster",
+                share.number()
+            )));
+        }
+        Ok(share)
+    }
+
     /// Whether `share` is one of those that were dealt.
-    pub(super) fn knows(&self, share: &Share) -> bool {
+    fn knows(&self, share: &Share) -> bool {
         let expected =
             usize::from(share.number()).checked_sub(1).and_then(|index| self.share_hashes.get(index));
         expected

@@ -10,6 +10,7 @@
 //! the way in after the static key is lost. All wraps are records of the replicated state, so a node that was away
 //! unseals with what is current. Nothing here keeps a key longer than its caller does.
 
+pub mod ceremony;
 pub mod config;
 pub mod count;
 pub mod init;

@@ -71,22 +71,7 @@ impl UnsealProgress {
             .config
             .share_slot()
             .ok_or_else(|| Error::invalid("this cluster has no key shares: it is sealed by a static key"))?;
-        let share = Share::parse(text)?;
-        if share.set_id() != &slot.set_id {
-            return Err(Error::Invalid(format!(
-                "key share {} is of set {}, and this cluster is sealed by set {}: it belongs to another cluster, or \
-                 the key shares were replaced since",
-                share.number(),
-                hex::encode(share.set_id()),
-                hex::encode(slot.set_id)
-            )));
-        }
-        if !slot.knows(&share) {
-            return Err(Error::Invalid(format!(
-                "key share {} is not one that was made for this cluster",
-                share.number()
-            )));
-        }
+        let share = slot.recognise(text)?;
         let threshold = slot.threshold;
         if self.shares.is_empty() {
             let mut nonce = [0; NONCE_BYTES];

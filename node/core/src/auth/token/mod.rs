@@ -27,7 +27,7 @@ pub use renew::{Renewed, plan_renew};
 pub use revoke::{plan_revoke, plan_revoke_orphan};
 pub use root::plan_root_token;
 pub use store::{Found, accessors, find, find_by_accessor};
-pub use text::is_intact;
+pub use text::{TOKEN_CHARACTERS, is_intact, one_time_password};
 
 #[cfg(test)]
 mod tests;

@@ -20,10 +20,17 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 /// The prefix of a token that is kept in the state.
 pub const SERVICE_PREFIX: &str = "s.";
 
+/// Characters of a service token.
+pub const TOKEN_CHARACTERS: usize = SERVICE_PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS;
+
+/// What a service token can be XORed with.
+pub fn one_time_password(rng: &mut dyn CryptoRng) -> String {
+    base62(TOKEN_CHARACTERS, rng)
+}
+
 /// A new service token.
 pub fn service(rng: &mut dyn CryptoRng) -> Secret<String> {
-    let mut token =
-        Zeroizing::new(String::with_capacity(SERVICE_PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS));
+    let mut token = Zeroizing::new(String::with_capacity(TOKEN_CHARACTERS));
     token.push_str(SERVICE_PREFIX);
     token.push_str(&Zeroizing::new(base62(RANDOM_CHARACTERS, rng)));
     let checksum = checksum(&token);
@@ -38,11 +45,10 @@ pub fn accessor(rng: &mut dyn CryptoRng) -> String {
 
 /// Whether a text has the form and the checksum of a service token. One with the form alone was copied wrongly.
 pub fn is_intact(token: &str) -> bool {
-    let length = SERVICE_PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS;
-    if token.len() != length || !token.is_ascii() || !token.starts_with(SERVICE_PREFIX) {
+    if token.len() != TOKEN_CHARACTERS || !token.is_ascii() || !token.starts_with(SERVICE_PREFIX) {
         return false;
     }
-    let (body, sum) = token.split_at(length - CHECKSUM_CHARACTERS);
+    let (body, sum) = token.split_at(TOKEN_CHARACTERS - CHECKSUM_CHARACTERS);
     checksum(body) == sum
 }
 
