@@ -2,6 +2,8 @@
 
 /// Token of the caller, as Vault's clients send it.
 pub const HEADER_TOKEN: &str = "x-vault-token";
+/// How long the answer is to lie wrapped, as a duration.
+pub const HEADER_WRAP_TTL: &str = "x-vault-wrap-ttl";
 /// Sent by every Vault client; forces a browser to ask first.
 pub const HEADER_REQUEST: &str = "x-vault-request";
 /// The applied index that the answer was made from.

@@ -73,6 +73,8 @@ pub struct Reply {
     pub data: Option<Zeroizing<Vec<u8>>>,
     /// The `auth` field as JSON text, of an answer that hands out a token.
     pub auth: Option<Zeroizing<Vec<u8>>>,
+    /// The `wrap_info` field as JSON text, of an answer that was laid aside: then there is nothing else.
+    pub wrap_info: Option<Zeroizing<Vec<u8>>>,
     pub warnings: Vec<String>,
     /// The envelope's `lease_duration`, in seconds; 0 for all but KV v1 reads.
     pub lease_duration_s: u64,
@@ -85,7 +87,7 @@ impl Reply {
 
     /// Without anything but a status.
     pub fn empty(status: u16) -> Self {
-        Self { status, data: None, auth: None, warnings: Vec::new(), lease_duration_s: 0 }
+        Self { status, data: None, auth: None, wrap_info: None, warnings: Vec::new(), lease_duration_s: 0 }
     }
 
     pub fn json(data: &impl serde::Serialize) -> Self {

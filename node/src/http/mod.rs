@@ -14,4 +14,6 @@ mod response;
 
 pub use file_certificate::FileCertificate;
 pub use listener::{Listener, ServeError};
-pub use request::{canonical_path, check_target, idempotency_key, is_request_id, parse_head, parse_query};
+pub use request::{
+    canonical_path, check_target, idempotency_key, is_request_id, parse_head, parse_query, wrap_ttl_s,
+};

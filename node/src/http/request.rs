@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use conclave_core::auth::wrapping::WRAP_S_MAX;
 use conclave_core::plan::{Operation, Query};
 use conclave_proto::path::{PathError, SecretPath, decode_percent};
 use conclave_proto::secret::Secret;
@@ -174,7 +175,7 @@ fn parse_headers(headers: &HeaderMap) -> Result<CallHeaders, Failure> {
             })
             .transpose()
     };
-    refuse_unfinished(text("x-vault-namespace")?, text("x-vault-wrap-ttl")?)?;
+    refuse_unfinished(text("x-vault-namespace")?, text("x-vault-wrap-format")?)?;
     let bearer = text(AUTHORIZATION.as_str())?.and_then(|value| value.strip_prefix("Bearer "));
     let token = text(wire::HEADER_TOKEN)?.filter(|token| !token.is_empty()).or(bearer);
     Ok(CallHeaders {
@@ -184,16 +185,33 @@ fn parse_headers(headers: &HeaderMap) -> Result<CallHeaders, Failure> {
         merge_patch: text(CONTENT_TYPE.as_str())?
             .and_then(|value| value.split(';').next())
             .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/merge-patch+json")),
+        wrap_ttl_s: text(wire::HEADER_WRAP_TTL)?.map(wrap_ttl_s).transpose()?.flatten(),
     })
 }
 
-/// A client that asks for a namespace or for wrapping must not be served as if it had not.
-fn refuse_unfinished(namespace: Option<&str>, wrap_ttl: Option<&str>) -> Result<(), Failure> {
+/// How long an answer is to lie wrapped; `None`: it is not.
+pub fn wrap_ttl_s(text: &str) -> Result<Option<u64>, Failure> {
+    if matches!(text, "" | "0" | "0s") {
+        return Ok(None);
+    }
+    let refuse = |why: &str| Failure::invalid(format!("error parsing X-Vault-Wrap-TTL header: {why}"));
+    let seconds = conclave_core::duration::parse_s(text).map_err(|error| refuse(&error.to_string()))?;
+    match u64::try_from(seconds) {
+        Err(_) => Err(refuse("requested wrap ttl cannot be negative")),
+        // Who asks for it to be wrapped must not get it bare.
+        Ok(0) => Err(refuse("it is less than a second")),
+        Ok(seconds) if seconds > WRAP_S_MAX => Err(refuse(&format!("it is more than {WRAP_S_MAX} s"))),
+        Ok(seconds) => Ok(Some(seconds)),
+    }
+}
+
+/// A client that asks for a namespace or for another form of wrapping tokens must not be served as if it had not.
+fn refuse_unfinished(namespace: Option<&str>, wrap_format: Option<&str>) -> Result<(), Failure> {
     if namespace.is_some_and(|name| !matches!(name.trim_matches('/'), "" | "root")) {
         return Err(Failure::invalid("namespaces are not supported: leave X-Vault-Namespace out"));
     }
-    if wrap_ttl.is_some_and(|ttl| !matches!(ttl, "" | "0" | "0s")) {
-        return Err(Failure::invalid("response wrapping is not supported: leave X-Vault-Wrap-TTL out"));
+    if wrap_format.is_some_and(|format| !format.is_empty()) {
+        return Err(Failure::invalid("wrapping tokens have one form: leave X-Vault-Wrap-Format out"));
     }
     Ok(())
 }
@@ -312,7 +330,15 @@ mod tests {
         };
         assert!(headers("x-vault-namespace", "team/").is_err());
         assert!(headers("x-vault-namespace", "root").is_ok());
-        assert!(headers("x-vault-wrap-ttl", "60s").is_err());
+        assert!(headers("x-vault-wrap-format", "jwt").is_err());
+        for ttl in ["abc", "-5", "500ms", "3162240001"] {
+            assert!(headers("x-vault-wrap-ttl", ttl).is_err(), "{ttl}");
+        }
+        for (ttl, expect) in
+            [("", None), ("0", None), ("60", Some(60)), ("1m30s", Some(90)), ("1500ms", Some(1))]
+        {
+            assert_eq!(wrap_ttl_s(ttl), Ok(expect));
+        }
         assert!(headers("x-conclave-consistency", "eventual").is_err());
         assert!(headers("x-conclave-idempotency-key", &"k".repeat(257)).is_err());
     }

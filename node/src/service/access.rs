@@ -23,7 +23,7 @@ pub fn permit(identity: &Identity, call: &Call, creates: bool) -> Result<Permit,
         creates,
         root_protected: route.is_some_and(|route| route.root_protected()),
         parameters: &nothing,
-        wrap_ttl_s: None,
+        wrap_ttl_s: call.headers.wrap_ttl_s,
         list_limit: call.query.first("limit"),
     };
     identity.screen(&access)?;

@@ -69,6 +69,8 @@ impl Answer {
         if reply.status == 204 {
             return Self { stale_for, ..Self::no_content() };
         }
+        // What was laid aside is no answer to this request yet.
+        let request_id = if reply.wrap_info.is_some() { "" } else { request_id };
         let data = reply.data.as_deref().map_or(&b"null"[..], Vec::as_slice);
         let mut warnings = reply.warnings.clone();
         if let Some(age) = stale_for {
@@ -81,7 +83,9 @@ impl Answer {
         body.extend_from_slice(reply.lease_duration_s.to_string().as_bytes());
         body.extend_from_slice(b",\"data\":");
         body.extend_from_slice(data);
-        body.extend_from_slice(b",\"wrap_info\":null,\"warnings\":");
+        body.extend_from_slice(b",\"wrap_info\":");
+        body.extend_from_slice(reply.wrap_info.as_deref().map_or(&b"null"[..], Vec::as_slice));
+        body.extend_from_slice(b",\"warnings\":");
         if warnings.is_empty() {
             body.extend_from_slice(b"null");
         } else {

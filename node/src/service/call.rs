@@ -41,6 +41,8 @@ pub struct CallHeaders {
     pub consistency: Consistency,
     pub idempotency_key: Option<String>,
     pub merge_patch: bool,
+    /// The answer is to be wrapped for so long, in seconds.
+    pub wrap_ttl_s: Option<u64>,
 }
 
 /// How fresh an answer must be.

@@ -16,7 +16,9 @@ use super::failure::Failure;
 use super::route;
 use super::write::{Attempt, overtaken};
 use crate::cluster::Cluster;
-use crate::http::{canonical_path, check_target, idempotency_key, is_request_id, method, parse_query};
+use crate::http::{
+    canonical_path, check_target, idempotency_key, is_request_id, method, parse_query, wrap_ttl_s,
+};
 use crate::raft::peers::PeerError;
 
 /// Retry-After as it travels in a forwarded answer, in seconds.
@@ -98,6 +100,7 @@ pub fn forwarded_call(
             wire::HEADER_TOKEN => headers.token = Some(value()?.to_owned().into()),
             wire::HEADER_IDEMPOTENCY_KEY => headers.idempotency_key = Some(idempotency_key(value()?)?),
             MERGE_PATCH => headers.merge_patch = true,
+            wire::HEADER_WRAP_TTL => headers.wrap_ttl_s = wrap_ttl_s(value()?)?,
             _ => {}
         }
     }
@@ -137,6 +140,9 @@ pub fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
     }
     if let Some(key) = &call.headers.idempotency_key {
         push(wire::HEADER_IDEMPOTENCY_KEY, key);
+    }
+    if let Some(ttl_s) = call.headers.wrap_ttl_s {
+        push(wire::HEADER_WRAP_TTL, &ttl_s.to_string());
     }
     if call.headers.merge_patch {
         push(MERGE_PATCH, "");
@@ -192,7 +198,11 @@ mod tests {
         ForwardRequest {
             method: "POST".to_owned(),
             uri: "/v1/secret/data/a%20b?version=1".to_owned(),
-            headers: vec![header(wire::HEADER_TOKEN, "s.x"), header(wire::HEADER_IDEMPOTENCY_KEY, "k")],
+            headers: vec![
+                header(wire::HEADER_TOKEN, "s.x"),
+                header(wire::HEADER_IDEMPOTENCY_KEY, "k"),
+                header(wire::HEADER_WRAP_TTL, "60"),
+            ],
             body: Bytes::from_static(b"{}"),
             client_addr: "10.0.0.1:5000".to_owned(),
             request_id: "r-1".to_owned(),
@@ -208,7 +218,7 @@ mod tests {
     fn a_forwarded_request_is_read_as_it_was_sent() {
         let (route, call) = read(request()).unwrap();
         assert_eq!((route.action, call.path.as_str()), (route::Action::Secret, "secret/data/a b"));
-        assert_eq!(call.headers.idempotency_key.as_deref(), Some("k"));
+        assert_eq!((call.headers.idempotency_key.as_deref(), call.headers.wrap_ttl_s), (Some("k"), Some(60)));
         assert!(to_wire(&call, &request().attempt_id) == request());
     }
 

@@ -43,8 +43,11 @@ impl Name {
             (None, None) => return None,
         };
         let key = ctx.barrier.key(Kind::Dedup, [label, &hex::encode(name)]);
-        let fingerprint =
-            digest(&[format!("{:?}", call.operation).as_bytes(), call.uri.as_bytes(), &call.body]);
+        let operation = match call.headers.wrap_ttl_s {
+            None => format!("{:?}", call.operation),
+            Some(ttl_s) => format!("{:?} wrapped for {ttl_s} s", call.operation),
+        };
+        let fingerprint = digest(&[operation.as_bytes(), call.uri.as_bytes(), &call.body]);
         Some(Self { key, fingerprint, ttl })
     }
 
@@ -85,12 +88,22 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// `status u16`, then data and auth, each `is there u8, length u32, JSON`, then the warnings as JSON.
+/// What a part of an answer is.
+const ABSENT: u8 = 0;
+const PRESENT: u8 = 1;
+/// In place of `auth`, which a wrapped answer has not.
+const WRAP_INFO: u8 = 2;
+
+/// `status u16`, then data and auth or wrap info, each `what it is u8, length u32, JSON`, then the warnings as JSON.
 fn encode_reply(reply: &Reply, out: &mut Vec<u8>) {
     out.extend_from_slice(&reply.status.to_be_bytes());
-    for part in [&reply.data, &reply.auth] {
+    let second = match &reply.wrap_info {
+        Some(_) => (&reply.wrap_info, WRAP_INFO),
+        None => (&reply.auth, PRESENT),
+    };
+    for (part, what) in [(&reply.data, PRESENT), second] {
         let text = part.as_deref().map(Vec::as_slice);
-        out.push(u8::from(text.is_some()));
+        out.push(if text.is_some() { what } else { ABSENT });
         let text = text.unwrap_or_default();
         out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         out.extend_from_slice(text);
@@ -101,20 +114,21 @@ fn encode_reply(reply: &Reply, out: &mut Vec<u8>) {
 fn decode_reply(bytes: &[u8]) -> Result<Reply, Failure> {
     let (status, rest) = split(bytes, 2)?;
     let status = u16::from_be_bytes(status.try_into().map_err(|_| damaged())?);
-    let (data, rest) = decode_part(rest)?;
-    let (auth, warnings) = decode_part(rest)?;
+    let (_, data, rest) = decode_part(rest)?;
+    let (what, second, warnings) = decode_part(rest)?;
+    let (auth, wrap_info) = if what == WRAP_INFO { (None, second) } else { (second, None) };
     let warnings = serde_json::from_slice(warnings).map_err(|_| damaged())?;
-    Ok(Reply { data, auth, warnings, ..Reply::empty(status) })
+    Ok(Reply { data, auth, wrap_info, warnings, ..Reply::empty(status) })
 }
 
 type Part = Option<Zeroizing<Vec<u8>>>;
 
-fn decode_part(bytes: &[u8]) -> Result<(Part, &[u8]), Failure> {
-    let (is_there, rest) = split(bytes, 1)?;
+fn decode_part(bytes: &[u8]) -> Result<(u8, Part, &[u8]), Failure> {
+    let (what, rest) = split(bytes, 1)?;
     let (length, rest) = split(rest, 4)?;
     let length = u32::from_be_bytes(length.try_into().map_err(|_| damaged())?);
     let (text, rest) = split(rest, usize::try_from(length).map_err(|_| damaged())?)?;
-    Ok(((is_there == [1]).then(|| Zeroizing::new(text.to_vec())), rest))
+    Ok((what[0], (what != [ABSENT]).then(|| Zeroizing::new(text.to_vec())), rest))
 }
 
 fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Failure> {
@@ -145,6 +159,12 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(decode_reply(&bytes[..cut]).is_err(), "{cut}");
         }
+        let wrapped =
+            Reply { wrap_info: Some(Zeroizing::new(br#"{"ttl":60}"#.to_vec())), ..Reply::empty(200) };
+        let mut bytes = Vec::new();
+        encode_reply(&wrapped, &mut bytes);
+        let back = decode_reply(&bytes).unwrap();
+        assert_eq!((back.data, back.auth, back.wrap_info), (None, None, wrapped.wrap_info));
     }
 
     #[test]

@@ -128,6 +128,10 @@ impl Service {
     }
 
     async fn dispatch(self: &Arc<Self>, route: &'static Route, call: &Call) -> Result<Answer, Failure> {
+        if route.place != Place::State && !route.open && call.headers.wrap_ttl_s.is_some() {
+            // It is not from the state, so it cannot be laid aside there.
+            return Err(plan::not_wrappable());
+        }
         if route.place == Place::Here {
             return self.here(route, call).await;
         }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use conclave_core::Error;
 use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
+use conclave_core::auth::wrapping::{self, WrappingRequest};
 use conclave_core::crypto::{Kind, plain_key};
-use conclave_core::engine::{self, mount, mount::MountTable};
+use conclave_core::engine::{self, cubbyhole, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::api::Form;
 use conclave_core::policy::{self, Permit};
@@ -81,6 +82,9 @@ impl Decided {
             return Answer { stale_for, ..Answer::failure(refusal) };
         }
         let reply = &self.plan.reply;
+        if reply.wrap_info.is_some() {
+            return Answer::enveloped(request_id, reply, stale_for);
+        }
         match (self.shape, reply.data.as_deref()) {
             (Shape::Doubled, Some(data)) => match serde_json::from_slice(data) {
                 Ok(data) => Answer { stale_for, ..Answer::doubled(request_id, &data, &reply.warnings) },
@@ -198,7 +202,23 @@ impl Decision<'_> {
         if let (Action::Ceremony(step, form), None) = (self.route.action, &self.call.headers.token) {
             return self.asked_by_share(ctx, step, form);
         }
-        let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
+        if self.route.action == Action::Wrapping(WrappingRequest::Lookup) {
+            let mut decided = envelope(self.wrapping(ctx, WrappingRequest::Lookup)?);
+            self.wrap(ctx, &mut decided)?;
+            return Ok(decided);
+        }
+        let identified = match identify(ctx.view, self.unsealed, ctx.now_ms, self.call) {
+            // Most who ask with no valid token here ask with a wrapping token that was used.
+            Err(Failure::Rule(Error::Denied))
+                if matches!(
+                    self.route.action,
+                    Action::Wrapping(WrappingRequest::Unwrap | WrappingRequest::Rewrap)
+                ) =>
+            {
+                return Err(wrapping::not_valid().into());
+            }
+            identified => identified?,
+        };
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let mut decided = match self.allowed(ctx, &identified, &table) {
             Err(refusal) if identified.entry.uses_left > 0 && !refusal.is_fault() => {
@@ -206,6 +226,9 @@ impl Decision<'_> {
             }
             decided => decided?,
         };
+        if decided.refusal.is_none() {
+            self.wrap(ctx, &mut decided)?;
+        }
         charge(ctx, identified, &mut decided.plan.txn)?;
         Ok(decided)
     }
@@ -268,8 +291,28 @@ impl Decision<'_> {
         let body = self.call.json()?;
         self.once(ctx, |ctx| {
             let plan = self.ceremony(ctx, step, form, ceremony::Caller::Keeper, body)?;
-            Ok(Decided { plan, shape: self.shape(), refusal: None })
+            let mut decided = Decided { plan, shape: self.shape(), refusal: None };
+            self.wrap(ctx, &mut decided)?;
+            Ok(decided)
         })
+    }
+
+    /// Lays the answer aside if that was asked for.
+    fn wrap(&self, ctx: &mut Context<'_>, decided: &mut Decided) -> Result<(), Failure> {
+        let Some(ttl_s) = self.call.headers.wrap_ttl_s else { return Ok(()) };
+        if matches!(decided.shape, Shape::Bare) {
+            return Err(not_wrappable());
+        }
+        let path = self.call.path.trim_end_matches('/');
+        let slash = if matches!(self.call.operation, Operation::List | Operation::Scan) { "/" } else { "" };
+        Ok(wrapping::wrap(ctx, &mut decided.plan, ttl_s, &format!("{path}{slash}"))?)
+    }
+
+    fn wrapping(&self, ctx: &mut Context<'_>, request: WrappingRequest) -> Result<Plan, Failure> {
+        let nothing = Map::new();
+        let body = if self.call.changes() { self.call.json()? } else { &nothing };
+        let own = self.call.token().unwrap_or_default();
+        Ok(wrapping::handle(ctx, request, own, self.call.headers.wrap_ttl_s.is_some(), body)?)
     }
 
     fn ceremony(
@@ -292,6 +335,9 @@ impl Decision<'_> {
             || caller.identity.is_root()
         {
             return Ok(false);
+        }
+        if let Some(rest) = cubbyhole::below(&self.call.path) {
+            return Ok(cubbyhole::creates(ctx, caller, rest)?);
         }
         Ok(match table.resolve(&self.call.path) {
             Some((mount, rest)) => engine::creates(ctx, mount, rest)?,
@@ -328,7 +374,8 @@ impl Decision<'_> {
     ) -> Result<Decided, Failure> {
         let captured = self.route.capture(&self.call.path).unwrap_or_default();
         let plan = match self.route.action {
-            Action::Secret => self.secret(ctx, permit, table, body)?,
+            Action::Secret => self.secret(ctx, permit, caller, table, body)?,
+            Action::Wrapping(request) => self.wrapping(ctx, request)?,
             Action::Token(request) => {
                 let asked_by =
                     token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };
@@ -381,16 +428,23 @@ impl Decision<'_> {
             Action::OpenApi => Reply::json(&sys::openapi::document()).into(),
             _ => return Err(Failure::Unsupported),
         };
-        Ok(Decided { plan, shape: self.shape(), refusal: None })
+        let mut decided = Decided { plan, shape: self.shape(), refusal: None };
+        self.wrap(ctx, &mut decided)?;
+        Ok(decided)
     }
 
     fn secret(
         &self,
         ctx: &mut Context<'_>,
         permit: &Permit,
+        caller: &Identified,
         table: &MountTable,
         body: &Map<String, Value>,
     ) -> Result<Plan, Failure> {
+        if let Some(path) = cubbyhole::below(&self.call.path) {
+            let request = Request { operation: self.call.operation, path, query: &self.call.query, body };
+            return Ok(cubbyhole::handle(ctx, permit, caller, &request)?);
+        }
         let (mount, rest) = table
             .resolve(&self.call.path)
             .ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;
@@ -406,6 +460,11 @@ impl Decision<'_> {
 
 fn envelope(plan: Plan) -> Decided {
     Decided { plan, shape: Shape::Envelope, refusal: None }
+}
+
+/// Said of answers that are not made from the state alone.
+pub fn not_wrappable() -> Failure {
+    Failure::invalid("this answer cannot be wrapped: leave X-Vault-Wrap-TTL out")
 }
 
 /// A change that is answered without content.

@@ -4,6 +4,7 @@
 
 use conclave_core::auth::rights::RightsRequest;
 use conclave_core::auth::token::TokenRequest;
+use conclave_core::auth::wrapping::WrappingRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
 use conclave_core::policy::password_api::PasswordRequest;
@@ -55,6 +56,7 @@ pub enum Action {
     Rights(RightsRequest),
     Password(PasswordRequest),
     Ceremony(Step, ceremony::Form),
+    Wrapping(WrappingRequest),
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -116,6 +118,15 @@ const fn shares(
     summary: &'static str,
 ) -> Route {
     token(Action::Ceremony(step, form), operations, pattern, Place::State, summary)
+}
+
+const fn wrapping(
+    request: WrappingRequest,
+    operations: &'static [Operation],
+    pattern: &'static str,
+    summary: &'static str,
+) -> Route {
+    token(Action::Wrapping(request), operations, pattern, Place::State, summary)
 }
 
 const VAULT: ceremony::Form = ceremony::Form::Vault;
@@ -457,6 +468,14 @@ pub const ROUTES: &[Route] = &[
     shares(Step::RekeyInit(Target::Recovery), OPENBAO, RWD, "sys/rotate/recovery/init", REKEY),
     shares(Step::RekeyUpdate(Target::Recovery), OPENBAO, &[Write], "sys/rotate/recovery/update", GIVE_SHARE),
     shares(Step::RekeyVerify(Target::Recovery), OPENBAO, RWD, "sys/rotate/recovery/verify", VERIFY),
+    wrapping(WrappingRequest::Wrap, &[Write], "sys/wrapping/wrap", "Wrap what is sent."),
+    wrapping(WrappingRequest::Unwrap, &[Write], "sys/wrapping/unwrap", "Hand over a wrapped answer, once."),
+    wrapping(WrappingRequest::Rewrap, &[Write], "sys/wrapping/rewrap", "Wrap an answer anew."),
+    // The token that is looked up is all that one needs.
+    Route {
+        open: true,
+        ..wrapping(WrappingRequest::Lookup, &[Read, Write], "sys/wrapping/lookup", "What a token wraps.")
+    },
 ];
 
 const SECRET: Route =
@@ -569,7 +588,8 @@ mod tests {
                 "Leader",
                 "SealStatus",
                 "Unseal",
-                "VisibleMounts"
+                "VisibleMounts",
+                "Wrapping(Lookup)"
             ]
         );
     }

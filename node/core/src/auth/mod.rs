@@ -2,3 +2,4 @@
 
 pub mod rights;
 pub mod token;
+pub mod wrapping;

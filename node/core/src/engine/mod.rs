@@ -7,6 +7,7 @@
 //! An engine never commits, asks for the time or tells a path or value in an error. A plan names the revisions of all
 //! records that it was decided from, the mount table's included, so that nothing lands in a mount that is gone (I7).
 
+pub mod cubbyhole;
 mod kv1;
 mod kv2;
 mod listing;

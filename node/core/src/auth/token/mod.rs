@@ -9,6 +9,7 @@
 mod api;
 pub mod clear;
 mod create;
+pub mod cubbyhole;
 mod entry;
 mod identify;
 mod lookup;
@@ -17,6 +18,7 @@ mod revoke;
 mod root;
 mod store;
 mod text;
+mod wrapping;
 
 pub use api::{Caller, TokenRequest, handle, plan_use};
 pub use create::{Created, Creation, plan_create};
@@ -28,6 +30,7 @@ pub use revoke::{plan_revoke, plan_revoke_orphan};
 pub use root::plan_root_token;
 pub use store::{Found, accessors, find, find_by_accessor};
 pub use text::{TOKEN_CHARACTERS, is_intact, one_time_password};
+pub use wrapping::plan_wrapping_token;
 
 #[cfg(test)]
 mod tests;

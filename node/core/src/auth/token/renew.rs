@@ -2,6 +2,7 @@
 
 use conclave_proto::log::Txn;
 
+use super::cubbyhole;
 use super::entry::TokenEntry;
 use super::store::{self, Found};
 use crate::engine::mount::LEASE_DEFAULT_S;
@@ -58,5 +59,6 @@ pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Re
     txn.preconditions.extend(token.preconditions.iter().cloned());
     store::put_again(ctx, &mut txn, &token.hash, &renewed, ends_ms)?;
     store::put_ways(ctx, &mut txn, &token.hash, &renewed, ends_ms)?;
+    cubbyhole::prolong(ctx, &mut txn, &token.hash, ends_ms)?;
     Ok(Renewed { entry: renewed, lasts_ms: ends_ms - ctx.now_ms, warnings, txn })
 }

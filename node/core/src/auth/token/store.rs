@@ -197,8 +197,12 @@ pub fn delete(barrier: &Barrier, txn: &mut Txn, hash: &str, entry: &TokenEntry) 
     delete_ways(barrier, txn, hash, entry);
 }
 
-/// Deletes the ways to a token.
+/// Deletes the ways to a token, and what it keeps for itself.
 pub fn delete_ways(barrier: &Barrier, txn: &mut Txn, hash: &str, entry: &TokenEntry) {
+    let kept = super::cubbyhole::key(barrier, hash);
+    // What its last use wrote there goes with it.
+    txn.writes.retain(|write| write.key != kept);
+    txn.delete(kept);
     txn.delete(accessor_key(barrier, &entry.accessor));
     if let Some(parent) = &entry.parent {
         txn.delete(child_key(barrier, parent, hash));

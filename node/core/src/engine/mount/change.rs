@@ -17,7 +17,7 @@ use crate::policy::Permit;
 /// Paths that belong to the server itself.
 const RESERVED: [&str; 4] = ["auth/", "cubbyhole/", "identity/", "sys/"];
 /// Settings that a refusal names first.
-const TUNABLE: [&str; 3] = ["default_lease_ttl", "max_lease_ttl", "description"];
+const TUNABLE: [&str; 4] = ["default_lease_ttl", "max_lease_ttl", "description", "options"];
 const UPGRADE_WARNING: &str = "Upgrading mount from version 1 to version 2. This mount will be unavailable for a \
                                brief period and will resume service shortly.";
 const MOVE_WARNING: &str = "Mount move is complete: it changes a path and copies no data.";
@@ -124,7 +124,10 @@ pub fn tune(
 ) -> Result<Plan, Error> {
     expect_operation(permit, Operation::Write)?;
     let path = mount_path(path)?;
-    if path == system::PATH {
+    if system::is_built_in(&path) {
+        if body.is_empty() {
+            return Ok(Reply::no_content().into());
+        }
         return Err(match TUNABLE.iter().find(|name| body.contains_key(**name)) {
             Some(name) => Error::invalid(format!("cannot tune parameter {name} of {path}")),
             None => Error::invalid(format!("cannot tune {path}")),

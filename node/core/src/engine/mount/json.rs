@@ -19,7 +19,7 @@ pub fn list(table: &MountTable) -> Reply {
 pub fn list_json(table: &MountTable, visible: impl Fn(&Mount) -> bool) -> Map<String, Value> {
     table
         .iter()
-        .chain([&table.system])
+        .chain(&table.built_in)
         .filter(|mount| visible(mount))
         .map(|mount| (mount.path().to_owned(), mount_json(mount)))
         .collect()
@@ -98,7 +98,7 @@ fn mount_json(mount: &Mount) -> Value {
         "uuid": record.uuid,
     });
     // Only engines have options, and can go out of use.
-    if record.engine_type != system::TYPE {
+    if !system::is_built_in(&record.path) {
         shown["deprecation_status"] = "supported".into();
         shown["options"] = json!(record.options);
     }

@@ -46,8 +46,8 @@ pub struct MountTable {
     moves: Vec<MoveRecord>,
     /// 0: nothing was ever mounted.
     revision: u64,
-    /// Shown and never stored: what the server itself answers, under `sys/`.
-    system: Mount,
+    /// Shown and never stored: what the server itself answers.
+    built_in: [Mount; 2],
 }
 
 /// One mount, as of one revision of the table.
@@ -67,10 +67,10 @@ impl MountTable {
     /// [`Error::Corrupt`], [`Error::View`]: the stored table is damaged or cannot be read.
     pub fn load(view: &dyn View, barrier: &Barrier) -> Result<Self, Error> {
         let key = Self::record_key(barrier);
-        let system = system::mount(barrier);
+        let built_in = system::mounts(barrier);
         let Some(stored) = view.get(&key)? else {
             let (mounts, dropped, moves) = (BTreeMap::new(), Vec::new(), Vec::new());
-            return Ok(Self { mounts, dropped, moves, revision: 0, system });
+            return Ok(Self { mounts, dropped, moves, revision: 0, built_in });
         };
         let payload = barrier.open(&key, &stored.sealed)?.payload;
         let table = TableRecord::decode(payload.as_slice())
@@ -81,7 +81,7 @@ impl MountTable {
             .into_iter()
             .map(|record| (record.path.clone(), Mount { record, table_revision: revision }))
             .collect();
-        Ok(Self { mounts, dropped: table.dropped, moves: table.moves, revision, system })
+        Ok(Self { mounts, dropped: table.dropped, moves: table.moves, revision, built_in })
     }
 
     pub fn revision(&self) -> u64 {

@@ -1,43 +1,58 @@
-//! `sys/` in lists of mounts: the server's own paths, as OpenBao shows them. It is in no record, so nothing can
-//! change, move or disable it; requests below it never come to an engine.
+//! `sys/` and `cubbyhole/` in lists of mounts: the server's own paths, as OpenBao shows them. They are in no record, so
+//! nothing can change, move or disable them; requests below them never come to a mount's engine.
 
 use super::record::MountRecord;
 use super::{Mount, MountTable};
 use crate::crypto::{Barrier, Kind};
+use crate::engine::cubbyhole;
 
-pub(super) const PATH: &str = "sys/";
-pub(super) const TYPE: &str = "system";
+const PATH: &str = "sys/";
 
-/// The row of `sys/`. Its ids are the cluster's own and the same at every node.
-pub(super) fn mount(barrier: &Barrier) -> Mount {
-    let id = barrier.key(Kind::Mounts, [PATH]);
-    let mut uuid = [0; 16];
-    // A key is its kind and one token of 16 bytes for each segment.
-    uuid.copy_from_slice(&id[1..17]);
-    let record = MountRecord {
-        path: PATH.to_owned(),
-        uuid: uuid::Builder::from_random_bytes(uuid).into_uuid().to_string(),
-        accessor: format!("{TYPE}_{}", hex::encode(&id[13..17])),
-        engine_type: TYPE.to_owned(),
+/// The rows of what is built in. Their ids are the cluster's own and the same at every node.
+pub(super) fn mounts(barrier: &Barrier) -> [Mount; 2] {
+    let system = MountRecord {
         description: "system endpoints used for control, policy and debugging".to_owned(),
         passthrough_request_headers: vec!["Accept".to_owned()],
         seal_wrap: true,
-        ..MountRecord::default()
+        ..record(barrier, PATH, "system")
     };
-    Mount { record, table_revision: 0 }
+    let cubbyhole = MountRecord {
+        description: "per-token private secret storage".to_owned(),
+        local: true,
+        ..record(barrier, cubbyhole::PATH, "cubbyhole")
+    };
+    [system, cubbyhole].map(|record| Mount { record, table_revision: 0 })
+}
+
+fn record(barrier: &Barrier, path: &str, engine_type: &str) -> MountRecord {
+    let id = barrier.key(Kind::Mounts, [path]);
+    let mut uuid = [0; 16];
+    // A key is its kind and one token of 16 bytes for each segment.
+    uuid.copy_from_slice(&id[1..17]);
+    MountRecord {
+        path: path.to_owned(),
+        uuid: uuid::Builder::from_random_bytes(uuid).into_uuid().to_string(),
+        accessor: format!("{engine_type}_{}", hex::encode(&id[13..17])),
+        engine_type: engine_type.to_owned(),
+        ..MountRecord::default()
+    }
+}
+
+pub(super) fn is_built_in(path: &str) -> bool {
+    matches!(path, PATH | cubbyhole::PATH)
 }
 
 impl MountTable {
     /// As [`MountTable::find`], with what is only shown.
     pub(super) fn find_shown(&self, path: &str) -> Option<&Mount> {
-        if path.strip_suffix('/').unwrap_or(path) == "sys" { Some(&self.system) } else { self.find(path) }
+        let path = super::with_slash(path);
+        self.built_in.iter().find(|mount| mount.path() == path).or_else(|| self.find(&path))
     }
 
     /// The mount that answers at `path`, with what is only shown.
     pub(super) fn resolve_shown(&self, path: &str) -> Option<&Mount> {
-        if path == "sys" || path.starts_with(PATH) {
-            return Some(&self.system);
-        }
-        self.resolve(path).map(|(mount, _)| mount)
+        let is_at =
+            |mount: &&Mount| path.starts_with(mount.path()) || path == mount.path().trim_end_matches('/');
+        self.built_in.iter().find(is_at).or_else(|| self.resolve(path).map(|(mount, _)| mount))
     }
 }

@@ -77,7 +77,7 @@ fn a_mount_is_shown_with_what_was_set() {
     let shown = bench.send("GET sys/mounts/b").data;
     let all = bench.send("GET sys/mounts").data;
     assert_eq!(all["b/"], shown);
-    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["a/", "b/", "sys/"]);
+    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["a/", "b/", "cubbyhole/", "sys/"]);
     let fields = shown.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
     assert_eq!(
         fields,
@@ -125,7 +125,7 @@ fn the_servers_own_paths_are_shown_and_cannot_be_changed() {
         POST sys/mounts/sys/tune {"default_lease_ttl":"1h","description":"x"}
         -> 400 cannot tune parameter default_lease_ttl of sys/
         POST sys/mounts/sys/tune {"options":{"version":"2"}}
-        -> 400 cannot tune sys/
+        -> 400 cannot tune parameter options of sys/
         DELETE sys/mounts/sys
         -> 400 cannot unmount "sys/"
         POST sys/mounts/sys {"type":"kv"}
