@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::command::cluster::{Join, JoinToken};
 use crate::command::kv::Kv;
-use crate::command::logical::{List, Path, Read, Write};
+use crate::command::logical::{List, Path, Read, Unwrap, Write};
 use crate::command::operator::Operator;
 use crate::command::policy::Policy;
 use crate::command::secrets::Secrets;
@@ -48,6 +48,9 @@ pub struct Global {
     /// Let a node answer reads from its own state, not older than AGE (30s) or of "any" age
     #[arg(long, global = true, value_name = "AGE", help_heading = "Connection")]
     pub stale: Option<String>,
+    /// Wrap the answer for so long (60s), and show the token that hands it over once
+    #[arg(long, global = true, value_name = "DURATION", help_heading = "Connection")]
+    pub wrap_ttl: Option<String>,
     /// How to print [env: CONCLAVE_FORMAT, VAULT_FORMAT, BAO_FORMAT] [default: table]
     #[arg(long, global = true, value_enum, help_heading = "Output")]
     pub format: Option<Format>,
@@ -99,6 +102,8 @@ pub enum Command {
     Delete(Path),
     /// List the names below any path of the API
     List(List),
+    /// Get a wrapped answer, which can be had once
+    Unwrap(Unwrap),
 }
 
 /// Vault's own spelling of long flags has one dash (`-mount=secret`): takes it too.
@@ -157,6 +162,17 @@ mod tests {
             "conclave operator raft snapshot save backup.snap",
             "conclave operator snapshot restore -force backup.snap",
             "conclave operator unseal",
+            "conclave operator generate-root -generate-otp",
+            "conclave operator generate-root -init -otp=abc",
+            "conclave operator generate-root -decode=abc -otp=abc",
+            "conclave operator generate-root -nonce=n KEY",
+            "conclave operator rekey -init -key-shares=3 -key-threshold=2 -verify",
+            "conclave operator rekey -init -n 3 -t 2 -target=recovery",
+            "conclave operator rekey -verify -nonce=n KEY",
+            "conclave operator rotate-keys -cancel",
+            "conclave read -wrap-ttl=5m secret/foo",
+            "conclave unwrap",
+            "conclave unwrap -field=a s.token",
             "conclave -address=https://n1:8200 status",
             "conclave write -f sys/rotate",
             "conclave dev --nodes 3 --dir D --base-port 0 --no-tls --root-token T --detach --json",

@@ -27,6 +27,11 @@ impl Session {
         Ok(Self { format, field, global })
     }
 
+    /// Whether the answer is to be wrapped.
+    pub fn wraps(&self) -> bool {
+        self.global.wrap_ttl.is_some()
+    }
+
     /// A client from the flags, and from the environment for what no flag says.
     pub fn client(&self) -> Result<Client, Failure> {
         Ok(self.builder()?.environment(Environment::read()?).build()?)
@@ -40,6 +45,9 @@ impl Session {
         }
         if let Some(seconds) = self.global.timeout {
             builder = builder.timeout(Duration::from_secs(seconds));
+        }
+        if let Some(ttl) = &self.global.wrap_ttl {
+            builder = builder.wrap_ttl(ttl);
         }
         if let Some(age) = &self.global.stale {
             builder = builder.stale(staleness(age)?);

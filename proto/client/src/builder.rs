@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use conclave_proto::secret::Secret;
-use conclave_proto::wire::{HEADER_CONSISTENCY, HEADER_MAX_STALE, HEADER_REQUEST, HEADER_TOKEN};
+use conclave_proto::wire::{
+    HEADER_CONSISTENCY, HEADER_MAX_STALE, HEADER_REQUEST, HEADER_TOKEN, HEADER_WRAP_TTL,
+};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -44,6 +46,7 @@ pub struct Builder {
     idempotency: bool,
     rounds_max: usize,
     stale: Option<Staleness>,
+    wrap_ttl: Option<String>,
 }
 
 impl Builder {
@@ -57,6 +60,7 @@ impl Builder {
             idempotency: true,
             rounds_max: retry::ROUNDS_MAX,
             stale: None,
+            wrap_ttl: None,
         }
     }
 
@@ -124,6 +128,13 @@ impl Builder {
         self
     }
 
+    /// Has answers wrapped for so long, such as `60s`.
+    #[must_use]
+    pub fn wrap_ttl(mut self, ttl: impl Into<String>) -> Self {
+        self.wrap_ttl = Some(ttl.into());
+        self
+    }
+
     /// Fills in what was not set from the environment.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
@@ -152,7 +163,7 @@ impl Builder {
         let local = addresses.iter().all(Address::is_loopback);
         Ok(Client {
             http: http_client(roots, self.skip_verify, local)?,
-            headers: headers(self.token.as_ref(), self.stale)?,
+            headers: headers(self.token.as_ref(), self.stale, self.wrap_ttl.as_deref())?,
             addresses: addresses.into(),
             preferred: Arc::new(AtomicUsize::new(0)),
             timeout: self.timeout,
@@ -200,7 +211,11 @@ fn authorities_of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Erro
     Ok(certificates)
 }
 
-fn headers(token: Option<&Secret<String>>, stale: Option<Staleness>) -> Result<HeaderMap, Error> {
+fn headers(
+    token: Option<&Secret<String>>,
+    stale: Option<Staleness>,
+    wrap_ttl: Option<&str>,
+) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static(HEADER_REQUEST), HeaderValue::from_static("true"));
     if let Some(token) = token.filter(|token| !token.expose().is_empty()) {
@@ -208,6 +223,11 @@ fn headers(token: Option<&Secret<String>>, stale: Option<Staleness>) -> Result<H
             .map_err(|_| Error::Configuration("the token has characters that no token has".to_owned()))?;
         value.set_sensitive(true);
         headers.insert(HeaderName::from_static(HEADER_TOKEN), value);
+    }
+    if let Some(ttl) = wrap_ttl {
+        let value = HeaderValue::from_str(ttl)
+            .map_err(|_| Error::Configuration("the wrapping time is no duration".to_owned()))?;
+        headers.insert(HeaderName::from_static(HEADER_WRAP_TTL), value);
     }
     if let Some(stale) = stale {
         headers.insert(HeaderName::from_static(HEADER_CONSISTENCY), HeaderValue::from_static("stale"));

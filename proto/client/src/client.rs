@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use conclave_proto::wire::{HEADER_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_BYTES_MAX};
+use conclave_proto::wire::{HEADER_IDEMPOTENCY_KEY, HEADER_WRAP_TTL, IDEMPOTENCY_KEY_BYTES_MAX};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
@@ -41,6 +41,7 @@ struct Prepared {
     query: Vec<(String, String)>,
     body: Option<Bytes>,
     any_status: bool,
+    unwrapped: bool,
     idempotency_key: Option<String>,
 }
 
@@ -140,6 +141,7 @@ impl Client {
             query: request.query,
             body: request.body.map(|body| body.to_string().into()),
             any_status: request.any_status,
+            unwrapped: request.unwrapped,
             idempotency_key,
         })
     }
@@ -160,10 +162,14 @@ impl Client {
             idempotency_key: request.idempotency_key.as_deref(),
             timeout: if others { left.min(ATTEMPT_TIMEOUT) } else { left },
         };
+        let mut headers = self.headers.clone();
+        if request.unwrapped {
+            headers.remove(HEADER_WRAP_TTL);
+        }
         let mut http = self
             .http
             .request(request.method.http(), address.endpoint(&request.path, &request.query))
-            .headers(self.headers.clone());
+            .headers(headers);
         if let Some(key) = &request.idempotency_key {
             http = http.header(HEADER_IDEMPOTENCY_KEY, key);
         }

@@ -39,6 +39,7 @@ pub struct Request {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) body: Option<Value>,
     pub(crate) any_status: bool,
+    pub(crate) unwrapped: bool,
     pub(crate) repeat: Repeat,
 }
 
@@ -59,6 +60,7 @@ impl Request {
             query: Vec::new(),
             body: None,
             any_status: false,
+            unwrapped: false,
             repeat: Repeat::WithNewKey,
         }
     }
@@ -96,6 +98,18 @@ impl Request {
     #[must_use]
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((name.into(), value.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn body(self, body: Value) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    /// Wants the answer itself, whatever [`Builder::wrap_ttl`](crate::Builder::wrap_ttl) says.
+    #[must_use]
+    pub fn unwrapped(mut self) -> Self {
+        self.unwrapped = true;
         self
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::kv_metadata::Metadata;
 use super::kv_patch::{self, Patch};
+use super::logical;
 use super::mount::{Kind, Location, Version};
 use crate::failure::Failure;
 use crate::input;
@@ -132,7 +133,11 @@ async fn get(args: Get, client: &Client) -> Result<Report, Failure> {
     if let Some(version) = args.version {
         request = request.query("version", version.to_string());
     }
-    match (location.version(), client.send(request).await) {
+    let answer = client.send(request).await;
+    if let Some(report) = answer.as_ref().ok().and_then(logical::wrapped) {
+        return Ok(report);
+    }
+    match (location.version(), answer) {
         (Version::One, answer) => {
             let answer = answer.map_err(|error| Failure::at(&path, error))?;
             let shown = table::titled("Data", object(answer.data()));

@@ -30,6 +30,12 @@ pub struct Write {
 }
 
 #[derive(Args)]
+pub struct Unwrap {
+    /// The wrapping token [default: the token that this program uses]
+    token: Option<String>,
+}
+
+#[derive(Args)]
 pub struct Path {
     path: String,
 }
@@ -62,7 +68,8 @@ pub async fn write(args: Write, client: &Client) -> Result<Report, Failure> {
     }
     let data = input::data(&args.data, &mut std::io::stdin())?;
     let answer = client.send(Request::put(path, Value::Object(data))).await?;
-    if answer.data().is_null() && answer.auth().is_none() && answer.warnings().is_empty() {
+    let is_bare = answer.data().is_null() && answer.auth().is_none() && wrapped(&answer).is_none();
+    if is_bare && answer.warnings().is_empty() {
         return Ok(Report::done(format!("Success! Data written to: {path}")));
     }
     Ok(report(&answer))
@@ -84,13 +91,40 @@ pub async fn list(args: List, client: &Client) -> Result<Report, Failure> {
         request = request.query("limit", limit.to_string());
     }
     let answer = client.send(request).await.map_err(|error| Failure::at(path, error))?;
-    Ok(Report::names(&answer))
+    Ok(wrapped(&answer).unwrap_or_else(|| Report::names(&answer)))
+}
+
+/// The token to unwrap is the argument, or the one that this program uses.
+pub async fn unwrap(args: Unwrap, client: &Client) -> Result<Report, Failure> {
+    let body = args.token.map_or_else(|| json!({}), |token| json!({ "token": token.trim() }));
+    Ok(report(&client.send(Request::put("sys/wrapping/unwrap", body)).await?))
 }
 
 /// As a table of what is told, and of the token if one is handed out.
 pub fn report(answer: &Answer) -> Report {
+    if let Some(report) = wrapped(answer) {
+        return report;
+    }
     let fields = rows(answer.body(), answer.data());
     Report::answer(answer, table::map(&fields)).with_fields(fields)
+}
+
+/// The token of an answer that was wrapped; `None`: it was not.
+pub fn wrapped(answer: &Answer) -> Option<Report> {
+    let info = answer.body().get("wrap_info")?.as_object()?;
+    let mut fields = Map::new();
+    for (name, value) in info {
+        let name = match name.as_str() {
+            "token" => "wrapping_token",
+            "accessor" => "wrapping_accessor",
+            "ttl" => "wrapping_token_ttl",
+            "creation_time" => "wrapping_token_creation_time",
+            "creation_path" => "wrapping_token_creation_path",
+            other => other,
+        };
+        fields.insert(name.to_owned(), value.clone());
+    }
+    Some(Report::answer(answer, table::map(&fields)).with_fields(fields))
 }
 
 /// What a table shows of an answer: the lease, if there is one, then the data or the new token.

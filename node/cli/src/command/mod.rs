@@ -1,6 +1,7 @@
 //! The commands, one file a subject: each turns arguments into requests and answers into a report.
 
 pub mod cluster;
+mod generate_root;
 pub mod kv;
 mod kv_metadata;
 mod kv_patch;
@@ -8,8 +9,10 @@ pub mod logical;
 mod mount;
 pub mod operator;
 pub mod policy;
+mod quorum;
 mod raft;
 mod recover;
+mod rekey;
 pub mod secrets;
 mod snapshot;
 mod status;
@@ -26,6 +29,9 @@ use crate::output::Report;
 use crate::session::Session;
 
 pub async fn run(command: Command, session: &Session, recover: Recover) -> Result<Report, Failure> {
+    if session.wraps() && !can_be_wrapped(&command) {
+        return Err(Failure::usage("what this command answers cannot be wrapped: leave --wrap-ttl out"));
+    }
     match command {
         Command::Server { .. } => Err(Failure::usage("the server takes no flags before the word \"server\"")),
         Command::Dev(dev) => dev::run(dev, session.format).await,
@@ -34,6 +40,7 @@ pub async fn run(command: Command, session: &Session, recover: Recover) -> Resul
         Command::Token(token) => token::run(token, &session.client()?).await,
         Command::Policy(policy) => policy::run(policy, &session.client()?).await,
         Command::Operator(operator) => operator::run(operator, session, recover).await,
+        Command::Unwrap(args) => logical::unwrap(args, &session.client()?).await,
         Command::Status => status::run(&session.client()?).await,
         Command::Members => cluster::members(&session.client()?).await,
         Command::JoinToken(join_token) => cluster::join_token(join_token, &session.client()?).await,
@@ -43,6 +50,16 @@ pub async fn run(command: Command, session: &Session, recover: Recover) -> Resul
         Command::Write(write) => logical::write(write, &session.client()?).await,
         Command::Delete(path) => logical::delete(path, &session.client()?).await,
         Command::List(list) => logical::list(list, &session.client()?).await,
+    }
+}
+
+/// Whether the command shows the token of an answer that was wrapped.
+fn can_be_wrapped(command: &Command) -> bool {
+    match command {
+        Command::Read(_) | Command::Write(_) | Command::List(_) | Command::Unwrap(_) => true,
+        Command::Kv(command) => matches!(command, kv::Kv::Get(_)),
+        Command::Token(command) => matches!(command, token::Token::Create(_)),
+        _ => false,
     }
 }
 

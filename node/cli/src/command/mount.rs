@@ -53,7 +53,7 @@ impl Location {
         if asked.is_empty() {
             return Err(Failure::usage("the path is empty: name a mount and a key, such as secret/payment"));
         }
-        let answer = client.send(Request::get(format!("sys/internal/ui/mounts/{asked}"))).await?;
+        let answer = client.send(Request::get(format!("sys/internal/ui/mounts/{asked}")).unwrapped()).await?;
         Self::from_answer(answer.data(), asked, mount.map(|_| path))
     }
 

@@ -1,19 +1,19 @@
 //! `conclave operator`: initialise, unseal, seal, rotate, back up, recover.
 
-use std::io::{IsTerminal as _, Write as _};
-
 use clap::{Args, Subcommand};
 use conclave_client::{Client, Method, Request};
 use serde_json::{Value, json};
 
+use super::generate_root::{self, GenerateRoot};
 use super::kv::object;
+use super::quorum;
 use super::raft::{self, Raft};
 use super::recover::{self, Recovery};
+use super::rekey::{self, Rekey};
 use super::snapshot::{self, Snapshot};
 use super::{ask_node, status};
 use crate::Recover;
 use crate::failure::Failure;
-use crate::input;
 use crate::output::{Report, table};
 use crate::session::Session;
 
@@ -32,6 +32,11 @@ pub enum Operator {
     Status,
     /// Make the leader hand over to another node
     StepDown,
+    /// Make a root token, by a quorum of unseal keys
+    GenerateRoot(GenerateRoot),
+    /// Replace the unseal keys, by a quorum of them
+    #[command(alias = "rotate-keys")]
+    Rekey(Rekey),
     /// Encrypt what is written from now on with a new key
     Rotate,
     /// Save and restore backups
@@ -83,6 +88,8 @@ pub async fn run(operator: Operator, session: &Session, recover: Recover) -> Res
             ask_node(&client()?, Method::Put, "sys/step-down", json!({})).await?;
             Ok(Report::done("Success! The leader stepped down."))
         }
+        Operator::GenerateRoot(args) => generate_root::run(args, &client()?).await,
+        Operator::Rekey(args) => rekey::run(args, &client()?).await,
         Operator::Rotate => rotate(&client()?).await,
         Operator::Snapshot(snapshot) => snapshot::run(snapshot, &client()?).await,
         Operator::Raft(raft) => raft::run(raft, &client()?).await,
@@ -137,24 +144,10 @@ fn initialized(answer: &Value, shares: u32, threshold: u32) -> Report {
 async fn unseal(args: Unseal, client: &Client) -> Result<Report, Failure> {
     let body = match (args.reset, args.key) {
         (true, _) => json!({"reset": true}),
-        (false, Some(key)) if key != "-" => json!({ "key": key.trim() }),
-        (false, key) => json!({ "key": read_key(key.is_some())? }),
+        (false, key) => json!({ "key": quorum::key(key)? }),
     };
     let answer = ask_node(client, Method::Put, "sys/unseal", body).await?;
     Ok(Report::new(status::shown(object(&answer)), &answer))
-}
-
-/// `from_input`: do not ask at a terminal even if there is one.
-fn read_key(from_input: bool) -> Result<String, Failure> {
-    if from_input || !std::io::stdin().is_terminal() {
-        return input::line(std::io::stdin().lock());
-    }
-    eprint!("Unseal Key (will be hidden): ");
-    // A prompt that cannot be shown is no reason to stop.
-    let _ = std::io::stderr().flush();
-    let key = rpassword::read_password()
-        .map_err(|error| Failure::local(format!("cannot read the key: {error}")))?;
-    Ok(key.trim().to_owned())
 }
 
 async fn rotate(client: &Client) -> Result<Report, Failure> {
