@@ -14,7 +14,9 @@ mod membership;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod recover;
+mod roots;
 mod seal;
 mod secrecy;
 mod snapshot;
 mod tokens;
+mod wrapping;
