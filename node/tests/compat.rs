@@ -17,6 +17,12 @@ fn bao_manages_mounts_and_shows_the_cluster() {
     run("bao_sys.py");
 }
 
+/// On nodes of its own: one ceremony at a time is all there is.
+#[test]
+fn bao_makes_root_tokens_replaces_keys_and_unwraps() {
+    run_on(&DevCluster::start(), "bao_roots.py");
+}
+
 #[test]
 fn hvac_reads_and_writes_secrets_at_every_node() {
     run("hvac_kv.py");
@@ -29,7 +35,11 @@ fn answers_are_those_of_openbao_but_for_the_listed_differences() {
 
 #[track_caller]
 fn run(script: &str) {
-    let cluster = DevCluster::shared();
+    run_on(&DevCluster::shared(), script);
+}
+
+#[track_caller]
+fn run_on(cluster: &DevCluster, script: &str) {
     let venv = venv();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire").join(script);
     let output = Command::new(venv.join("bin/python"))

@@ -466,3 +466,64 @@ fn policies_are_written_from_files_and_shown_as_they_are() {
     assert_eq!(run("policy delete app", &[("DELETE sys/policies/acl/app", 204, "")]).code, 0);
     assert_eq!(run("policy write app /nowhere", &[]).code, 2);
 }
+
+#[test]
+fn a_root_token_is_begun_and_made_step_by_step() {
+    let status = r#"{"nonce":"n-1","started":true,"progress":1,"required":3,"complete":false,"encoded_token":"","otp":"","otp_length":4}"#;
+    let none = r#"{"nonce":"","started":false,"progress":0,"required":3,"complete":false,"otp_length":4}"#;
+    let begun = run(
+        "operator generate-root -init -otp=abcd",
+        &[(r#"PUT sys/generate-root/attempt {"otp":"abcd"}"#, 200, status)],
+    );
+    assert!(begun.code == 0 && begun.text.contains("n-1") && begun.text.contains("1/3"), "{}", begun.text);
+    // Without a token: with a key, and a nonce that need not be asked for.
+    let by_key = (r#"PUT sys/generate-root/attempt {"key":"KEY"}"#, 200, status);
+    assert_eq!(run("operator generate-root -init KEY", &[by_key]).code, 0);
+    let given = (r#"PUT sys/generate-root/update {"key":"KEY","nonce":"n-1"}"#, 200, status);
+    assert_eq!(run("operator generate-root -nonce=n-1 KEY", &[given]).code, 0);
+    let asked = ("GET sys/generate-root/attempt", 200, status);
+    assert_eq!(run("operator generate-root KEY", &[asked, given]).code, 0);
+    assert_eq!(run("operator generate-root KEY", &[("GET sys/generate-root/attempt", 200, none)]).code, 1);
+    let cancelled = ("DELETE sys/generate-root/attempt {}", 204, "");
+    assert_eq!(run("operator generate-root -cancel", &[cancelled]).code, 0);
+    let password =
+        run("operator generate-root -generate-otp", &[("GET sys/generate-root/attempt", 200, none)]);
+    assert_eq!(password.text.trim_end().len(), 4);
+    assert_eq!(run("operator generate-root -decode=EhERDQ -otp=abcd", &[]).text, "ssri\n");
+}
+
+#[test]
+fn keys_are_replaced_step_by_step() {
+    let status = r#"{"nonce":"n-1","started":true,"t":2,"n":3,"progress":0,"required":3,"verification_required":true}"#;
+    let init = r#"PUT sys/rekey/init {"require_verification":true,"secret_shares":3,"secret_threshold":2}"#;
+    assert_eq!(
+        run("operator rekey -init -key-shares=3 -key-threshold=2 -verify", &[(init, 200, status)]).code,
+        0
+    );
+    let made = r#"{"nonce":"n-1","complete":true,"keys_base64":["qg=="],"verification_nonce":"n-2"}"#;
+    let asked = ("GET sys/rekey/init", 200, status);
+    let given = (r#"PUT sys/rekey/update {"key":"KEY","nonce":"n-1"}"#, 200, made);
+    let ended = run("operator rotate-keys KEY", &[asked, given]);
+    assert!(ended.text.contains("Key 1: qg==") && ended.text.contains("--nonce=n-2"), "{}", ended.text);
+    let shown =
+        (r#"PUT sys/rekey/verify {"key":"NEW","nonce":"n-2"}"#, 200, r#"{"nonce":"n-2","complete":true}"#);
+    assert!(run("operator rekey -verify -nonce=n-2 NEW", &[shown]).text.contains("replaced"));
+    let recovery = ("DELETE sys/rekey-recovery-key/init {}", 204, "");
+    assert_eq!(run("operator rekey -cancel -target=recovery", &[recovery]).code, 0);
+}
+
+#[test]
+fn a_wrapped_answer_is_shown_as_its_token_and_unwrapped() {
+    let wrapped = r#"{"request_id":"","data":null,"wrap_info":{"token":"s.w","accessor":"acc","ttl":60,
+        "creation_time":"t","creation_path":"secret/data/a"},"warnings":null,"auth":null}"#;
+    let ended = run("kv get -wrap-ttl=60s secret/a", &[MOUNT_OF_A, ("GET secret/data/a", 200, wrapped)]);
+    assert!(ended.code == 0 && ended.text.contains("wrapping_token_ttl"), "{}", ended.text);
+    let field = "read -wrap-ttl=60s -field=wrapping_token secret/data/a";
+    assert_eq!(run(field, &[("GET secret/data/a", 200, wrapped)]).text, "s.w");
+    let answer = r#"{"request_id":"r","data":{"a":"b"},"wrap_info":null,"auth":null}"#;
+    let named = (r#"PUT sys/wrapping/unwrap {"token":"s.w"}"#, 200, answer);
+    assert_eq!(run("unwrap -field=a s.w", &[named]).text, "b");
+    let own = ("PUT sys/wrapping/unwrap {}", 200, answer);
+    assert_eq!(run("unwrap -field=a", &[own]).text, "b");
+    assert_eq!(run("status -wrap-ttl=60s", &[]).code, 2, "nothing of it can be wrapped");
+}

@@ -13,6 +13,7 @@ import time
 
 from wire import BAO, NODES, TOKEN, check, request
 
+WRAP = {"X-Vault-Wrap-TTL": "60"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 KV2 = {"type": "kv", "options": {"version": "2"}}
 
@@ -56,6 +57,54 @@ REQUESTS = [
     ("DELETE", "/v1/sys/mounts/deep/er/kv"), ("DELETE", "/v1/sys/mounts/same"), ("GET", "/v1/same/data/t"),
 ]
 
+_GENERATE, _GENERATE_TOKEN, _REKEY, _ROTATE = ("/v1/sys/generate-root", "/v1/sys/generate-root-token", "/v1/sys/rekey", "/v1/sys/rotate/root")
+_TWO, _THREE = {"secret_shares": 2, "secret_threshold": 2}, {"secret_shares": 3, "secret_threshold": 2}
+
+# What key shares decide, as far as it goes without a share: the two servers have other ones.
+REQUESTS += [
+    (method, base + path, *body)
+    for base in (_GENERATE, _GENERATE_TOKEN)
+    for method, path, *body in [
+        ("GET", "/attempt"), ("PUT", "/attempt", {"otp": "short"}), ("PUT", "/attempt", {}), ("GET", "/attempt"), ("PUT", "/attempt", {"otp": ""}),
+        ("PUT", "/update", {}), ("PUT", "/update", {"nonce": "x"}), ("DELETE", "/attempt"), ("DELETE", "/attempt"), ("GET", "/attempt"),
+    ]
+] + [
+    (method, base + path, *body)
+    for base in (_REKEY, _ROTATE)
+    for method, path, *body in [
+        ("GET", "/init"), ("GET", "/verify"), ("DELETE", "/verify"), ("PUT", "/update", {}), ("PUT", "/verify", {}), ("PUT", "/init", _TWO), ("GET", "/init"),
+        ("GET", "/verify"), ("PUT", "/init", _THREE), ("DELETE", "/init"), ("DELETE", "/init"), ("GET", "/init"), ("GET", "/backup"),
+    ]
+] + [
+    ("PUT", f"{_ROTATE}/init", {**_TWO, "bogus": 1}), ("PUT", f"{_ROTATE}/update", {"key": "AAAA"}), ("DELETE", f"{_ROTATE}/init"),
+    ("PUT", f"{_REKEY}/init", {"secret_shares": 2, "secret_threshold": 2, "pgp_keys": ["a"]}), ("GET", "/v1/sys/rekey-recovery-key/init"),
+]
+
+# Each token's own place, and answers that are wrapped.
+REQUESTS += [
+    ("GET", "/v1/cubbyhole/x"), ("LIST", "/v1/cubbyhole/"), ("POST", "/v1/cubbyhole/x", {"a": 1, "ttl": "1h"}), ("GET", "/v1/cubbyhole/x"),
+    ("POST", "/v1/cubbyhole/y/z", {"b": "2"}), ("LIST", "/v1/cubbyhole"), ("GET", "/v1/cubbyhole/?list=true"), ("LIST", "/v1/cubbyhole/y/"),
+    ("GET", "/v1/cubbyhole/?scan=true"), ("POST", "/v1/cubbyhole/", {"a": 1}), ("POST", "/v1/cubbyhole/x/", {"a": 1}), ("GET", "/v1/cubbyhole/x/"),
+    ("PATCH", "/v1/cubbyhole/x", {"a": 2}, MERGE), ("GET", "/v1/cubbyhole/x?bogus=1"), ("GET", "/v1/cubbyhole/?list=true&after=x&limit=1"),
+    ("POST", "/v1/cubbyhole", {"a": 1}), ("POST", "/v1/cubbyhole/q", {}), ("GET", "/v1/cubbyhole"), ("DELETE", "/v1/cubbyhole/none"),
+    ("DELETE", "/v1/cubbyhole/"), ("DELETE", "/v1/cubbyhole/x"), ("GET", "/v1/cubbyhole/x"), ("DELETE", "/v1/cubbyhole/y/z"),
+    ("GET", "/v1/sys/mounts/cubbyhole"), ("GET", "/v1/sys/mounts/cubbyhole/tune"), ("DELETE", "/v1/sys/mounts/cubbyhole"),
+    ("POST", "/v1/sys/remount", {"from": "cubbyhole", "to": "x"}), ("POST", "/v1/sys/mounts/cubbyhole/tune", {"description": "x"}),
+    ("POST", "/v1/sys/mounts/cubbyhole/tune", {}), ("POST", "/v1/sys/mounts/sys/tune", {}), ("GET", "/v1/sys/internal/ui/mounts/cubbyhole/x"),
+    ("POST", "/v1/sys/mounts/wrapped", {"type": "kv"}), ("POST", "/v1/wrapped/x", {"a": "b"}),
+    ("GET", "/v1/wrapped/x", None, WRAP), ("GET", "/v1/wrapped/none", None, WRAP), ("POST", "/v1/wrapped/y", {"a": 1}, WRAP), ("LIST", "/v1/wrapped", None, WRAP),
+    ("GET", "/v1/wrapped/x", None, {"X-Vault-Wrap-TTL": "0"}), ("GET", "/v1/wrapped/x?a", None, {"X-Vault-Wrap-TTL": "abc"}), ("GET", "/v1/wrapped/x?b", None, {"X-Vault-Wrap-TTL": "-5"}),
+    ("GET", "/v1/sys/seal-status", None, WRAP), ("POST", "/v1/sys/wrapping/wrap", {"a": "b"}), ("POST", "/v1/sys/wrapping/wrap", {"a": "b", "c": {}}, WRAP),
+    ("GET", "/v1/sys/wrapping/wrap"),
+    *((method, f"/v1/sys/wrapping/{what}", {"token": token}) for method, what in (("POST", "unwrap"), ("POST", "rewrap"), ("POST", "lookup")) for token in ("", "s.nonesuch")),
+]
+
+# Wrapped at both, then looked at, wrapped anew, and unwrapped twice.
+WRAPPED = [
+    ("GET", "/v1/wrapped/x"), ("LIST", "/v1/wrapped/"), ("GET", "/v1/sys/mounts/wrapped"), ("POST", "/v1/sys/wrapping/wrap", {"a": {"b": [1, None]}}),
+    ("POST", "/v1/auth/token/create", {"ttl": "1h", "policies": ["default"]}), ("GET", "/v1/wrapped/x?bogus=1"),
+]
+
 # Requests without a token, or with one that does not exist.
 STRANGERS = [("GET", "/v1/sys/mounts"), ("GET", "/v1/same/data/t"), ("GET", "/v1/nomount/x"), ("GET", "/v1/sys/nothing"),
              ("GET", "/v1/auth/token/lookup-self"), ("PUT", "/v1/sys/seal"), ("GET", "/v1/sys/metrics"), ("GET", "/v1/sys/storage/raft/configuration")]
@@ -69,11 +118,17 @@ OWN_WORDS = {
     'POST /v1/same/data/t "{bad"', 'POST /v1/same/data/t "[]"', 'POST /v1/same/data/t "\\"x\\""',
     'POST /v1/same/data/t {"data": "s"}', 'POST /v1/same/data/t {"data": 1}', 'PATCH /v1/same/data/t {"data": {"z": 1}}',
     'POST /v1/sys/rotate/config {"max_operations": 1}',
+    'PUT /v1/sys/generate-root/attempt {"otp": ""}', 'PUT /v1/sys/generate-root-token/attempt {"otp": ""}',
+    'PUT /v1/sys/rekey/init {"secret_shares": 2, "secret_threshold": 2, "pgp_keys": ["a"]}',
+    "GET /v1/cubbyhole/?scan=true", 'PATCH /v1/cubbyhole/x {"a": 2}', "GET /v1/sys/wrapping/wrap",
+    "GET /v1/wrapped/x?a null",
 }
 
 # What Conclave answers otherwise on purpose, and why.
 _HEALTH = "performance_standby is there as in Vault; there is no performance replication to be primary of"
 _HINT = "the hint names our own command"
+_BLAME = "the caller's fault is told with 400"
+_NO_BACKUP = "there is no backup of keys, so there is no such path"
 DIFFERENT = {
     "GET /v1/sys/health": _HEALTH,
     "GET /v1/sys/health?activecode=299": _HEALTH,
@@ -81,12 +136,20 @@ DIFFERENT = {
     "GET /v1/sys/rotate/config": "key terms rotate earlier: 2^31 instead of 0.9 * 2^32 seals",
     "GET /v1/same/nothing": _HINT,
     "GET /v1/same": _HINT,
+    'POST /v1/cubbyhole {"a": 1}': _BLAME,
+    "POST /v1/cubbyhole/q {}": _BLAME,
+    "GET /v1/cubbyhole": _BLAME,
+    "GET /v1/sys/rekey/backup": _NO_BACKUP,
+    "GET /v1/sys/rotate/root/backup": _NO_BACKUP,
     "HEAD /v1/same/data/t": "HEAD answers as GET would, without the body",
 }
 
 # Members whose values belong to one server or one moment.
 VOLATILE = {"request_id", "uuid", "accessor", "created_time", "updated_time", "deletion_time", "server_time_utc", "version",
-            "cluster_name", "cluster_id", "running_plugin_version", "id", "creation_time", "commit_date"}
+            "cluster_name", "cluster_id", "running_plugin_version", "id", "creation_time", "commit_date", "nonce", "otp", "token",
+            "wrapped_accessor", "client_token"}
+# Numbers of the same sort: how many shares a server was made with, and how long its tokens are.
+NUMBERS_OF_ONE_SERVER = {"server_time_utc", "creation_time", "required", "otp_length"}
 
 # The listed names that were met.
 COMPARED = set()
@@ -104,7 +167,7 @@ def plain(value, key=None):
         return [plain(member) for member in value]
     if key in VOLATILE and not isinstance(value, int):
         return kind(value)
-    if key in ("server_time_utc", "creation_time"):
+    if key in NUMBERS_OF_ONE_SERVER:
         return kind(value)
     return value
 
@@ -134,7 +197,9 @@ class OpenBao:
         config = os.path.join(self.folder.name, "bao.hcl")
         with open(config, "w", encoding="utf-8") as file:
             file.write(f'storage "raft" {{\n path = "{data}"\n node_id = "n1"\n}}\n'
-                       f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n cluster_address = "127.0.0.1:{free_port()}"\n tls_disable = true\n}}\n'
+                       f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n cluster_address = "127.0.0.1:{free_port()}"\n tls_disable = true\n'
+                       # What needs no token there needs one here; answers are the same.
+                       ' disable_unauthed_rekey_endpoints = false\n disable_unauthed_generate_root_endpoints = false\n}\n'
                        f'api_addr = "{self.address}"\ncluster_addr = "https://127.0.0.1:{free_port()}"\n')
         self.process = subprocess.Popen([BAO, "server", f"-config={config}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.wait(lambda: request(self.address, "GET", "/v1/sys/init", token=None).status == 200)
@@ -196,6 +261,39 @@ def compare(who, step, theirs, ours):
     return [f"{name}\n    OpenBao  {describe(theirs)}\n    Conclave {describe(ours)}"]
 
 
+def unwrapped_alike(step, servers):
+    """What one step's answer becomes when it is wrapped and unwrapped, by whom it was wrapped and by its own token."""
+    method, path, *rest = step
+    findings = []
+
+    def both(name, ask):
+        theirs, ours = (ask(number, address, token) for number, (address, token) in enumerate(servers))
+        same = seen(theirs) == seen(ours)
+        findings.extend([] if same else [f"{name} of {method} {path}\n    OpenBao  {describe(theirs)}\n    Conclave {describe(ours)}"])
+        return [answer.json for answer in (theirs, ours)]
+
+    def wrapped():
+        infos = both("wrapped", lambda _, address, token: request(address, method, path, rest[0] if rest else None, token, WRAP))
+        return [info["wrap_info"]["token"] for info in infos]
+
+    def named(what, tokens):
+        return both(what, lambda number, address, token: request(address, "POST", f"/v1/sys/wrapping/{what}", {"token": tokens[number]}, token))
+
+    tokens = wrapped()
+    named("lookup", tokens)
+    both("lookup without a token", lambda number, address, _: request(address, "POST", "/v1/sys/wrapping/lookup", {"token": tokens[number]}, None))
+    again = [told["wrap_info"]["token"] for told in named("rewrap", tokens)]
+    named("unwrap", tokens)
+    named("unwrap", again)
+    named("unwrap", again)
+    own = wrapped()
+    for _ in range(2):
+        both("unwrap by itself", lambda number, address, _: request(address, "POST", "/v1/sys/wrapping/unwrap", None, own[number]))
+    other = wrapped()
+    both("cubbyhole/response refused", lambda number, address, _: request(address, "POST", "/v1/cubbyhole/other", {"a": 1}, other[number]))
+    return findings
+
+
 def refuses_alike(theirs, ours):
     """The same status, and a sentence of ours that says why."""
     sentences = (ours.json or {}).get("errors") or []
@@ -213,6 +311,9 @@ def main():
     with OpenBao() as openbao:
         for step in REQUESTS:
             findings += compare("", step, send(openbao.address, openbao.token, step), send(conclave, TOKEN, step))
+        servers = ((openbao.address, openbao.token), (conclave, TOKEN))
+        for step in WRAPPED:
+            findings += unwrapped_alike(step, servers)
         for token in (None, "s.thistokendoesnotexist0000"):
             for step in STRANGERS:
                 findings += compare("stranger ", step, send(openbao.address, token, step), send(conclave, token, step))

@@ -117,7 +117,9 @@ fn explain(
         creates: fields::text(body, "operation")?.as_deref() == Some("create"),
         root_protected: root_protected(operation, path),
         parameters: fields::object(body, "parameters")?.unwrap_or(&nothing),
-        wrap_ttl_s: None,
+        wrap_ttl_s: fields::duration_s(body, "wrap_ttl")?
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|seconds| *seconds > 0),
         list_limit: None,
     };
     let explanation = match fields::text(body, "accessor")?.filter(|accessor| !accessor.is_empty()) {

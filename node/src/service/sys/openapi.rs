@@ -28,6 +28,11 @@ const ENGINE_PATHS: &[(&str, &[Operation], &str)] = &[
     ),
     ("/{secret_mount_path}/config", &[Operation::Read, Operation::Write], "KV v2: the mount's defaults."),
     (
+        "/cubbyhole/{path}",
+        &[Operation::Read, Operation::Write, Operation::Delete, Operation::List],
+        "What the caller's token keeps for itself.",
+    ),
+    (
         "/{secret_mount_path}/{path}",
         &[Operation::Read, Operation::Write, Operation::Delete, Operation::List],
         "KV v1: a secret, and listing.",

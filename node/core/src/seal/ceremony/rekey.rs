@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::super::config::SealConfig;
 use super::super::init::replace_shares;
 use super::super::shamir::Share;
-use super::quorum::Shown;
+use super::quorum::{Shown, recognise};
 use super::{
-    CEREMONY_MS, Ceremony, Form, Seal, Step, begun_by, check_cancel, key_in, new_nonce, nonce_in,
+    CEREMONY_MS, Caller, Ceremony, Form, Seal, Step, begun_by, check_cancel, key_in, new_nonce, nonce_in,
     txn_guarded_by,
 };
 use crate::crypto::{Kind, plain_key};
@@ -204,6 +204,9 @@ fn verify(
 ) -> Result<Plan, Error> {
     let words = Words(ceremony.form);
     let share = key_in(body)?.ok_or_else(|| words.no_key())?;
+    if matches!(ceremony.caller, Caller::Keeper) {
+        check_keeper(seal, current.as_ref().map(|found| &found.value), &share)?;
+    }
     let current = current.ok_or_else(|| words.none_running())?;
     let mut rekey = current.value;
     let made = rekey.made.as_mut().ok_or_else(|| words.none_to_verify())?;
@@ -227,6 +230,16 @@ fn verify(
         verify_status(&rekey)
     };
     Ok(Plan { txn, reply: warned(reply, ceremony.form, body, &UPDATE_FIELDS) })
+}
+
+/// A stranger is told nothing of what is going on: only who has a share of either set.
+fn check_keeper(seal: &Seal, rekey: Option<&Rekey>, share: &str) -> Result<(), Error> {
+    if recognise(&seal.config, share).is_ok() {
+        return Ok(());
+    }
+    let made = rekey.and_then(|rekey| rekey.made.as_ref()).ok_or(Error::Denied)?;
+    let config = SealConfig::from_bytes(made.config.as_bytes())?;
+    recognise(&config, share).map(drop).map_err(|_| Error::Denied)
 }
 
 /// The shares that were shown so far are forgotten; who would show them must know the new nonce.

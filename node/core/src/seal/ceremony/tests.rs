@@ -242,6 +242,23 @@ fn who_lost_every_token_shows_a_share_instead() {
 }
 
 #[test]
+fn strangers_without_a_share_are_told_nothing_of_a_verification() {
+    let mut world = World::new(shamir(3, 2));
+    let foreign = json!({"key": World::new(other_cluster()).share(0), "nonce": "x"});
+    let ask = |world: &mut World, body: &Value| {
+        world.ask_as(Caller::Keeper, Operation::Write, VERIFY, body.clone())
+    };
+    assert_eq!(ask(&mut world, &foreign), Err(Error::Denied));
+    let body = json!({"secret_shares": 3, "secret_threshold": 2, "require_verification": true});
+    let nonce = world.write(INIT, body).unwrap()["nonce"].clone();
+    assert_eq!(ask(&mut world, &foreign), Err(Error::Denied));
+    let handed_out = give_quorum(&mut world, &nonce, UPDATE);
+    assert_eq!(ask(&mut world, &foreign), Err(Error::Denied));
+    let new = json!({"key": keys(&handed_out)[0], "nonce": handed_out["verification_nonce"]});
+    assert_eq!(ask(&mut world, &new).unwrap()["progress"], 1);
+}
+
+#[test]
 fn a_ceremony_ends_in_its_time() {
     let mut world = World::new(shamir(3, 2));
     let nonce = world.write(ATTEMPT, json!({})).unwrap()["nonce"].clone();
