@@ -94,7 +94,7 @@ REQUESTS += [
     ("POST", "/v1/sys/mounts/wrapped", {"type": "kv"}), ("POST", "/v1/wrapped/x", {"a": "b"}),
     ("GET", "/v1/wrapped/x", None, WRAP), ("GET", "/v1/wrapped/none", None, WRAP), ("POST", "/v1/wrapped/y", {"a": 1}, WRAP), ("LIST", "/v1/wrapped", None, WRAP),
     ("GET", "/v1/wrapped/x", None, {"X-Vault-Wrap-TTL": "0"}), ("GET", "/v1/wrapped/x?a", None, {"X-Vault-Wrap-TTL": "abc"}), ("GET", "/v1/wrapped/x?b", None, {"X-Vault-Wrap-TTL": "-5"}),
-    ("GET", "/v1/sys/seal-status", None, WRAP), ("POST", "/v1/sys/wrapping/wrap", {"a": "b"}), ("POST", "/v1/sys/wrapping/wrap", {"a": "b", "c": {}}, WRAP),
+    ("POST", "/v1/sys/wrapping/wrap", {"a": "b"}), ("POST", "/v1/sys/wrapping/wrap", {"a": "b", "c": {}}, WRAP),
     ("GET", "/v1/sys/wrapping/wrap"),
     *((method, f"/v1/sys/wrapping/{what}", {"token": token}) for method, what in (("POST", "unwrap"), ("POST", "rewrap"), ("POST", "lookup")) for token in ("", "s.nonesuch")),
 ]
@@ -121,7 +121,8 @@ OWN_WORDS = {
     'PUT /v1/sys/generate-root/attempt {"otp": ""}', 'PUT /v1/sys/generate-root-token/attempt {"otp": ""}',
     'PUT /v1/sys/rekey/init {"secret_shares": 2, "secret_threshold": 2, "pgp_keys": ["a"]}',
     "GET /v1/cubbyhole/?scan=true", 'PATCH /v1/cubbyhole/x {"a": 2}', "GET /v1/sys/wrapping/wrap",
-    "GET /v1/wrapped/x?a null",
+    "GET /v1/wrapped/x?a null", 'POST /v1/sys/wrapping/unwrap {"token": ""}', 'POST /v1/sys/wrapping/rewrap {"token": ""}',
+    'POST /v1/sys/wrapping/lookup {"token": ""}',
 }
 
 # What Conclave answers otherwise on purpose, and why.
@@ -139,6 +140,7 @@ DIFFERENT = {
     'POST /v1/cubbyhole {"a": 1}': _BLAME,
     "POST /v1/cubbyhole/q {}": _BLAME,
     "GET /v1/cubbyhole": _BLAME,
+    "DELETE /v1/cubbyhole/": "only a list's path ends in a slash",
     "GET /v1/sys/rekey/backup": _NO_BACKUP,
     "GET /v1/sys/rotate/root/backup": _NO_BACKUP,
     "HEAD /v1/same/data/t": "HEAD answers as GET would, without the body",
@@ -290,7 +292,8 @@ def unwrapped_alike(step, servers):
     for _ in range(2):
         both("unwrap by itself", lambda number, address, _: request(address, "POST", "/v1/sys/wrapping/unwrap", None, own[number]))
     other = wrapped()
-    both("cubbyhole/response refused", lambda number, address, _: request(address, "POST", "/v1/cubbyhole/other", {"a": 1}, other[number]))
+    refused = [request(address, "POST", "/v1/cubbyhole/other", {"a": 1}, other[number]) for number, (address, _) in enumerate(servers)]
+    check(refuses_alike(*refused), f"a wrapping token may do nothing else: {describe(refused[1])}")
     return findings
 
 

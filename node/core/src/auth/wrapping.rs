@@ -137,6 +137,10 @@ pub fn handle(
             false => Err(Error::invalid("endpoint requires response wrapping to be used")),
         };
     }
+    // Who names none means his own; who names the empty one has made a mistake.
+    if body.get("token").and_then(Value::as_str) == Some("") {
+        return Err(Error::Denied);
+    }
     let named = fields::text(body, "token")?.filter(|token| !token.is_empty()).map(Zeroizing::new);
     let token = named.as_deref().map_or(own, String::as_str);
     let (found, wrapped) = find(ctx, token)?.ok_or_else(not_valid)?;
@@ -147,7 +151,7 @@ pub fn handle(
         }
         WrappingRequest::Rewrap => {
             let mut txn = token::plan_revoke(ctx, &found)?;
-            let info = Info { creation_ms: ctx.now_ms, ..wrapped.info };
+            let info = Info { creation_ms: ctx.now_ms, wrapped_accessor: None, ..wrapped.info };
             let reply = lay_aside(ctx, &mut txn, Wrapped { info, ..wrapped })?;
             Ok(Plan { txn, reply })
         }

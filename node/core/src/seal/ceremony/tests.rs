@@ -124,7 +124,7 @@ fn a_quorum_of_shares_makes_a_root_token_that_only_the_password_reveals() {
     assert_eq!(world.read(ATTEMPT).unwrap()["otp"], "", "it is told once");
     let mut last = Value::Null;
     for (index, progress) in [(4, 1), (0, 2), (2, 3)] {
-        assert_eq!(last["complete"].as_bool().unwrap_or_default(), false);
+        assert!(!last["complete"].as_bool().unwrap_or_default());
         last = world.write(Step::RootUpdate, json!({"key": world.share(index), "nonce": nonce})).unwrap();
         assert_eq!(last["progress"], progress);
     }
