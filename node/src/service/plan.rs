@@ -8,6 +8,7 @@ use std::time::Duration;
 use conclave_core::Error;
 use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
+use conclave_core::auth::{Method, MethodRequest, PasswordDone, Step};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
@@ -22,7 +23,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
-use super::route::{self, Action, Route};
+use super::route::{self, Action, AuthMountRequest, Route};
 use super::sys;
 use crate::cluster::Cluster;
 use crate::seal::Unsealed;
@@ -194,6 +195,11 @@ impl Decision<'_> {
             let table = mounts(ctx, self.unsealed, self.learned)?;
             return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
         }
+        if self.route.action == Action::Auth
+            && let Some(decided) = self.login(ctx)?
+        {
+            return Ok(decided);
+        }
         let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let mut decided = match self.allowed(ctx, &identified, &table) {
@@ -244,15 +250,16 @@ impl Decision<'_> {
 
     /// Whether policies must allow `create`.
     fn creates(&self, ctx: &Context<'_>, caller: &Identified, table: &MountTable) -> Result<bool, Failure> {
-        if self.route.action != Action::Secret
+        if !matches!(self.route.action, Action::Secret | Action::Auth)
             || self.call.operation != Operation::Write
             || caller.identity.is_root()
         {
             return Ok(false);
         }
-        Ok(match table.resolve(&self.call.path) {
-            Some((mount, rest)) => engine::creates(ctx, mount, rest)?,
-            None => false,
+        let Some((mount, rest)) = table.resolve(&self.call.path) else { return Ok(false) };
+        Ok(match Method::of(mount) {
+            Some(method) => method.creates(ctx, mount, rest)?,
+            None => engine::creates(ctx, mount, rest)?,
         })
     }
 
@@ -261,6 +268,9 @@ impl Decision<'_> {
             Action::ListMounts
             | Action::ReadMount
             | Action::ReadMountTune
+            | Action::AuthMount(
+                AuthMountRequest::List | AuthMountRequest::Read | AuthMountRequest::ReadTune,
+            )
             | Action::Remount
             | Action::KeyStatus
             | Action::HaStatus
@@ -286,6 +296,8 @@ impl Decision<'_> {
         let captured = self.route.capture(&self.call.path).unwrap_or_default();
         let plan = match self.route.action {
             Action::Secret => self.secret(ctx, permit, table, body)?,
+            Action::Auth => self.below_auth(ctx, permit, table, body)?,
+            Action::AuthMount(request) => sys::mounts::auth(ctx, permit, table, request, captured, body)?,
             Action::Token(request) => {
                 let asked_by =
                     token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };
@@ -329,6 +341,70 @@ impl Decision<'_> {
             _ => return Err(Failure::Unsupported),
         };
         Ok(Decided { plan, shape: self.shape(), refusal: None })
+    }
+
+    /// A login, which is its own proof of who calls; `None`: it is none.
+    fn login(&self, ctx: &mut Context<'_>) -> Result<Option<Decided>, Failure> {
+        let table = mounts(ctx, self.unsealed, self.learned)?;
+        let Some((mount, rest)) = table.resolve(&self.call.path) else { return Ok(None) };
+        let Some(method) = Method::of(mount).filter(|method| method.is_login(rest)) else { return Ok(None) };
+        let body = self.call.json()?;
+        let name = Name::of(ctx, self.call);
+        if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
+            return Ok(Some(envelope(reply.into())));
+        }
+        let password = self.call.password.lock().clone();
+        let request = self.method_request(rest, body, password.as_ref());
+        match method.login(ctx, mount, &request)? {
+            Step::Done(mut plan) => {
+                if let Some(name) = name {
+                    name.remember(ctx, &mut plan)?;
+                }
+                Ok(Some(envelope(plan)))
+            }
+            Step::Refused(txn, error) => {
+                let plan = Plan { txn, reply: Reply::no_content() };
+                Ok(Some(Decided { refusal: Some(error.into()), ..envelope(plan) }))
+            }
+            Step::Work(work) => Err(Failure::Undecided(Box::new(work))),
+        }
+    }
+
+    fn method_request<'r>(
+        &'r self,
+        path: &'r str,
+        body: &'r Map<String, Value>,
+        password: Option<&'r PasswordDone>,
+    ) -> MethodRequest<'r> {
+        MethodRequest {
+            operation: self.call.operation,
+            path,
+            full_path: &self.call.path,
+            query: &self.call.query,
+            body,
+            from: self.call.client.map(|client| client.ip()),
+            password,
+        }
+    }
+
+    /// What a caller with a token asks below an auth mount.
+    fn below_auth(
+        &self,
+        ctx: &mut Context<'_>,
+        permit: &Permit,
+        table: &MountTable,
+        body: &Map<String, Value>,
+    ) -> Result<Plan, Failure> {
+        let found = table.resolve(&self.call.path);
+        let found = found.and_then(|(mount, rest)| Some((Method::of(mount)?, mount, rest)));
+        let (method, mount, rest) = found.ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;
+        let password = self.call.password.lock().clone();
+        let request = self.method_request(rest, body, password.as_ref());
+        match method.handle(ctx, permit, mount, &request)? {
+            Step::Done(plan) => Ok(plan),
+            Step::Refused(_, error) => Err(error.into()),
+            Step::Work(work) => Err(Failure::Undecided(Box::new(work))),
+        }
     }
 
     fn secret(

@@ -1,4 +1,19 @@
-//! Who calls: tokens, and the policies that they bring.
+//! Who calls: tokens, the policies that they bring, and the logins that give tokens.
 
+mod approle;
+pub mod login;
+pub mod method;
+mod params;
+mod password;
 pub mod rights;
 pub mod token;
+mod userpass;
+
+pub use approle::clear::next_batch as clear_approles;
+pub use method::{Method, MethodRequest, Step};
+pub use password::{PasswordDone, PasswordWork};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! change, move or disable it; requests below it never come to an engine.
 
 use super::record::MountRecord;
-use super::{Mount, MountTable};
+use super::{Mount, MountTable, auth};
 use crate::crypto::{Barrier, Kind};
 
 pub(super) const PATH: &str = "sys/";
@@ -30,13 +30,20 @@ pub(super) fn mount(barrier: &Barrier) -> Mount {
 impl MountTable {
     /// As [`MountTable::find`], with what is only shown.
     pub(super) fn find_shown(&self, path: &str) -> Option<&Mount> {
-        if path.strip_suffix('/').unwrap_or(path) == "sys" { Some(&self.system) } else { self.find(path) }
+        match path.strip_suffix('/').unwrap_or(path) {
+            "sys" => Some(&self.system),
+            "auth/token" => Some(&self.token),
+            path => self.find(path),
+        }
     }
 
     /// The mount that answers at `path`, with what is only shown.
     pub(super) fn resolve_shown(&self, path: &str) -> Option<&Mount> {
         if path == "sys" || path.starts_with(PATH) {
             return Some(&self.system);
+        }
+        if path == "auth/token" || path.starts_with(auth::TOKEN_PATH) {
+            return Some(&self.token);
         }
         self.resolve(path).map(|(mount, _)| mount)
     }
