@@ -8,7 +8,7 @@ use std::time::Duration;
 use conclave_core::Error;
 use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
-use conclave_core::auth::{Method, MethodRequest, PasswordDone, Step};
+use conclave_core::auth::{self, Method, MethodRequest, PasswordDone, Step};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
@@ -298,6 +298,8 @@ impl Decision<'_> {
             Action::Secret => self.secret(ctx, permit, table, body)?,
             Action::Auth => self.below_auth(ctx, permit, table, body)?,
             Action::AuthMount(request) => sys::mounts::auth(ctx, permit, table, request, captured, body)?,
+            Action::LockedUsers => auth::locked_users(ctx, table, &self.call.query)?,
+            Action::UnlockUser => auth::unlock_user(ctx, table, captured)?,
             Action::Token(request) => {
                 let asked_by =
                     token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };

@@ -54,6 +54,8 @@ pub enum Action {
     Rights(RightsRequest),
     Password(PasswordRequest),
     AuthMount(AuthMountRequest),
+    LockedUsers,
+    UnlockUser,
     /// Below an auth mount: its method decides, also whether it is a login, which needs no token.
     Auth,
     /// Below a mount: the engine decides.
@@ -463,6 +465,14 @@ pub const ROUTES: &[Route] = &[
         "sys/auth/*",
         Place::State,
         "Disable an auth mount, and end all tokens of its logins.",
+    ),
+    token(Action::LockedUsers, &[Read], "sys/locked-users", Place::State, "Users who are locked out."),
+    token(
+        Action::UnlockUser,
+        &[Write],
+        "sys/locked-users/*",
+        Place::State,
+        "Let a user in again: MOUNT_ACCESSOR/unlock/NAME.",
     ),
 ];
 

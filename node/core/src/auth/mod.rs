@@ -12,6 +12,7 @@ mod userpass;
 pub use approle::clear::next_batch as clear_approles;
 pub use method::{Method, MethodRequest, Step};
 pub use password::{PasswordDone, PasswordWork};
+pub use userpass::locked::{locked_users, unlock_user};
 
 #[cfg(test)]
 mod testing;

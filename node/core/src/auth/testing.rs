@@ -83,7 +83,7 @@ impl World {
 
     pub(crate) fn disable(&mut self, path: &str) -> Result<Reply, Error> {
         let (table, permit) = (self.table(), permit(Operation::Delete));
-        self.commit(|ctx| mount::disable(ctx, &permit, &table, &format!("auth/{path}")))
+        self.commit(|ctx| mount::disable_auth(ctx, &permit, &table, path))
     }
 
     pub(crate) fn plan<T>(&mut self, plan: impl FnOnce(&mut Context<'_>) -> T) -> T {

@@ -1,9 +1,10 @@
 use serde_json::{Value, json};
 
-use super::testing::World;
+use super::testing::{World, permit};
 use super::token::clear;
 use crate::engine::mount::{self, housekeeping};
 use crate::error::Error;
+use crate::plan::Operation;
 
 fn bob(world: &mut World, user: Value) -> (String, Value, Vec<String>) {
     world.write("userpass/users/bob", user).unwrap();
@@ -146,7 +147,11 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
     let paths = |listed: &serde_json::Map<String, Value>| listed.keys().cloned().collect::<Vec<_>>();
     assert_eq!(paths(&mount::list_auth(&table, |_| true)), ["approle/", "token/", "userpass/"]);
     assert_eq!(paths(&mount::list_json(&table, |_| true)), ["sys/"]);
-    assert!(mount::read(&table, "auth/userpass").is_err());
+    for path in ["auth/userpass", "auth/token"] {
+        let permit = permit(Operation::Delete);
+        let refusal = world.plan(|ctx| mount::disable(ctx, &permit, &table, path).map(drop)).unwrap_err();
+        assert_eq!(refusal, Error::invalid(format!("cannot unmount \"{path}/\"")), "it needs no sudo there");
+    }
     assert!(world.disable("token").is_err() && world.tune("token", json!({ "description": "x" })).is_err());
     world.tune("userpass", json!({ "options": { "version": "2" } })).unwrap();
     assert_eq!(world.table().versioned_paths().count(), 0, "no option makes an engine of it");

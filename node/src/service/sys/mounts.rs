@@ -54,7 +54,7 @@ pub fn auth(
         AuthMountRequest::Read => mount::read_auth(table, path).map(Plan::from),
         AuthMountRequest::ReadTune => mount::read_tune(table, &full_path).map(Plan::from),
         AuthMountRequest::Enable => mount::enable_auth(ctx, permit, table, path, body),
-        AuthMountRequest::Disable => mount::disable(ctx, permit, table, &full_path),
+        AuthMountRequest::Disable => mount::disable_auth(ctx, permit, table, path),
         AuthMountRequest::Tune => mount::tune(ctx, permit, table, &full_path, body),
     }
 }

@@ -26,13 +26,17 @@ struct Failures {
 /// What is counted against a name.
 pub struct Counted {
     /// What a transaction must require that was decided from it; 0: there is no record.
-    revision: u64,
+    pub revision: u64,
     count: u64,
     pub is_locked: bool,
 }
 
 pub fn key(barrier: &Barrier, mount_uuid: &str, name: &str) -> Vec<u8> {
     barrier.key(Kind::UserpassFailures, [mount_uuid, name])
+}
+
+pub fn prefix(barrier: &Barrier, mount_uuid: &str) -> Vec<u8> {
+    barrier.key(Kind::UserpassFailures, [mount_uuid])
 }
 
 /// What is counted against `name` now.

@@ -1,6 +1,7 @@
 //! `userpass`: people and programs with a name and a password.
 
 mod failures;
+pub mod locked;
 mod login;
 mod user;
 

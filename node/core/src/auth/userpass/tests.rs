@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 
+use super::locked::{locked_users, unlock_user};
 use crate::auth::method::Step;
 use crate::auth::password::{PasswordDone, SALT_BYTES};
 use crate::auth::testing::World;
 use crate::error::Error;
-use crate::plan::Operation;
+use crate::plan::{Operation, Query};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -218,4 +219,30 @@ fn a_token_can_be_renewed_as_long_as_its_user_is_what_he_was() {
     world.delete("userpass/users/bob").unwrap();
     assert_eq!(renew(&mut world).unwrap_err(), Error::invalid("user no longer exists, cannot renew"));
     assert!(world.holds(&token), "until then it holds");
+}
+
+#[test]
+fn whoever_is_locked_out_is_listed_and_can_be_let_in_again() {
+    let mut world = with_bob(json!({}));
+    let table = world.table();
+    let accessor = table.find("auth/userpass").unwrap().accessor().to_owned();
+    let listed = |world: &mut World, query: &Query| {
+        let plan = world.plan(|ctx| locked_users(ctx, &table, query)).unwrap();
+        serde_json::from_slice::<Value>(&plan.reply.data.unwrap()).unwrap()
+    };
+    for _ in 0..5 {
+        login(&mut world, "bob", "wrong").unwrap_err();
+    }
+    login(&mut world, "carl", "wrong").unwrap_err();
+    let all = listed(&mut world, &Query::default());
+    let of_mount = json!({ "mount_accessor": accessor, "counts": 1, "alias_identifiers": ["bob"] });
+    assert_eq!((&all["total"], &all["by_namespace"][0]["mount_accessors"]), (&json!(1), &json!([of_mount])));
+    let other = listed(&mut world, &Query(vec![("mount_accessor".to_owned(), "other".to_owned())]));
+    assert_eq!(other["total"], 0);
+    for (path, lets_in) in [("other/unlock/bob", false), ("ACC/unlock/carl", false), ("ACC/unlock/BOB", true)]
+    {
+        let path = path.replace("ACC", &accessor);
+        world.commit(|ctx| unlock_user(ctx, &table, &path)).unwrap();
+        assert_eq!(login(&mut world, "bob", "hunter2").is_ok(), lets_in, "{path}");
+    }
 }

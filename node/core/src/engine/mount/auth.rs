@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::change::{expect_operation, mount_path, new_uuid};
+use super::change::{drop_mount, expect_operation, mount_path, new_uuid};
 use super::json::mount_json;
 use super::record::{KvConfig, LockoutConfig, MountRecord};
 use super::{Mount, MountTable, settings, with_slash};
@@ -115,6 +115,34 @@ pub fn enable_auth(
     let mut txn = table.into_txn(context)?;
     anchor::put(context, &mut txn, &uuid)?;
     Ok(Plan { txn, reply: Reply::no_content() })
+}
+
+/// `DELETE sys/auth/PATH`: all tokens of its logins end with it, at once. No mount there is no fault.
+///
+/// # Errors
+/// [`Error::Invalid`]: it is `token/`, or too much of disabled mounts is not deleted yet.
+pub fn disable_auth(
+    context: &mut Context<'_>,
+    permit: &Permit,
+    table: &MountTable,
+    path: &str,
+) -> Result<Plan, Error> {
+    let path = mount_path(&format!("{AUTH_PREFIX}{path}"))?;
+    if path == TOKEN_PATH {
+        return Err(Error::invalid("token credential backend cannot be disabled"));
+    }
+    drop_mount(context, permit, table, &path)
+}
+
+/// Why an auth mount is not moved.
+pub(super) fn remount_refusal(table: &MountTable, from: &str, to: &str) -> Error {
+    Error::invalid(if !is_below(to) {
+        format!("cannot remount auth mount to non-auth mount \"{to}\"")
+    } else if table.find(from).is_none() {
+        format!("no matching mount at \"{from}\"")
+    } else {
+        "moving auth mounts is not supported".to_owned()
+    })
 }
 
 /// Auth mounts by their own paths, those that the caller may see; also the `auth` part of `sys/internal/ui/mounts`.

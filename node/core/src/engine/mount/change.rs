@@ -96,16 +96,23 @@ pub fn disable(
     table: &MountTable,
     path: &str,
 ) -> Result<Plan, Error> {
-    expect_operation(permit, Operation::Delete)?;
     let path = mount_path(path)?;
-    if is_reserved(&path) && !auth::is_below(&path) {
+    if is_reserved(&path) {
         return Err(Error::invalid(format!("cannot unmount \"{path}\"")));
     }
-    if path == auth::TOKEN_PATH {
-        return Err(Error::invalid("token credential backend cannot be disabled"));
-    }
+    drop_mount(context, permit, table, &path)
+}
+
+/// Takes a mount out of the table, with all tokens of its logins if it is one for logins.
+pub(super) fn drop_mount(
+    context: &mut Context<'_>,
+    permit: &Permit,
+    table: &MountTable,
+    path: &str,
+) -> Result<Plan, Error> {
+    expect_operation(permit, Operation::Delete)?;
     let mut table = table.clone();
-    let Some(mount) = table.mounts.remove(&path) else { return Ok(Reply::no_content().into()) };
+    let Some(mount) = table.mounts.remove(path) else { return Ok(Reply::no_content().into()) };
     if table.dropped.len() >= DROPPED_MAX {
         return Err(Error::invalid(format!(
             "the data of {DROPPED_MAX} disabled mounts is still being deleted: try again later"
@@ -200,6 +207,9 @@ pub fn remount(
         return Err(Error::invalid("both 'from' and 'to' path must be specified as a string"));
     };
     let (from, to) = (mount_path(&from)?, mount_path(&to)?);
+    if auth::is_below(&from) && from != auth::TOKEN_PATH {
+        return Err(auth::remount_refusal(table, &from, &to));
+    }
     if is_reserved(&from) {
         return Err(Error::invalid(format!("cannot remount \"{from}\"")));
     }

@@ -31,7 +31,7 @@ pub fn list_json(table: &MountTable, visible: impl Fn(&Mount) -> bool) -> Map<St
 /// # Errors
 /// [`Error::Invalid`]: there is no mount.
 pub fn read(table: &MountTable, path: &str) -> Result<Reply, Error> {
-    let Some(mount) = table.find_shown(path).filter(|mount| !mount.is_auth()) else {
+    let Some(mount) = table.find_shown(path) else {
         return Err(Error::invalid(format!("No secret engine mount at {}", super::with_slash(path))));
     };
     Ok(JsonText::of(&mount_json(mount)).reply(200))

@@ -19,7 +19,7 @@ use conclave_proto::log::Txn;
 use prost::Message;
 use zeroize::Zeroizing;
 
-pub use self::auth::{AUTH_PREFIX, enable_auth, list_auth, read_auth};
+pub use self::auth::{AUTH_PREFIX, disable_auth, enable_auth, list_auth, read_auth};
 pub use self::change::{disable, enable, remount, tune};
 pub use self::json::{list, list_json, read, read_tune, remount_status, ui_mount};
 pub(super) use self::record::KvConfig;
