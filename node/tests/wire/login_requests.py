@@ -24,7 +24,7 @@ LOGINS = [
     ("POST", "/v1/auth/none/login", {}), ("GET", "/v1/auth/none"),
     # userpass
     ("LIST", f"{UP}/users"), ("GET", f"{UP}/users/bob"), ("POST", f"{UP}/users/bob", {}), ("POST", f"{UP}/users/bob", {"token_policies": "p"}),
-    ("POST", f"{UP}/users/bob", {"password": "hunter2", "token_policies": "p2,p1", "bogus": 1}), ("GET", f"{UP}/users/bob"), ("GET", f"{UP}/users/BOB"),
+    ("POST", f"{UP}/users/bob", {"password": "hunter2", "token_policies": "p1,p2", "bogus": 1}), ("GET", f"{UP}/users/bob"), ("GET", f"{UP}/users/BOB"),
     ("POST", f"{UP}/users/Alice", {"password": "x", "policies": "Old"}), ("GET", f"{UP}/users/alice"), ("LIST", f"{UP}/users"), ("LIST", f"{UP}/users/"),
     ("POST", f"{UP}/login/bob", {"password": "hunter2"}), ("POST", f"{UP}/login/BOB", {"password": "hunter2"}), ("POST", f"{UP}/login/bob", {"password": "wrong"}),
     ("POST", f"{UP}/login/nobody", {"password": "wrong"}), ("POST", f"{UP}/login/bob", {}), ("GET", f"{UP}/login/bob"), ("POST", f"{UP}/login", {}),
