@@ -150,6 +150,34 @@ async fn a_secret_id_of_one_use_is_used_once_whichever_nodes_are_asked() {
 }
 
 #[tokio::test]
+async fn many_uses_at_once_are_counted_and_none_is_turned_away_before_the_last() {
+    let cluster = start(3).await;
+    let secret_id = secret_id(&cluster, 0, json!({ "num_uses": 30 })).await;
+    let answers =
+        futures::future::join_all((0..45).map(|client| by_role(&cluster, client % 3, &secret_id))).await;
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(200), count(400)), (30, 15));
+}
+
+/// I5: who did not hear the answer may ask again.
+#[tokio::test]
+async fn a_named_login_that_is_repeated_is_one_login() {
+    let cluster = start(3).await;
+    let secret_id = secret_id(&cluster, 0, json!({ "num_uses": 1 })).await;
+    let named = [("X-Vault-Token", ""), ("X-Conclave-Idempotency-Key", "login-1")];
+    let login = async |node: usize, secret_id: &Value| {
+        let body = json!({ "role_id": "app", "secret_id": secret_id });
+        cluster.try_call(node, "POST", "auth/approle/login", body, &named).await.unwrap()
+    };
+    let first = token(login(0, &secret_id).await);
+    for node in 0..3 {
+        assert_eq!(token(login(node, &secret_id).await), first);
+        login(node, &json!("another")).await.expect(400);
+        by_role(&cluster, node, &secret_id).await.expect(400);
+    }
+}
+
+#[tokio::test]
 async fn guesses_at_all_nodes_at_once_are_counted_together() {
     let cluster = start(3).await;
     let guesses = (0..18).map(|client| by_password(&cluster, client % 3, "bob", "wrong"));

@@ -99,7 +99,7 @@ fn of_two_logins_that_take_the_last_use_at_once_one_is_planned_again() {
     let (mut world, role_id) = with_role(json!({}));
     let (secret_id, _) = secret_id(&mut world, json!({ "num_uses": 1 }));
     let login = json!({ "role_id": role_id, "secret_id": secret_id });
-    let mut decide = |world: &mut World| match world.decide(Operation::Write, "approle/login", &login, None) {
+    let decide = |world: &mut World| match world.decide(Operation::Write, "approle/login", &login, None) {
         Ok(Step::Done(plan)) => Ok(plan.txn),
         Ok(_) => panic!("an approle login is decided at once"),
         Err(error) => Err(error),
