@@ -29,6 +29,11 @@ fn hvac_reads_and_writes_secrets_at_every_node() {
 }
 
 #[test]
+fn bao_and_hvac_log_in_at_every_node() {
+    run("logins.py");
+}
+
+#[test]
 fn answers_are_those_of_openbao_but_for_the_listed_differences() {
     run("same_answers.py");
 }

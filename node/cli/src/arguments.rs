@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::command::auth::Auth;
 use crate::command::cluster::{Join, JoinToken};
 use crate::command::kv::Kv;
 use crate::command::logical::{List, Path, Read, Unwrap, Write};
+use crate::command::login::Login;
 use crate::command::operator::Operator;
 use crate::command::policy::Policy;
 use crate::command::secrets::Secrets;
@@ -75,6 +77,11 @@ pub enum Command {
     /// List, enable and configure secrets engines
     #[command(subcommand)]
     Secrets(Secrets),
+    /// List, enable and configure login methods
+    #[command(subcommand)]
+    Auth(Auth),
+    /// Log in, and keep the token for later commands
+    Login(Login),
     /// Make, look at, renew and end tokens
     #[command(subcommand)]
     Token(Token),
@@ -157,6 +164,14 @@ mod tests {
             "conclave kv metadata put -cas-required=false -delete-version-after=3h25m19s secret/foo",
             "conclave secrets enable -path=secret -version=2 kv",
             "conclave secrets tune -max-lease-ttl=30m secret/",
+            "conclave auth list -detailed",
+            "conclave auth enable -path=people -default-lease-ttl=1h userpass",
+            "conclave auth disable people/",
+            "conclave auth tune -max-lease-ttl=30m -token-type=service -user-lockout-threshold=3 people/",
+            "conclave login",
+            "conclave login s.token",
+            "conclave login -method=userpass username=bob",
+            "conclave login -method=userpass -path=people -no-store -token-only username=bob password=-",
             "conclave operator init -n 5 -t 3",
             "conclave operator init -key-shares=5 -key-threshold=3",
             "conclave operator raft snapshot save backup.snap",

@@ -19,6 +19,7 @@ pub mod ports;
 mod session;
 #[cfg(test)]
 mod tests;
+mod token_file;
 
 use std::ffi::OsString;
 use std::io::Write as _;

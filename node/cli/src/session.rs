@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use conclave_client::{Builder, Client, Environment, Staleness};
+use conclave_client::{Builder, Client, Environment, Secret, Staleness};
 
 use crate::arguments::Global;
 use crate::failure::Failure;
 use crate::output::Format;
+use crate::token_file;
 
 /// Variables that choose the output, the strongest first.
 const FORMAT_VARIABLES: [&str; 3] = ["CONCLAVE_FORMAT", "VAULT_FORMAT", "BAO_FORMAT"];
@@ -32,9 +33,19 @@ impl Session {
         self.global.wrap_ttl.is_some()
     }
 
-    /// A client from the flags, and from the environment for what no flag says.
+    /// A client from the flags, and from the environment for what no flag says; its token may be that of a login.
     pub fn client(&self) -> Result<Client, Failure> {
-        Ok(self.builder()?.environment(Environment::read()?).build()?)
+        let mut environment = Environment::read()?;
+        if environment.token.is_none() {
+            environment.token = token_file::read()?;
+        }
+        Ok(self.builder()?.environment(environment).build()?)
+    }
+
+    /// As [`Session::client`], but with this token or none.
+    pub fn client_with(&self, token: Option<Secret<String>>) -> Result<Client, Failure> {
+        let environment = Environment { token, ..Environment::read()? };
+        Ok(self.builder()?.environment(environment).build()?)
     }
 
     fn builder(&self) -> Result<Builder, Failure> {

@@ -89,6 +89,39 @@ pub fn each<T: DeserializeOwned>(
     Ok(())
 }
 
+/// The last segments of the paths that the records below a key are sealed with, in order.
+///
+/// # Errors
+/// [`Error::TooLarge`]: there are more than one answer can name. [`Error::Corrupt`], [`Error::View`].
+pub fn names_below(
+    view: &dyn View,
+    barrier: &Barrier,
+    prefix: &[u8],
+    now_ms: u64,
+) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    let mut cursor = view.cursor();
+    let mut found = cursor.seek(prefix)?;
+    while let Some((key, record)) = found.take().filter(|(key, _)| key.starts_with(prefix)) {
+        if !has_expired(record.expires_at_ms, now_ms) {
+            let path = barrier.open(&key, &record.sealed)?.path;
+            names.push(path.rsplit('/').next().unwrap_or_default().to_owned());
+        }
+        if names.len() > NAMES_MAX {
+            return Err(Error::TooLarge(format!("there are more than {NAMES_MAX} names")));
+        }
+        found = match after_prefix(&key) {
+            Some(next) => cursor.seek(&next)?,
+            None => None,
+        };
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Names of one answer at most.
+const NAMES_MAX: usize = 100_000;
+
 /// A record of a later program.
 pub fn unknown() -> Error {
     Error::Corrupt("a record is not of a kind that this program knows".to_owned())

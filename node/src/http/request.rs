@@ -72,6 +72,7 @@ pub fn parse_head(
         client: None,
         request_id,
         attempt: OnceLock::new(),
+        password: Default::default(),
     })
 }
 

@@ -132,11 +132,15 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
         (Action::Token(TokenRequest::Accessors), _) => "token_lookup",
         (Action::Token(_), _) => "token_revoke",
         (Action::Policy(..) | Action::Rights(_) | Action::Password(_), _) => "policy",
+        (Action::Auth, Operation::Write) => "auth_write",
+        (Action::Auth, _) => "auth_read",
         _ => "sys",
     }
 }
 
-const OPERATION_LABELS: [&str; 13] = [
+const OPERATION_LABELS: [&str; 15] = [
+    "auth_write",
+    "auth_read",
     "secret_read",
     "secret_write",
     "secret_patch",
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn every_request_has_a_label_that_is_counted() {
         use Operation::{Delete, List, Patch, Read, Scan, Write};
-        for action in ROUTES.iter().map(|route| route.action).chain([Action::Secret]) {
+        for action in ROUTES.iter().map(|route| route.action).chain([Action::Secret, Action::Auth]) {
             for operation in [Read, Write, Patch, Delete, List, Scan] {
                 let label = operation_label(action, operation);
                 assert!(OPERATION_LABELS.contains(&label), "{label}");

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use conclave_core::auth::PasswordDone;
 use conclave_core::plan::{Operation, Query};
 use conclave_proto::secret::Secret;
 use hyper::body::Incoming;
@@ -32,6 +33,8 @@ pub struct Call {
     pub request_id: String,
     /// Names a write that may be repeated, so that it is applied at most once: set when it is forwarded.
     pub attempt: OnceLock<Bytes>,
+    /// What came of hashing or checking this request's password: done once, however often it is planned.
+    pub password: Mutex<Option<PasswordDone>>,
 }
 
 /// The headers that mean something.

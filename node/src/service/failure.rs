@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use conclave_core::Error;
+use conclave_core::auth::PasswordWork;
 
 /// How soon a client may try again when the cluster has no leader.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub enum Failure {
     Overloaded(String),
     /// The node is stopping.
     Stopping,
+    /// Nothing is wrong: it cannot be decided before this is done. Whoever plans does it and decides again.
+    Undecided(Box<PasswordWork>),
     /// The sentence is safe to show; the cause is in the log under the request's id.
     Internal(String),
 }
@@ -75,7 +78,7 @@ impl Failure {
             Self::Rule(Error::Unsupported) | Self::Unsupported => 405,
             Self::Rule(Error::TooLarge(_)) | Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType(_) => 415,
-            Self::Rule(Error::Corrupt(_) | Error::View(_)) | Self::Internal(_) => 500,
+            Self::Rule(Error::Corrupt(_) | Error::View(_)) | Self::Internal(_) | Self::Undecided(_) => 500,
             Self::NotInitialized
             | Self::Sealed
             | Self::NoLeader { .. }
@@ -103,6 +106,7 @@ impl Failure {
                  \"{path}/\""
             ),
             Self::Unsupported => "unsupported operation".to_owned(),
+            Self::Undecided(_) => "a password was not checked".to_owned(),
             Self::TooLarge(sentence)
             | Self::UnsupportedMediaType(sentence)
             | Self::Overloaded(sentence)
@@ -158,7 +162,10 @@ impl Failure {
 
     /// Whether the cause deserves an operator's eye.
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Internal(_) | Self::Rule(Error::Corrupt(_) | Error::View(_)))
+        matches!(
+            self,
+            Self::Internal(_) | Self::Undecided(_) | Self::Rule(Error::Corrupt(_) | Error::View(_))
+        )
     }
 }
 

@@ -20,6 +20,7 @@ mod forward;
 mod here;
 mod idempotency;
 mod order;
+mod passwords;
 pub mod peer;
 mod plan;
 mod read;
@@ -39,6 +40,7 @@ pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, ROUTES, Route};
 
+use self::passwords::Passwords;
 use crate::cluster::Cluster;
 use crate::metrics;
 use crate::node::Node;
@@ -49,11 +51,17 @@ pub struct Service {
     /// Keeps this node's writes to one secret in order, so that they do not conflict.
     order: order::Order,
     body_budget: Arc<Budget>,
+    passwords: Passwords,
 }
 
 impl Service {
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, order: order::Order::default(), body_budget: Arc::default() }
+        Self {
+            node,
+            order: order::Order::default(),
+            body_budget: Arc::default(),
+            passwords: Passwords::default(),
+        }
     }
 
     pub fn node(&self) -> &Arc<Node> {

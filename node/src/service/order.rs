@@ -23,8 +23,8 @@ impl Default for Order {
 
 impl Order {
     /// Waits for earlier writes to the same last path segment: `data/x`, `metadata/x` and `undelete/x` are one secret.
-    pub async fn turn(&self, path: &str) -> MutexGuard<'_, ()> {
-        let subject = path.rsplit('/').next().unwrap_or(path);
+    pub async fn turn(&self, path: &[u8]) -> MutexGuard<'_, ()> {
+        let subject = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         let stripe = usize::try_from(self.hasher.hash_one(subject) % STRIPES as u64).unwrap_or(0);
         self.stripes[stripe].lock().await
     }

@@ -9,6 +9,7 @@ use conclave_core::Error;
 use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
 use conclave_core::auth::wrapping::{self, WrappingRequest};
+use conclave_core::auth::{self, Method, MethodRequest, PasswordDone};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, cubbyhole, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
@@ -24,7 +25,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
-use super::route::{self, Action, Route};
+use super::route::{self, Action, AuthMountRequest, Route};
 use super::sys;
 use crate::cluster::Cluster;
 use crate::seal::Unsealed;
@@ -207,6 +208,11 @@ impl Decision<'_> {
             self.wrap(ctx, &mut decided)?;
             return Ok(decided);
         }
+        if self.route.action == Action::Auth
+            && let Some(decided) = self.login(ctx)?
+        {
+            return Ok(decided);
+        }
         let identified = match identify(ctx.view, self.unsealed, ctx.now_ms, self.call) {
             // Most who ask with no valid token here ask with a wrapping token that was used.
             Err(Failure::Rule(Error::Denied))
@@ -272,7 +278,7 @@ impl Decision<'_> {
             return Ok(Decided { plan: reply.into(), shape: self.shape(), refusal: None });
         }
         let mut decided = decide(ctx)?;
-        if let Some(name) = name.filter(|_| !decided.plan.txn.is_empty()) {
+        if let Some(name) = name.filter(|_| !decided.plan.txn.is_empty() && decided.refusal.is_none()) {
             name.remember(ctx, &mut decided.plan)?;
         }
         Ok(decided)
@@ -330,7 +336,7 @@ impl Decision<'_> {
 
     /// Whether policies must allow `create`.
     fn creates(&self, ctx: &Context<'_>, caller: &Identified, table: &MountTable) -> Result<bool, Failure> {
-        if self.route.action != Action::Secret
+        if !matches!(self.route.action, Action::Secret | Action::Auth)
             || self.call.operation != Operation::Write
             || caller.identity.is_root()
         {
@@ -339,9 +345,10 @@ impl Decision<'_> {
         if let Some(rest) = cubbyhole::below(&self.call.path) {
             return Ok(cubbyhole::creates(ctx, caller, rest)?);
         }
-        Ok(match table.resolve(&self.call.path) {
-            Some((mount, rest)) => engine::creates(ctx, mount, rest)?,
-            None => false,
+        let Some((mount, rest)) = table.resolve(&self.call.path) else { return Ok(false) };
+        Ok(match Method::of(mount) {
+            Some(method) => method.creates(ctx, mount, rest)?,
+            None => engine::creates(ctx, mount, rest)?,
         })
     }
 
@@ -350,6 +357,9 @@ impl Decision<'_> {
             Action::ListMounts
             | Action::ReadMount
             | Action::ReadMountTune
+            | Action::AuthMount(
+                AuthMountRequest::List | AuthMountRequest::Read | AuthMountRequest::ReadTune,
+            )
             | Action::Remount
             | Action::KeyStatus
             | Action::HaStatus
@@ -376,6 +386,10 @@ impl Decision<'_> {
         let plan = match self.route.action {
             Action::Secret => self.secret(ctx, permit, caller, table, body)?,
             Action::Wrapping(request) => self.wrapping(ctx, request)?,
+            Action::Auth => self.below_auth(ctx, permit, table, body)?,
+            Action::AuthMount(request) => sys::mounts::auth(ctx, permit, table, request, captured, body)?,
+            Action::LockedUsers => auth::locked_users(ctx, table, &self.call.query)?,
+            Action::UnlockUser => auth::unlock_user(ctx, table, captured)?,
             Action::Token(request) => {
                 let asked_by =
                     token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };
@@ -431,6 +445,67 @@ impl Decision<'_> {
         let mut decided = Decided { plan, shape: self.shape(), refusal: None };
         self.wrap(ctx, &mut decided)?;
         Ok(decided)
+    }
+
+    /// A login, which is its own proof of who calls; `None`: it is none.
+    fn login(&self, ctx: &mut Context<'_>) -> Result<Option<Decided>, Failure> {
+        let table = mounts(ctx, self.unsealed, self.learned)?;
+        let Some((mount, rest)) = table.resolve(&self.call.path) else { return Ok(None) };
+        let Some(method) = Method::of(mount).filter(|method| method.is_login(rest)) else { return Ok(None) };
+        let body = self.call.json()?;
+        let password = self.call.password.lock().clone();
+        let request = self.method_request(rest, body, password.as_ref());
+        // A repeat has the secret of the first time in its body.
+        let decided = self.once(ctx, |ctx| match method.login(ctx, mount, &request)? {
+            auth::Step::Done(plan) => {
+                let mut decided = envelope(plan);
+                self.wrap(ctx, &mut decided)?;
+                Ok(decided)
+            }
+            auth::Step::Refused(txn, error) => {
+                let plan = Plan { txn, reply: Reply::no_content() };
+                Ok(Decided { refusal: Some(error.into()), ..envelope(plan) })
+            }
+            auth::Step::Work(work) => Err(Failure::Undecided(Box::new(work))),
+        })?;
+        Ok(Some(decided))
+    }
+
+    fn method_request<'r>(
+        &'r self,
+        path: &'r str,
+        body: &'r Map<String, Value>,
+        password: Option<&'r PasswordDone>,
+    ) -> MethodRequest<'r> {
+        MethodRequest {
+            operation: self.call.operation,
+            path,
+            full_path: &self.call.path,
+            query: &self.call.query,
+            body,
+            from: self.call.client.map(|client| client.ip()),
+            password,
+        }
+    }
+
+    /// What a caller with a token asks below an auth mount.
+    fn below_auth(
+        &self,
+        ctx: &mut Context<'_>,
+        permit: &Permit,
+        table: &MountTable,
+        body: &Map<String, Value>,
+    ) -> Result<Plan, Failure> {
+        let found = table.resolve(&self.call.path);
+        let found = found.and_then(|(mount, rest)| Some((Method::of(mount)?, mount, rest)));
+        let (method, mount, rest) = found.ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;
+        let password = self.call.password.lock().clone();
+        let request = self.method_request(rest, body, password.as_ref());
+        match method.handle(ctx, permit, mount, &request)? {
+            auth::Step::Done(plan) => Ok(plan),
+            auth::Step::Refused(_, error) => Err(error.into()),
+            auth::Step::Work(work) => Err(Failure::Undecided(Box::new(work))),
+        }
     }
 
     fn secret(

@@ -57,8 +57,24 @@ pub enum Action {
     Password(PasswordRequest),
     Ceremony(Step, ceremony::Form),
     Wrapping(WrappingRequest),
+    AuthMount(AuthMountRequest),
+    LockedUsers,
+    UnlockUser,
+    /// Below an auth mount: its method decides, also whether it is a login, which needs no token.
+    Auth,
     /// Below a mount: the engine decides.
     Secret,
+}
+
+/// What can be asked of the auth mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthMountRequest {
+    List,
+    Read,
+    ReadTune,
+    Enable,
+    Disable,
+    Tune,
 }
 
 /// Where a request is decided.
@@ -476,12 +492,56 @@ pub const ROUTES: &[Route] = &[
         open: true,
         ..wrapping(WrappingRequest::Lookup, &[Read, Write], "sys/wrapping/lookup", "What a token wraps.")
     },
+    token(Action::AuthMount(AuthMountRequest::List), &[Read], "sys/auth", Place::State, "All auth mounts."),
+    token(
+        Action::AuthMount(AuthMountRequest::ReadTune),
+        &[Read],
+        "sys/auth/*/tune",
+        Place::State,
+        "An auth mount's settings.",
+    ),
+    token(
+        Action::AuthMount(AuthMountRequest::Tune),
+        &[Write],
+        "sys/auth/*/tune",
+        Place::State,
+        "Change an auth mount's settings.",
+    ),
+    token(Action::AuthMount(AuthMountRequest::Read), &[Read], "sys/auth/*", Place::State, "One auth mount."),
+    token(
+        Action::AuthMount(AuthMountRequest::Enable),
+        &[Write],
+        "sys/auth/*",
+        Place::State,
+        "Enable a login method at a path.",
+    ),
+    token(
+        Action::AuthMount(AuthMountRequest::Disable),
+        &[Delete],
+        "sys/auth/*",
+        Place::State,
+        "Disable an auth mount, and end all tokens of its logins.",
+    ),
+    token(Action::LockedUsers, &[Read], "sys/locked-users", Place::State, "Users who are locked out."),
+    token(
+        Action::UnlockUser,
+        &[Write],
+        "sys/locked-users/*",
+        Place::State,
+        "Let a user in again: MOUNT_ACCESSOR/unlock/NAME.",
+    ),
 ];
+
+/// The fixed part of `auth/`; what else is there is below a mount.
+const TOKEN_PATHS: &str = "auth/token";
+
+const AUTH: Route =
+    token(Action::Auth, &[Read, Write, Delete, List, Scan], "*", Place::State, "Below an auth mount.");
 
 const SECRET: Route =
     token(Action::Secret, &[Read, Write, Patch, Delete, List, Scan], "*", Place::State, "Below a mount.");
 
-/// Finds the route of a canonical path. Below `sys/` and `auth/` only the table's paths exist.
+/// Finds the route of a canonical path. Below `sys/` and `auth/token/` only the table's paths exist.
 pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure> {
     if !is_reserved(path) {
         return Ok(&SECRET);
@@ -494,11 +554,19 @@ pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure>
         }
         known = true;
     }
+    if is_below_auth_mount(path) {
+        return if AUTH.operations.contains(&operation) { Ok(&AUTH) } else { Err(Failure::Unsupported) };
+    }
     Err(if known { Failure::Unsupported } else { Failure::NoRoute { path: path.to_owned() } })
 }
 
 fn is_reserved(path: &str) -> bool {
     matches!(path.split('/').next(), Some("sys" | "auth"))
+}
+
+fn is_below_auth_mount(path: &str) -> bool {
+    let rest = path.strip_prefix(TOKEN_PATHS).map(|rest| rest.is_empty() || rest.starts_with('/'));
+    path.starts_with("auth/") && rest != Some(true)
 }
 
 impl Route {
@@ -514,6 +582,13 @@ impl Route {
                 | Action::JoinToken
                 | Action::Leave
                 | Action::Token(TokenRequest::Accessors | TokenRequest::RevokeOrphan)
+                | Action::AuthMount(
+                    AuthMountRequest::Read
+                        | AuthMountRequest::ReadTune
+                        | AuthMountRequest::Enable
+                        | AuthMountRequest::Disable
+                        | AuthMountRequest::Tune
+                )
         )
     }
 
@@ -560,6 +635,9 @@ mod tests {
         assert_eq!(action(Read, "sys/internal/ui/mounts/secret/x"), Ok(Action::VisibleMount));
         assert_eq!(action(Read, "sys/remount/status/1-2"), Ok(Action::RemountStatus));
         assert_eq!(action(Read, "secret/data/x"), Ok(Action::Secret));
+        assert_eq!(action(Write, "auth/approle/login"), Ok(Action::Auth));
+        assert_eq!(action(List, "auth/tokens/users/"), Ok(Action::Auth));
+        assert_eq!(action(Read, "sys/auth/a/b/tune"), Ok(Action::AuthMount(AuthMountRequest::ReadTune)));
         assert_eq!(action(List, "secret/metadata/"), Ok(Action::Secret));
     }
 
@@ -567,7 +645,10 @@ mod tests {
     fn what_is_not_in_the_table_does_not_exist() {
         assert_eq!(action(Read, "sys/nothing"), Err(404));
         assert_eq!(action(Read, "sys/raw/x"), Err(404));
-        assert_eq!(action(Write, "auth/approle/login"), Err(404));
+        assert_eq!(action(Write, "auth/token/nothing"), Err(404));
+        assert_eq!(action(Write, "auth"), Err(404));
+        assert_eq!(action(Write, "auth/token"), Err(404));
+        assert_eq!(action(Patch, "auth/approle/login"), Err(405));
         assert_eq!(action(Delete, "sys/health"), Err(405));
         assert_eq!(action(Read, "sys/remount/status/1/2"), Err(404));
     }
@@ -606,6 +687,11 @@ mod tests {
         assert_eq!(
             protected,
             [
+                "AuthMount(Disable)",
+                "AuthMount(Enable)",
+                "AuthMount(Read)",
+                "AuthMount(ReadTune)",
+                "AuthMount(Tune)",
                 "JoinToken",
                 "Leave",
                 "Remount",

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_proto::txn::Outcome;
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::forward::{ATTEMPT_ID_BYTES, Forwarded};
-use super::route::{Place, Route};
+use super::route::{Action, Place, Route};
 use super::{Service, plan, sys};
 use crate::cluster::Cluster;
 use crate::raft::barrier::BarrierError;
@@ -200,9 +201,12 @@ impl Service {
         plans_max: usize,
         deadline: Instant,
     ) -> Result<Answer, Attempt> {
-        // Whoever ran out of time while others had their turn has done nothing.
-        let turn = tokio::time::timeout_at(deadline, self.order.turn(&call.path)).await;
-        let _turn = turn.map_err(|_| Attempt::NotHere)?;
+        // Logins of one mount share a path and, as a rule, change nothing in common: they wait for none but their like,
+        // and only once that has come in between.
+        let mut turn = None;
+        if route.action != Action::Auth {
+            turn = Some(self.turn(call.path.as_bytes(), deadline).await?);
+        }
         let mut proven = false;
         let mut plans = 0;
         while plans < plans_max {
@@ -216,6 +220,9 @@ impl Service {
                             answer.index = Some(revision);
                             return Ok(answer);
                         }
+                        Ok(Outcome::Conflict { .. }) if turn.is_none() => {
+                            turn = Some(self.turn(like(call), deadline).await?);
+                        }
                         Ok(Outcome::Conflict { .. }) => {}
                         Err(error) => return Err(error.into()),
                     }
@@ -224,6 +231,11 @@ impl Service {
                     let mut answer = decided.into_answer(&call.request_id, None);
                     answer.index = Some(cluster.reader.applied_index());
                     return Ok(answer);
+                }
+                Err(Failure::Undecided(work)) => {
+                    plans += 1;
+                    let done = self.passwords.run(*work, deadline).await?;
+                    call.password.lock().replace(done);
                 }
                 Err(failure) if proven => return Err(failure.into()),
                 Ok(_) | Err(_) => {
@@ -234,6 +246,18 @@ impl Service {
         }
         Err(Attempt::Overtaken)
     }
+
+    /// Waits for other writes to the same subject at this node.
+    async fn turn(&self, subject: &[u8], deadline: Instant) -> Result<MutexGuard<'_, ()>, Attempt> {
+        // Whoever ran out of time while others had their turn has done nothing.
+        tokio::time::timeout_at(deadline, self.order.turn(subject)).await.map_err(|_| Attempt::NotHere)
+    }
+}
+
+/// What requests below auth mounts have in common that change the same: their path, or, where all logins share that,
+/// what they log in with.
+fn like(call: &Call) -> &[u8] {
+    if call.path.ends_with("/login") { &call.body } else { call.path.as_bytes() }
 }
 
 /// Makes sure that this node's state is as new as the cluster's.

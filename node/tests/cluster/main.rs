@@ -10,6 +10,7 @@ mod failover;
 mod full_disk;
 mod harness;
 mod load;
+mod logins;
 mod membership;
 #[cfg(feature = "planted-bugs")]
 mod planted;

@@ -1,11 +1,13 @@
 //! The commands, one file a subject: each turns arguments into requests and answers into a report.
 
+pub mod auth;
 pub mod cluster;
 mod generate_root;
 pub mod kv;
 mod kv_metadata;
 mod kv_patch;
 pub mod logical;
+pub mod login;
 mod mount;
 pub mod operator;
 pub mod policy;
@@ -37,6 +39,8 @@ pub async fn run(command: Command, session: &Session, recover: Recover) -> Resul
         Command::Dev(dev) => dev::run(dev, session.format).await,
         Command::Kv(kv) => kv::run(kv, &session.client()?).await,
         Command::Secrets(secrets) => secrets::run(secrets, &session.client()?).await,
+        Command::Auth(auth) => auth::run(auth, &session.client()?).await,
+        Command::Login(login) => login::run(login, session).await,
         Command::Token(token) => token::run(token, &session.client()?).await,
         Command::Policy(policy) => policy::run(policy, &session.client()?).await,
         Command::Operator(operator) => operator::run(operator, session, recover).await,

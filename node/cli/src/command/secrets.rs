@@ -54,7 +54,7 @@ pub struct Tune {
 }
 
 #[derive(Args)]
-struct Settings {
+pub(super) struct Settings {
     #[arg(long)]
     description: Option<String>,
     /// The engine's version
@@ -115,7 +115,7 @@ fn text(value: &Value) -> String {
     value::cell("", value)
 }
 
-fn short_mounts(mounts: &Value) -> String {
+pub(super) fn short_mounts(mounts: &Value) -> String {
     let rows: Vec<_> = object(mounts)
         .iter()
         .map(|(path, mount)| {
@@ -125,7 +125,7 @@ fn short_mounts(mounts: &Value) -> String {
     table::columns(["Path", "Type", "Accessor", "Description"], &rows)
 }
 
-fn detailed_mounts(mounts: &Value) -> String {
+pub(super) fn detailed_mounts(mounts: &Value) -> String {
     let ttl = |mount: &Value, name: &str| match mount["config"][name].as_u64() {
         None | Some(0) => "system".to_owned(),
         Some(seconds) => value::duration(seconds),
@@ -188,7 +188,7 @@ impl Enable {
 }
 
 impl Settings {
-    fn describe(&self, body: &mut Map<String, Value>) -> Result<(), Failure> {
+    pub(super) fn describe(&self, body: &mut Map<String, Value>) -> Result<(), Failure> {
         if let Some(description) = &self.description {
             body.insert("description".to_owned(), json!(description));
         }
@@ -202,7 +202,7 @@ impl Settings {
         Ok(())
     }
 
-    fn config(&self) -> Map<String, Value> {
+    pub(super) fn config(&self) -> Map<String, Value> {
         let fields = [
             ("default_lease_ttl", &self.default_lease_ttl),
             ("max_lease_ttl", &self.max_lease_ttl),

@@ -67,6 +67,11 @@ impl Report {
         self
     }
 
+    /// Says `text` before a table.
+    pub fn lead(&mut self, text: &str) {
+        self.table.insert_str(0, text);
+    }
+
     #[must_use]
     pub fn with_code(mut self, code: u8) -> Self {
         self.code = code;

@@ -1,5 +1,21 @@
-//! Who calls: tokens, and the policies that they bring.
+//! Who calls: tokens, the policies that they bring, and the logins that give tokens.
 
+mod approle;
+pub mod login;
+pub mod method;
+mod params;
+mod password;
 pub mod rights;
 pub mod token;
+mod userpass;
 pub mod wrapping;
+
+pub use approle::clear::next_batch as clear_approles;
+pub use method::{Method, MethodRequest, Step};
+pub use password::{PasswordDone, PasswordWork};
+pub use userpass::locked::{locked_users, unlock_user};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,20 @@ pub enum Kind {
     KvMeta = 0x22,
     /// One version of a KV v2 secret.
     KvData = 0x23,
+    /// A user of a userpass mount.
+    UserpassUser = 0x40,
+    /// How often a name was tried with a wrong password lately.
+    UserpassFailures = 0x41,
+    /// A role of an approle mount.
+    AppRole = 0x42,
+    /// From a role's id to the role.
+    AppRoleId = 0x43,
+    /// A secret id, under its keyed hash, below its role.
+    SecretId = 0x44,
+    /// From a secret id's accessor to the secret id, below its role.
+    SecretIdAccessor = 0x45,
+    /// That the secret ids of a role that is gone are to be cleared away.
+    AppRoleClearing = 0x46,
     /// A root token that is being made by key shares.
     RootGeneration = 0x50,
     /// Key shares that are being replaced.
@@ -96,6 +110,13 @@ mod tests {
             (Kind::KvV1, 0x20),
             (Kind::KvMeta, 0x22),
             (Kind::KvData, 0x23),
+            (Kind::UserpassUser, 0x40),
+            (Kind::UserpassFailures, 0x41),
+            (Kind::AppRole, 0x42),
+            (Kind::AppRoleId, 0x43),
+            (Kind::SecretId, 0x44),
+            (Kind::SecretIdAccessor, 0x45),
+            (Kind::AppRoleClearing, 0x46),
             (Kind::RootGeneration, 0x50),
             (Kind::Rekey, 0x51),
             (Kind::Cubbyhole, 0x52),

@@ -39,6 +39,81 @@ const ENGINE_PATHS: &[(&str, &[Operation], &str)] = &[
     ),
 ];
 
+/// The operations of login methods, below `/auth/{mount}`, and whether they need no token.
+const AUTH_PATHS: &[(&str, &[Operation], bool, &str)] = &[
+    ("/auth/{userpass_mount_path}/login/{username}", &[Operation::Write], true, "userpass: log in."),
+    ("/auth/{userpass_mount_path}/users", &[Operation::List], false, "userpass: names of all users."),
+    (
+        "/auth/{userpass_mount_path}/users/{username}",
+        &[Operation::Read, Operation::Write, Operation::Delete],
+        false,
+        "userpass: a user.",
+    ),
+    (
+        "/auth/{userpass_mount_path}/users/{username}/password",
+        &[Operation::Write],
+        false,
+        "userpass: another password.",
+    ),
+    (
+        "/auth/{userpass_mount_path}/users/{username}/policies",
+        &[Operation::Write],
+        false,
+        "userpass: other policies.",
+    ),
+    ("/auth/{approle_mount_path}/login", &[Operation::Write], true, "approle: log in."),
+    ("/auth/{approle_mount_path}/role", &[Operation::List], false, "approle: names of all roles."),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}",
+        &[Operation::Read, Operation::Write, Operation::Delete],
+        false,
+        "approle: a role.",
+    ),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}/{field}",
+        &[Operation::Read, Operation::Write, Operation::Delete],
+        false,
+        "approle: one setting of a role.",
+    ),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}/secret-id",
+        &[Operation::Write, Operation::List],
+        false,
+        "approle: a new secret id, and accessors of all.",
+    ),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}/custom-secret-id",
+        &[Operation::Write],
+        false,
+        "approle: a secret id of your own.",
+    ),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}/secret-id/lookup",
+        &[Operation::Write],
+        false,
+        "approle: what is known of a secret id.",
+    ),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}/secret-id/destroy",
+        &[Operation::Write, Operation::Delete],
+        false,
+        "approle: end a secret id.",
+    ),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}/secret-id-accessor/lookup",
+        &[Operation::Write],
+        false,
+        "approle: what is known of the secret id with this accessor.",
+    ),
+    (
+        "/auth/{approle_mount_path}/role/{role_name}/secret-id-accessor/destroy",
+        &[Operation::Write, Operation::Delete],
+        false,
+        "approle: end the secret id with this accessor.",
+    ),
+    ("/auth/{approle_mount_path}/tidy/secret-id", &[Operation::Write], false, "approle: nothing to do."),
+];
+
 pub fn document() -> Value {
     let mut paths = Map::new();
     for route in ROUTES {
@@ -47,6 +122,9 @@ pub fn document() -> Value {
     }
     for (path, operations, summary) in ENGINE_PATHS {
         describe(&mut paths, path, operations, summary, false);
+    }
+    for (path, operations, open, summary) in AUTH_PATHS {
+        describe(&mut paths, path, operations, summary, *open);
     }
     json!({
         "openapi": "3.0.2",
@@ -74,11 +152,19 @@ fn describe(paths: &mut Map<String, Value>, path: &str, operations: &[Operation]
             method.to_owned(),
             json!({
                 "summary": summary,
-                "tags": [if path.starts_with("/sys") { "system" } else { "secrets" }],
+                "tags": [tag(path)],
                 "security": if open { json!([]) } else { json!([{ "token": [] }]) },
                 "responses": { "200": { "description": "OK" } },
             }),
         );
+    }
+}
+
+fn tag(path: &str) -> &'static str {
+    match path.split('/').nth(1) {
+        Some("sys") => "system",
+        Some("auth") => "auth",
+        _ => "secrets",
     }
 }
 

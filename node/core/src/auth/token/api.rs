@@ -11,6 +11,7 @@ use super::lookup::{auth_block, lookup_data};
 use super::renew::plan_renew;
 use super::revoke::{plan_revoke, plan_revoke_orphan};
 use super::store::{self, Found};
+use crate::auth::method;
 use crate::error::Error;
 use crate::fields;
 use crate::plan::{Context, Plan, Reply};
@@ -139,7 +140,9 @@ fn renew_found(
     let increment_s = fields::duration_s(body, "increment")?.unwrap_or_default();
     let increment_s =
         u64::try_from(increment_s).map_err(|_| Error::invalid("increment must not be negative"))?;
-    let renewed = plan_renew(ctx, found, increment_s.saturating_mul(MS_PER_S))?;
+    let held = method::holds(ctx, &found.entry)?;
+    let mut renewed = plan_renew(ctx, found, increment_s.saturating_mul(MS_PER_S))?;
+    renewed.txn.preconditions.extend(held);
     let auth = auth_block(&renewed.entry, token, found.is_orphan(), renewed.lasts_ms);
     Ok(Plan { txn: renewed.txn, reply: with_auth(&auth, renewed.warnings) })
 }

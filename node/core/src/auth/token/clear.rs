@@ -30,6 +30,14 @@ pub fn put(ctx: &mut Context<'_>, txn: &mut Txn, hash: &str) -> Result<(), Error
     if !has_children(ctx.view, ctx.barrier, hash)? {
         return Ok(());
     }
+    put_always(ctx, txn, hash)
+}
+
+/// Leaves a note even if nothing is to be cleared yet: something may be made until it is committed.
+///
+/// # Errors
+/// The active key has sealed too much.
+pub fn put_always(ctx: &mut Context<'_>, txn: &mut Txn, hash: &str) -> Result<(), Error> {
     let key = ctx.barrier.key(Kind::TokenClearing, [hash]);
     stored::put(ctx, txn, &key, hash, &Note { hash: hash.to_owned() }, 0)
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Method;
 use crate::policy::name;
 
 /// Version of the record's form: every field that came later has a default.
@@ -23,7 +24,7 @@ pub enum TokenKind {
 /// What is known of a token. Not the token itself.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenEntry {
-    pub(super) version: u32,
+    pub(in crate::auth) version: u32,
     #[serde(default)]
     pub kind: TokenKind,
     /// A handle that can look up and revoke but not use the token. Sensitive too.
@@ -62,9 +63,28 @@ pub struct TokenEntry {
     /// From where it may be used; empty: from everywhere.
     #[serde(default)]
     pub bound_cidrs: Vec<IpNet>,
+    /// However often it is renewed, it ends so long after it was made, in milliseconds, unless it is periodic; 0: the
+    /// system's limit.
+    #[serde(default)]
+    pub max_ttl_ms: u64,
+    /// Who logged in, if it was made by a login.
+    #[serde(default)]
+    pub login: Option<LoginOrigin>,
     /// Not a token any more, but the children of the one that it was live on as orphans.
     #[serde(default)]
     pub released: bool,
+}
+
+/// Where a token of a login comes from: the place from which an entity's alias is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginOrigin {
+    pub method: Method,
+    pub mount_uuid: String,
+    pub mount_accessor: String,
+    /// As whom the method knows the caller: the name of an alias.
+    pub alias: String,
+    /// The user or role by whose settings the token was made.
+    pub subject: String,
 }
 
 /// No accessor in a log.
@@ -94,6 +114,8 @@ impl TokenEntry {
             parent: None,
             meta: BTreeMap::new(),
             bound_cidrs: Vec::new(),
+            max_ttl_ms: 0,
+            login: None,
             released: false,
         }
     }

@@ -6,6 +6,7 @@
 //! ([`clear`]). Every use looks the records up, and hands their revisions on, so that a change decided by a token fails if
 //! the token was revoked in between (I7).
 
+pub(crate) mod anchor;
 mod api;
 pub mod clear;
 mod create;
@@ -22,7 +23,7 @@ mod wrapping;
 
 pub use api::{Caller, TokenRequest, handle, plan_use};
 pub use create::{Created, Creation, plan_create};
-pub use entry::{TokenEntry, TokenKind};
+pub use entry::{LoginOrigin, TokenEntry, TokenKind};
 pub use identify::{Identified, TOKEN_BYTES_MAX, TokenCaches, acl_of, identify};
 pub use lookup::{auth_block, lookup_data};
 pub use renew::{Renewed, plan_renew};

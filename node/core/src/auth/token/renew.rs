@@ -39,7 +39,8 @@ pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Re
     let mut ends_ms = ctx.now_ms.saturating_add(asked_ms);
     let mut latest_ms = entry.ends_at_latest_ms();
     if entry.period_ms == 0 {
-        let longest_ms = entry.created_ms.saturating_add(LEASE_DEFAULT_S * MS_PER_S);
+        let longest_ms = if entry.max_ttl_ms > 0 { entry.max_ttl_ms } else { LEASE_DEFAULT_S * MS_PER_S };
+        let longest_ms = entry.created_ms.saturating_add(longest_ms);
         latest_ms = Some(latest_ms.map_or(longest_ms, |latest_ms| latest_ms.min(longest_ms)));
     }
     let mut warnings = Vec::new();

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use uuid::Builder;
 
 use super::record::{KvConfig, MountRecord, MoveRecord};
-use super::{DROPPED_MAX, MOVES_KEPT, Mount, MountTable, settings, system, with_slash};
+use super::{DROPPED_MAX, MOVES_KEPT, Mount, MountTable, auth, settings, system, with_slash};
+use crate::auth::token;
 use crate::engine::text::JsonText;
 use crate::error::Error;
 use crate::fields;
@@ -95,20 +96,36 @@ pub fn disable(
     table: &MountTable,
     path: &str,
 ) -> Result<Plan, Error> {
-    expect_operation(permit, Operation::Delete)?;
     let path = mount_path(path)?;
     if is_reserved(&path) {
         return Err(Error::invalid(format!("cannot unmount \"{path}\"")));
     }
+    drop_mount(context, permit, table, &path)
+}
+
+/// Takes a mount out of the table, with all tokens of its logins if it is one for logins.
+pub(super) fn drop_mount(
+    context: &mut Context<'_>,
+    permit: &Permit,
+    table: &MountTable,
+    path: &str,
+) -> Result<Plan, Error> {
+    expect_operation(permit, Operation::Delete)?;
     let mut table = table.clone();
-    let Some(mount) = table.mounts.remove(&path) else { return Ok(Reply::no_content().into()) };
+    let Some(mount) = table.mounts.remove(path) else { return Ok(Reply::no_content().into()) };
     if table.dropped.len() >= DROPPED_MAX {
         return Err(Error::invalid(format!(
             "the data of {DROPPED_MAX} disabled mounts is still being deleted: try again later"
         )));
     }
-    table.dropped.push(mount.record.uuid);
-    Ok(Plan { txn: table.into_txn(context)?, reply: Reply::no_content() })
+    let (is_auth, uuid) = (mount.is_auth(), mount.record.uuid);
+    table.dropped.push(uuid.clone());
+    let mut txn = table.into_txn(context)?;
+    if is_auth {
+        // Whoever logged in there is refused from here on.
+        token::anchor::delete(context, &mut txn, &uuid)?;
+    }
+    Ok(Plan { txn, reply: Reply::no_content() })
 }
 
 /// `POST sys/mounts/PATH/tune`. Setting option `version` to `2` starts the upgrade of a KV v1 mount.
@@ -133,14 +150,18 @@ pub fn tune(
             None => Error::invalid(format!("cannot tune {path}")),
         });
     }
+    if path == auth::TOKEN_PATH {
+        return Err(Error::invalid("the settings of auth/token/ cannot be changed"));
+    }
     let mut table = table.clone();
     let Some(mount) = table.mounts.get_mut(&path) else {
         return Err(Error::invalid(format!("tune of path \"{path}\" failed: no mount entry found")));
     };
     let before = mount.record.clone();
     settings::apply_to_tuned(&mut mount.record, body)?;
+    let is_auth = mount.is_auth();
     for (name, value) in settings::options(body)? {
-        if name == "version" {
+        if name == "version" && !is_auth {
             tune_version(mount, &value)?;
         } else if value.is_empty() {
             mount.record.options.remove(&name);
@@ -189,6 +210,9 @@ pub fn remount(
         return Err(Error::invalid("both 'from' and 'to' path must be specified as a string"));
     };
     let (from, to) = (mount_path(&from)?, mount_path(&to)?);
+    if auth::is_below(&from) && from != auth::TOKEN_PATH {
+        return Err(auth::remount_refusal(table, &from, &to));
+    }
     if is_reserved(&from) {
         return Err(Error::invalid(format!("cannot remount \"{from}\"")));
     }
@@ -215,12 +239,12 @@ pub fn remount(
     Ok(Plan { txn: table.into_txn(context)?, reply })
 }
 
-fn expect_operation(permit: &Permit, operation: Operation) -> Result<(), Error> {
+pub(super) fn expect_operation(permit: &Permit, operation: Operation) -> Result<(), Error> {
     if permit.operation() == operation { Ok(()) } else { Err(Error::Denied) }
 }
 
 /// A path to mount at, with its last slash.
-fn mount_path(path: &str) -> Result<String, Error> {
+pub(super) fn mount_path(path: &str) -> Result<String, Error> {
     let path = path.strip_suffix('/').unwrap_or(path);
     SecretPath::parse(path).map_err(|error| Error::invalid(error.to_string()))?;
     Ok(with_slash(path))
@@ -230,7 +254,7 @@ fn is_reserved(path: &str) -> bool {
     RESERVED.iter().any(|reserved| path.starts_with(reserved))
 }
 
-fn new_uuid(context: &mut Context<'_>) -> String {
+pub(super) fn new_uuid(context: &mut Context<'_>) -> String {
     let mut bytes = [0; 16];
     context.rng.fill_bytes(&mut bytes);
     Builder::from_random_bytes(bytes).into_uuid().to_string()

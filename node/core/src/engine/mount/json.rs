@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{LEASE_DEFAULT_S, Mount, MountTable, system};
+use super::{LEASE_DEFAULT_S, Mount, MountTable, auth, system};
 use crate::engine::text::JsonText;
 use crate::error::Error;
 use crate::plan::Reply;
@@ -19,6 +19,7 @@ pub fn list(table: &MountTable) -> Reply {
 pub fn list_json(table: &MountTable, visible: impl Fn(&Mount) -> bool) -> Map<String, Value> {
     table
         .iter()
+        .filter(|mount| !mount.is_auth())
         .chain(&table.built_in)
         .filter(|mount| visible(mount))
         .map(|mount| (mount.path().to_owned(), mount_json(mount)))
@@ -53,6 +54,9 @@ pub fn read_tune(table: &MountTable, path: &str) -> Result<Reply, Error> {
     if record.external_entropy_access {
         tuned.insert("external_entropy_access".to_owned(), true.into());
     }
+    if let Some(lockout) = tuned.remove("user_lockout_config") {
+        tuned.extend(lockout.as_object().cloned().unwrap_or_default());
+    }
     if !record.options.is_empty() {
         tuned.insert("options".to_owned(), json!(record.options));
     }
@@ -64,7 +68,7 @@ pub fn read_tune(table: &MountTable, path: &str) -> Result<Reply, Error> {
 pub fn ui_mount(table: &MountTable, path: &str, visible: impl Fn(&Mount) -> bool) -> Option<Reply> {
     let mount = table.resolve_shown(path).filter(|mount| visible(mount))?;
     let mut json = mount_json(mount);
-    json["path"] = mount.path().into();
+    json["path"] = mount.own_path().into();
     Some(JsonText::of(&json).reply(200))
 }
 
@@ -81,7 +85,7 @@ pub fn remount_status(table: &MountTable, id: &str) -> Result<Reply, Error> {
     Ok(JsonText::of(&json).reply(200))
 }
 
-fn mount_json(mount: &Mount) -> Value {
+pub(super) fn mount_json(mount: &Mount) -> Value {
     let record = &mount.record;
     let mut shown = json!({
         "accessor": record.accessor,
@@ -98,7 +102,7 @@ fn mount_json(mount: &Mount) -> Value {
         "uuid": record.uuid,
     });
     // Only engines have options, and can go out of use.
-    if !system::is_built_in(&record.path) {
+    if !system::is_built_in(&record.path) && record.engine_type != auth::TOKEN_TYPE {
         shown["deprecation_status"] = "supported".into();
         shown["options"] = json!(record.options);
     }
@@ -114,6 +118,18 @@ fn config_json(mount: &Mount) -> Map<String, Value> {
     config.insert("max_lease_ttl".to_owned(), record.max_lease_s.into());
     if !record.listing_visibility.is_empty() {
         config.insert("listing_visibility".to_owned(), record.listing_visibility.clone().into());
+    }
+    if mount.is_auth() {
+        config.insert("token_type".to_owned(), mount.token_type().into());
+    }
+    if let Some(lockout) = &record.lockout {
+        let lockout = json!({
+            "user_lockout_counter_reset_duration": lockout.counter_reset_s,
+            "user_lockout_disable": lockout.disabled,
+            "user_lockout_duration": lockout.duration_s,
+            "user_lockout_threshold": lockout.threshold,
+        });
+        config.insert("user_lockout_config".to_owned(), lockout);
     }
     for (name, list) in [
         ("allowed_response_headers", &record.allowed_response_headers),

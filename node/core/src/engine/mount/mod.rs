@@ -4,6 +4,7 @@
 //! everything in it unreachable at once; a background task deletes what is left ([`housekeeping`]).
 //! Every plan of an engine requires the table's revision, so a write can never land in a mount that has gone or changed.
 
+mod auth;
 mod change;
 pub mod housekeeping;
 mod json;
@@ -18,9 +19,11 @@ use conclave_proto::log::Txn;
 use prost::Message;
 use zeroize::Zeroizing;
 
+pub use self::auth::{AUTH_PREFIX, disable_auth, enable_auth, list_auth, read_auth};
 pub use self::change::{disable, enable, remount, tune};
 pub use self::json::{list, list_json, read, read_tune, remount_status, ui_mount};
 pub(super) use self::record::KvConfig;
+pub use self::record::LockoutConfig;
 use self::record::{MountRecord, MoveRecord, TableRecord};
 use crate::crypto::{Barrier, Kind, plain_key};
 use crate::error::Error;
@@ -48,6 +51,8 @@ pub struct MountTable {
     revision: u64,
     /// Shown and never stored: what the server itself answers.
     built_in: [Mount; 2],
+    /// Likewise: `auth/token/`.
+    token: Mount,
 }
 
 /// One mount, as of one revision of the table.
@@ -67,10 +72,10 @@ impl MountTable {
     /// [`Error::Corrupt`], [`Error::View`]: the stored table is damaged or cannot be read.
     pub fn load(view: &dyn View, barrier: &Barrier) -> Result<Self, Error> {
         let key = Self::record_key(barrier);
-        let built_in = system::mounts(barrier);
+        let (built_in, token) = (system::mounts(barrier), auth::token_mount(barrier));
         let Some(stored) = view.get(&key)? else {
             let (mounts, dropped, moves) = (BTreeMap::new(), Vec::new(), Vec::new());
-            return Ok(Self { mounts, dropped, moves, revision: 0, built_in });
+            return Ok(Self { mounts, dropped, moves, revision: 0, built_in, token });
         };
         let payload = barrier.open(&key, &stored.sealed)?.payload;
         let table = TableRecord::decode(payload.as_slice())
@@ -81,7 +86,7 @@ impl MountTable {
             .into_iter()
             .map(|record| (record.path.clone(), Mount { record, table_revision: revision }))
             .collect();
-        Ok(Self { mounts, dropped: table.dropped, moves: table.moves, revision, built_in })
+        Ok(Self { mounts, dropped: table.dropped, moves: table.moves, revision, built_in, token })
     }
 
     pub fn revision(&self) -> u64 {
@@ -182,7 +187,7 @@ impl Mount {
 
     /// Whether the mount keeps versions (KV v2).
     pub fn is_versioned(&self) -> bool {
-        self.record.options.get("version").is_some_and(|version| version == "2")
+        !self.is_auth() && self.record.options.get("version").is_some_and(|version| version == "2")
     }
 
     /// Whether a KV v1 mount is being turned into a KV v2 one; it answers nothing meanwhile.
@@ -205,12 +210,32 @@ impl Mount {
         &self.record.audit_non_hmac_response_keys
     }
 
-    /// Lease duration of its secrets, in seconds.
+    /// Lease duration of its secrets and lifetime of its tokens, in seconds.
     pub fn effective_default_lease_s(&self) -> u64 {
         match self.record.default_lease_s {
             0 => LEASE_DEFAULT_S,
             seconds => seconds,
         }
+    }
+
+    /// The longest lifetime of a token or lease of it, in seconds.
+    pub fn effective_max_lease_s(&self) -> u64 {
+        match self.record.max_lease_s {
+            0 => LEASE_DEFAULT_S,
+            seconds => seconds,
+        }
+    }
+
+    /// When wrong passwords lock a user out.
+    pub fn lockout(&self) -> LockoutConfig {
+        self.record.lockout.unwrap_or_default()
+    }
+
+    /// A transaction that fails if the mount is disabled, moved or set differently in between (I7).
+    pub fn guarded_txn(&self, context: &Context<'_>) -> Txn {
+        let mut txn = Txn::default();
+        txn.require(MountTable::record_key(context.barrier), self.table_revision);
+        txn
     }
 
     pub(super) fn table_revision(&self) -> u64 {

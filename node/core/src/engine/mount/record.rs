@@ -62,6 +62,27 @@ pub(super) struct MountRecord {
     pub(super) upgrading: bool,
     #[prost(message, required, tag = "20")]
     pub(super) kv_config: KvConfig,
+    /// Of an auth mount: which tokens its logins give. Empty: those that are stored.
+    #[prost(string, tag = "21")]
+    pub(super) token_type: String,
+    /// Of an auth mount, if it was ever set.
+    #[prost(message, optional, tag = "22")]
+    pub(super) lockout: Option<LockoutConfig>,
+}
+
+/// When wrong passwords lock a user out. 0: the system's default.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct LockoutConfig {
+    /// Wrong passwords in a row.
+    #[prost(uint64, tag = "1")]
+    pub threshold: u64,
+    #[prost(uint64, tag = "2")]
+    pub duration_s: u64,
+    /// After this time without a wrong one, counting begins anew.
+    #[prost(uint64, tag = "3")]
+    pub counter_reset_s: u64,
+    #[prost(bool, tag = "4")]
+    pub disabled: bool,
 }
 
 /// The settings of a KV v2 mount.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::LEASE_DEFAULT_S;
 use super::record::MountRecord;
+use super::{LEASE_DEFAULT_S, auth};
 use crate::error::Error;
 use crate::{duration, fields};
 
@@ -43,8 +43,14 @@ pub(super) fn apply_to_tuned(mount: &mut MountRecord, body: &Map<String, Value>)
             )));
         }
     }
-    if body.contains_key("token_type") {
+    if body.contains_key("token_type") && !auth::is_below(&mount.path) {
         return Err(Error::invalid("'token_type' can only be modified on auth mounts"));
+    }
+    if let Some(lockout) = fields::object(body, "user_lockout_config")? {
+        if !auth::is_below(&mount.path) {
+            return Err(Error::invalid("user_lockout_config can only be set on auth mounts"));
+        }
+        mount.lockout = Some(auth::lockout(mount.lockout.unwrap_or_default(), lockout)?);
     }
     if let Some(description) = fields::text(body, "description")? {
         mount.description = description;
@@ -56,6 +62,9 @@ pub(super) fn apply_to_tuned(mount: &mut MountRecord, body: &Map<String, Value>)
 fn apply_plain(mount: &mut MountRecord, given: &Map<String, Value>) -> Result<(), Error> {
     if let Some(force_no_cache) = fields::boolean(given, "force_no_cache")? {
         mount.force_no_cache = force_no_cache;
+    }
+    if let Some(kind) = fields::text(given, "token_type")?.filter(|_| auth::is_below(&mount.path)) {
+        mount.token_type = auth::token_type(&kind)?;
     }
     if let Some(visibility) = fields::text(given, "listing_visibility")? {
         if !matches!(visibility.as_str(), "" | "hidden" | "unauth") {

@@ -2,7 +2,7 @@
 //! nothing can change, move or disable them; requests below them never come to a mount's engine.
 
 use super::record::MountRecord;
-use super::{Mount, MountTable};
+use super::{Mount, MountTable, auth};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::cubbyhole;
 
@@ -46,13 +46,17 @@ impl MountTable {
     /// As [`MountTable::find`], with what is only shown.
     pub(super) fn find_shown(&self, path: &str) -> Option<&Mount> {
         let path = super::with_slash(path);
-        self.built_in.iter().find(|mount| mount.path() == path).or_else(|| self.find(&path))
+        self.shown().find(|mount| mount.path() == path).or_else(|| self.find(&path))
     }
 
     /// The mount that answers at `path`, with what is only shown.
     pub(super) fn resolve_shown(&self, path: &str) -> Option<&Mount> {
         let is_at =
             |mount: &&Mount| path.starts_with(mount.path()) || path == mount.path().trim_end_matches('/');
-        self.built_in.iter().find(is_at).or_else(|| self.resolve(path).map(|(mount, _)| mount))
+        self.shown().find(is_at).or_else(|| self.resolve(path).map(|(mount, _)| mount))
+    }
+
+    fn shown(&self) -> impl Iterator<Item = &Mount> {
+        self.built_in.iter().chain([&self.token])
     }
 }

@@ -1,0 +1,144 @@
+//! From a login that a method has accepted to a token: what all methods share.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use super::params::{TokenParams, is_within};
+use super::token::{LoginOrigin, TokenEntry, anchor, auth_block};
+use crate::duration;
+use crate::engine::mount::Mount;
+use crate::error::Error;
+use crate::plan::{Context, Plan, Reply};
+use crate::policy::name;
+
+const MS_PER_S: u64 = 1_000;
+
+/// What a method has found out about a caller.
+pub struct Accepted<'a> {
+    pub origin: LoginOrigin,
+    /// What is shown of the caller behind the mount's name; may be empty.
+    pub display_name: &'a str,
+    pub meta: BTreeMap<String, String>,
+    pub params: &'a TokenParams,
+    /// In place of those of `params`, if there are any.
+    pub bound_cidrs: &'a [IpNet],
+    /// The path that was asked.
+    pub path: &'a str,
+    pub from: Option<IpAddr>,
+}
+
+/// Makes the token of an accepted login. One transaction: the caller adds what the login itself changes.
+///
+/// # Errors
+/// [`Error::Denied`]: not from there. [`Error::Invalid`]: the policies include `root`.
+pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) -> Result<Plan, Error> {
+    let params = accepted.params;
+    let mut bound_cidrs = if accepted.bound_cidrs.is_empty() {
+        params.bound_cidrs.clone()
+    } else {
+        accepted.bound_cidrs.to_vec()
+    };
+    if !bound_cidrs.is_empty() && !is_within(&bound_cidrs, accepted.from) {
+        return Err(Error::Denied);
+    }
+    if params.strictly_bind_ip {
+        let from = accepted.from.ok_or(Error::Denied)?;
+        bound_cidrs = vec![IpNet::from(from.to_canonical())];
+    }
+    let policies = policies_of(params)?;
+    let mut warnings = Vec::new();
+    let lasts_s = lasts_s(params, mount, &mut warnings);
+    let max_ttl_s = match params.max_ttl_s {
+        0 => mount.effective_max_lease_s(),
+        seconds => seconds.min(mount.effective_max_lease_s()),
+    };
+    let uuid = accepted.origin.mount_uuid.clone();
+    let mut entry = TokenEntry {
+        ttl_ms: lasts_s * MS_PER_S,
+        explicit_max_ttl_ms: params.explicit_max_ttl_s * MS_PER_S,
+        max_ttl_ms: max_ttl_s * MS_PER_S,
+        period_ms: period_s(params, mount) * MS_PER_S,
+        uses_left: params.num_uses,
+        renewable: true,
+        display_name: display_name(mount, accepted.display_name),
+        meta: accepted.meta,
+        bound_cidrs,
+        login: Some(accepted.origin),
+        ..TokenEntry::new(String::new(), policies, accepted.path, ctx.now_ms)
+    };
+    let mut txn = mount.guarded_txn(ctx);
+    let ends_ms = ctx.now_ms.saturating_add(entry.ttl_ms);
+    let token = anchor::issue(ctx, &mut txn, &uuid, &mut entry, ends_ms)?;
+    let auth = auth_block(&entry, token.expose(), true, entry.ttl_ms);
+    let text = serde_json::to_vec(&auth).expect("text and numbers always become JSON");
+    Ok(Plan { txn, reply: Reply { auth: Some(Zeroizing::new(text)), warnings, ..Reply::empty(200) } })
+}
+
+/// In order, each once, with `default` unless the settings say otherwise.
+pub fn policies_of(params: &TokenParams) -> Result<Vec<String>, Error> {
+    let mut policies = params.policies.clone();
+    if policies.iter().any(|policy| policy == name::ROOT) {
+        return Err(Error::invalid("auth methods cannot create root tokens"));
+    }
+    if !params.no_default_policy {
+        policies.push(name::DEFAULT.to_owned());
+    }
+    policies.sort_unstable();
+    policies.dedup();
+    Ok(policies)
+}
+
+/// The mount's name and the caller's.
+fn display_name(mount: &Mount, name: &str) -> String {
+    let mount = mount.own_path().trim_end_matches('/').replace('/', "-");
+    if name.is_empty() { mount } else { format!("{mount}-{name}") }
+}
+
+/// How long each renewal of a periodic token makes it last; 0: it is not periodic.
+fn period_s(params: &TokenParams, mount: &Mount) -> u64 {
+    params.period_s.min(mount.effective_max_lease_s())
+}
+
+/// How long the token lasts at first, in seconds.
+fn lasts_s(params: &TokenParams, mount: &Mount, warnings: &mut Vec<String>) -> u64 {
+    let mount_max_s = mount.effective_max_lease_s();
+    if params.period_s > 0 {
+        let lasts_s = period_s(params, mount);
+        if lasts_s < params.period_s {
+            warnings.push(capped("period", "period", params.period_s, lasts_s));
+        }
+        return at_most(lasts_s, params.explicit_max_ttl_s);
+    }
+    let longest_s = at_most(at_most(mount_max_s, params.max_ttl_s), params.explicit_max_ttl_s);
+    let asked_s = match params.ttl_s {
+        0 => mount.effective_default_lease_s().min(mount_max_s),
+        seconds => seconds,
+    };
+    if asked_s > longest_s {
+        warnings.push(capped("TTL", "TTL", asked_s, longest_s));
+    }
+    asked_s.min(longest_s)
+}
+
+/// A limit of 0 is none.
+fn at_most(seconds: u64, limit_s: u64) -> u64 {
+    if limit_s == 0 { seconds } else { seconds.min(limit_s) }
+}
+
+fn capped(what: &str, value: &str, asked_s: u64, longest_s: u64) -> String {
+    format!(
+        "{what} of \"{}\" exceeded the effective max_ttl of \"{}\"; {value} value is capped accordingly",
+        short(asked_s),
+        short(longest_s)
+    )
+}
+
+/// As OpenBao writes a duration here: without the units that are 0 at its end.
+fn short(seconds: u64) -> String {
+    let text = duration::format_s(i64::try_from(seconds).unwrap_or(i64::MAX));
+    let text = text.strip_suffix("m0s").map_or(text.clone(), |rest| format!("{rest}m"));
+    text.strip_suffix("h0m").map_or(text.clone(), |rest| format!("{rest}h"))
+}

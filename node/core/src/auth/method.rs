@@ -1,0 +1,217 @@
+//! The login methods: which there are, and how a request below an auth mount finds its own.
+//!
+//! ```text
+//! login:  MountTable::resolve -> is_login -> login(...)            no token: the login itself is the proof
+//! others: MountTable::resolve -> policy -> Permit -> handle(...)   users, roles, secret ids
+//! ```
+
+use std::net::IpAddr;
+
+use conclave_proto::log::{Precondition, Txn};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::password::{PasswordDone, PasswordWork};
+use super::token::TokenEntry;
+use super::{approle, userpass};
+use crate::engine::mount::Mount;
+use crate::error::Error;
+use crate::plan::{Context, Operation, Plan, Query};
+use crate::policy::Permit;
+
+/// A login method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    AppRole,
+    Userpass,
+}
+
+/// A request below an auth mount.
+pub struct MethodRequest<'a> {
+    pub operation: Operation,
+    /// Below the mount; lists may end in one slash.
+    pub path: &'a str,
+    /// With the mount.
+    pub full_path: &'a str,
+    pub query: &'a Query,
+    /// Empty when there is none.
+    pub body: &'a Map<String, Value>,
+    /// The client's address, if it is known.
+    pub from: Option<IpAddr>,
+    /// What came of the work that an earlier decision of this request asked for.
+    pub password: Option<&'a PasswordDone>,
+}
+
+/// What a decision comes to.
+pub enum Step {
+    Done(Plan),
+    /// The answer is no, and that it was asked is remembered.
+    Refused(Txn, Error),
+    /// It cannot be decided before this is done.
+    Work(PasswordWork),
+}
+
+impl From<Plan> for Step {
+    fn from(plan: Plan) -> Self {
+        Self::Done(plan)
+    }
+}
+
+impl Method {
+    const ALL: [Self; 2] = [Self::AppRole, Self::Userpass];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AppRole => "approle",
+            Self::Userpass => "userpass",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    pub fn names() -> [&'static str; 2] {
+        Self::ALL.map(Self::name)
+    }
+
+    /// Which method answers below a mount; `None`: it is none for logins.
+    pub fn of(mount: &Mount) -> Option<Self> {
+        if mount.is_auth() { Self::named(mount.engine_type()) } else { None }
+    }
+
+    /// Whether whoever has no token may ask this, because it is how one gets one.
+    pub fn is_login(self, path: &str) -> bool {
+        match self {
+            Self::AppRole => path == "login",
+            Self::Userpass => path.strip_prefix("login/").is_some_and(|name| !name.is_empty()),
+        }
+    }
+
+    /// Whether a write to `path` would make something that is not there yet, so that policies must allow `create`.
+    ///
+    /// # Errors
+    /// [`Error::View`].
+    pub fn creates(self, ctx: &Context<'_>, mount: &Mount, path: &str) -> Result<bool, Error> {
+        match self {
+            Self::AppRole => approle::creates(ctx, mount, path),
+            Self::Userpass => userpass::creates(ctx, mount, path),
+        }
+    }
+
+    /// Plans a login.
+    ///
+    /// # Errors
+    /// [`Error`]: it is refused, and nothing is remembered of it.
+    pub fn login(
+        self,
+        ctx: &mut Context<'_>,
+        mount: &Mount,
+        request: &MethodRequest<'_>,
+    ) -> Result<Step, Error> {
+        if request.operation != Operation::Write {
+            return Err(Error::Unsupported);
+        }
+        match self {
+            Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
+            Self::Userpass => userpass::login(ctx, mount, request),
+        }
+    }
+
+    /// Plans what is not a login.
+    ///
+    /// # Errors
+    /// [`Error::Denied`]: the permit is for another operation. [`Error::NotFound`], [`Error::Unsupported`],
+    /// [`Error::Invalid`]: as the method's rules say.
+    pub fn handle(
+        self,
+        ctx: &mut Context<'_>,
+        permit: &Permit,
+        mount: &Mount,
+        request: &MethodRequest<'_>,
+    ) -> Result<Step, Error> {
+        if permit.operation() != request.operation {
+            return Err(Error::Denied);
+        }
+        match self {
+            Self::AppRole => approle::handle(ctx, mount, request).map(Step::Done),
+            Self::Userpass => userpass::handle(ctx, mount, request),
+        }
+    }
+}
+
+/// That a token's user or role still is what it was made by, so that it may be renewed; and what that was decided from.
+///
+/// # Errors
+/// [`Error::Invalid`]: it is not.
+pub fn holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Precondition>, Error> {
+    let Some(origin) = &entry.login else { return Ok(None) };
+    match origin.method {
+        Method::AppRole => approle::holds(ctx, origin),
+        Method::Userpass => userpass::holds(ctx, origin, entry),
+    }
+    .map(Some)
+}
+
+/// The name of a user or role, as it is kept: in lower case, and of signs that nobody takes for others.
+///
+/// # Errors
+/// [`Error::NotFound`]: no user or role can have it.
+pub fn subject(name: &str) -> Result<String, Error> {
+    /// Longest name, in bytes.
+    const NAME_BYTES_MAX: usize = 256;
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let ends_in_words = name.bytes().next().is_some_and(is_word) && name.bytes().last().is_some_and(is_word);
+    let is_usable = name.bytes().all(|byte| is_word(byte) || matches!(byte, b'-' | b'.'));
+    if !ends_in_words || !is_usable || name.len() > NAME_BYTES_MAX {
+        return Err(Error::NotFound);
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+/// `after` and `limit` of a list.
+///
+/// # Errors
+/// [`Error::Invalid`]: `limit` is no number.
+pub fn page(mut names: Vec<String>, query: &Query) -> Result<Vec<String>, Error> {
+    if let Some(after) = query.first("after") {
+        names.retain(|name| name.as_str() > after);
+    }
+    let limit = crate::fields::query_integer(query, "limit")?.and_then(|limit| usize::try_from(limit).ok());
+    names.truncate(limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX));
+    if names.is_empty() { Err(Error::NotFound) } else { Ok(names) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_of_signs_that_nobody_takes_for_others() {
+        for (name, kept) in [("bob", "bob"), ("Bob.B-1_", "bob.b-1_"), ("_", "_"), ("A", "a")] {
+            assert_eq!(subject(name).unwrap(), kept);
+        }
+        for name in ["", "-a", "a-", ".a", "a b", "a@b", "a:b", "a/b", "é", "a\u{212a}", "Ａ", "a%62"] {
+            assert_eq!(subject(name), Err(Error::NotFound), "{name}");
+        }
+        assert!(subject(&"x".repeat(257)).is_err());
+    }
+
+    #[test]
+    fn only_logins_are_for_whoever_has_no_token() {
+        for (method, path) in [
+            (Method::AppRole, "role/x"),
+            (Method::AppRole, "login/"),
+            (Method::AppRole, "login/x"),
+            (Method::AppRole, ""),
+            (Method::Userpass, "login"),
+            (Method::Userpass, "login/"),
+            (Method::Userpass, "users/login"),
+            (Method::Userpass, "xlogin/bob"),
+        ] {
+            assert!(!method.is_login(path), "{path}");
+        }
+        assert!(Method::AppRole.is_login("login") && Method::Userpass.is_login("login/bob"));
+    }
+}

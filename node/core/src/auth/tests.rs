@@ -1,0 +1,158 @@
+use serde_json::{Value, json};
+
+use super::testing::{World, permit};
+use super::token::clear;
+use crate::engine::mount::{self, housekeeping};
+use crate::error::Error;
+use crate::plan::Operation;
+
+fn bob(world: &mut World, user: Value) -> (String, Value, Vec<String>) {
+    world.write("userpass/users/bob", user).unwrap();
+    let answer = world.write("userpass/login/bob", json!({ "password": "x" })).unwrap();
+    (answer.token().to_owned(), answer.auth.clone(), answer.warnings)
+}
+
+#[test]
+fn disabling_a_mount_ends_all_tokens_of_its_logins_at_once_and_no_other() {
+    let mut world = World::new();
+    world.enable("other/up", json!({ "type": "userpass" })).unwrap();
+    let (token, ..) = bob(&mut world, json!({ "password": "x" }));
+    world.write("other/up/users/bob", json!({ "password": "x" })).unwrap();
+    let other = world.write("other/up/login/bob", json!({ "password": "x" })).unwrap().token().to_owned();
+    assert_eq!(world.identify(&other).unwrap().entry.display_name, "other-up-bob");
+    world.disable("userpass").unwrap();
+    assert!(!world.holds(&token) && world.holds(&other));
+    assert_eq!(world.read("userpass/users/bob").unwrap_err(), Error::NotFound);
+    world.enable("userpass", json!({ "type": "userpass" })).unwrap();
+    assert!(!world.holds(&token), "another mount at the same path is another");
+    assert_eq!(world.read("userpass/users/bob").unwrap_err(), Error::NotFound);
+}
+
+#[test]
+fn what_a_disabled_mount_leaves_is_cleared_away() {
+    let mut world = World::new();
+    let before = world.state.len();
+    world.enable("up", json!({ "type": "userpass" })).unwrap();
+    world.enable("ap", json!({ "type": "approle" })).unwrap();
+    world.write("up/users/bob", json!({ "password": "x" })).unwrap();
+    world.write("ap/role/app", json!({ "role_id": "r", "bind_secret_id": true })).unwrap();
+    let secret_id = world.write("ap/role/app/secret-id", json!({})).unwrap().data["secret_id"].clone();
+    for _ in 0..10 {
+        world.write("up/login/bob", json!({ "password": "x" })).unwrap();
+        world.write("ap/login", json!({ "role_id": "r", "secret_id": secret_id })).unwrap();
+    }
+    world.write("up/login/bob", json!({ "password": "wrong" })).unwrap_err();
+    world.disable("up").unwrap();
+    world.disable("ap").unwrap();
+    loop {
+        let table = world.table();
+        let batch = world.plan(|ctx| housekeeping::next_batch(ctx, &table)).unwrap();
+        let Some(txn) = batch.or_else(|| world.plan(clear::next_batch).unwrap()) else { break };
+        world.state.apply(&txn).unwrap();
+    }
+    assert_eq!(world.state.len(), before);
+}
+
+#[test]
+fn nobody_is_a_token_by_what_tokens_hang_on() {
+    let mut world = World::new();
+    let uuid = world.table().find("auth/userpass").unwrap().uuid().to_owned();
+    let (token, ..) = bob(&mut world, json!({ "password": "x" }));
+    assert!(world.holds(&token));
+    assert!(!world.holds(&format!("\0mount/{uuid}")));
+}
+
+/// CVE-2020-12757 and CVE-2021-32923: of all limits the tightest holds, and none is taken for no limit.
+#[test]
+fn the_tightest_limit_holds() {
+    let hour = 3_600;
+    for (mount, user, lasts_s, is_cut) in [
+        (json!({}), json!({}), 768 * hour, false),
+        (json!({}), json!({ "token_ttl": "900h" }), 768 * hour, true),
+        (json!({ "default_lease_ttl": "1h" }), json!({}), hour, false),
+        (json!({ "max_lease_ttl": "2h" }), json!({}), 2 * hour, false),
+        (json!({ "max_lease_ttl": "2h" }), json!({ "token_ttl": "3h" }), 2 * hour, true),
+        (
+            json!({ "max_lease_ttl": "2h" }),
+            json!({ "token_ttl": "3h", "token_max_ttl": "9h" }),
+            2 * hour,
+            true,
+        ),
+        (json!({}), json!({ "token_max_ttl": "1h" }), hour, true),
+        (json!({}), json!({ "token_ttl": "5m", "token_explicit_max_ttl": "1m" }), 60, true),
+        (json!({}), json!({ "token_period": "10m" }), 600, false),
+        (json!({ "max_lease_ttl": "1h" }), json!({ "token_period": "2h" }), hour, true),
+        (json!({}), json!({ "token_period": "2h", "token_explicit_max_ttl": "1m" }), 60, false),
+    ] {
+        let mut world = World::new();
+        world.tune("userpass", mount.clone()).unwrap();
+        let mut settings = user.clone();
+        settings["password"] = "x".into();
+        let (token, auth, warnings) = bob(&mut world, settings);
+        assert_eq!(auth["lease_duration"], lasts_s, "{mount} {user}");
+        assert_eq!(!warnings.is_empty(), is_cut, "{mount} {user}: {warnings:?}");
+        world.now_ms += lasts_s * 1_000 - 1;
+        assert!(world.holds(&token));
+        world.now_ms += 1;
+        assert!(!world.holds(&token), "{mount} {user}");
+    }
+}
+
+#[test]
+fn a_limit_is_told_as_it_is_written() {
+    let mut world = World::new();
+    world.tune("userpass", json!({ "max_lease_ttl": "90m" })).unwrap();
+    let (_, _, warnings) = bob(&mut world, json!({ "password": "x", "token_ttl": "3h" }));
+    let sentence =
+        "TTL of \"3h\" exceeded the effective max_ttl of \"1h30m\"; TTL value is capped accordingly";
+    assert_eq!(warnings, [sentence]);
+}
+
+#[test]
+fn a_token_may_be_bound_to_where_its_login_came_from() {
+    let mut world = World::new();
+    world.from("10.0.0.1");
+    let (token, ..) = bob(&mut world, json!({ "password": "x", "token_strictly_bind_ip": true }));
+    assert!(world.holds(&token) && !world.from("10.0.0.2").holds(&token));
+    world.from("nowhere");
+    let refusal = world.write("userpass/login/bob", json!({ "password": "x" })).unwrap_err();
+    assert_eq!(refusal, Error::Denied, "there is nothing to bind it to");
+}
+
+#[test]
+fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
+    let mut world = World::new();
+    for (path, body, sentence) in [
+        ("userpass", json!({ "type": "userpass" }), "path is already in use at userpass/"),
+        ("userpass/x", json!({ "type": "userpass" }), "path is already in use at userpass/"),
+        ("token", json!({ "type": "userpass" }), "path is already in use at token/"),
+        ("token/x", json!({ "type": "userpass" }), "path is already in use at token/"),
+        ("x", json!({ "type": "token" }), "token credential backend cannot be instantiated"),
+        ("x", json!({ "type": "kv" }), "plugin not found in the catalog: there are approle and userpass"),
+        ("x", json!({}), "backend type must be specified as a string"),
+        (
+            "x",
+            json!({ "type": "userpass", "config": { "token_type": "bogus" } }),
+            "invalid value for 'token_type'",
+        ),
+        (
+            "x",
+            json!({ "type": "userpass", "config": { "token_type": "batch" } }),
+            "batch tokens are not supported",
+        ),
+    ] {
+        assert_eq!(world.enable(path, body).err(), Some(Error::invalid(sentence)), "{path}");
+    }
+    let table = world.table();
+    let paths = |listed: &serde_json::Map<String, Value>| listed.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(paths(&mount::list_auth(&table, |_| true)), ["approle/", "token/", "userpass/"]);
+    assert_eq!(paths(&mount::list_json(&table, |_| true)), ["sys/"]);
+    for path in ["auth/userpass", "auth/token"] {
+        let permit = permit(Operation::Delete);
+        let refusal = world.plan(|ctx| mount::disable(ctx, &permit, &table, path).map(drop)).unwrap_err();
+        assert_eq!(refusal, Error::invalid(format!("cannot unmount \"{path}/\"")), "it needs no sudo there");
+    }
+    assert!(world.disable("token").is_err() && world.tune("token", json!({ "description": "x" })).is_err());
+    world.tune("userpass", json!({ "options": { "version": "2" } })).unwrap();
+    assert_eq!(world.table().versioned_paths().count(), 0, "no option makes an engine of it");
+}
