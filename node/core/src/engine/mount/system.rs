@@ -2,7 +2,7 @@
 //! nothing can change, move or disable them; requests below them never come to a mount's engine.
 
 use super::record::MountRecord;
-use super::{Mount, MountTable, auth};
+use super::{Mount, MountTable};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::cubbyhole;
 
