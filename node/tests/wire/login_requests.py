@@ -88,7 +88,7 @@ LOGINS = [
     ("POST", f"{AP}/role", {}), ("GET", f"{AP}/role/r/custom-secret-id"), ("DELETE", f"{AP}/role/r/role-id"),
     ("POST", f"{AP}/role/r/role-id", {"role_id": ""}), ("POST", f"{AP}/role/r/role-id", {"role_id": "another"}), ("GET", f"{AP}/role/r/role-id"),
     ("GET", f"{AP}/role/r/bind-secret-id"), ("GET", f"{AP}/nothing"), ("DELETE", f"{AP}/role/r"), ("GET", f"{AP}/role/r"),
-    ("DELETE", "/v1/sys/auth/deep/er"), ("DELETE", "/v1/sys/auth/same-up"), ("DELETE", "/v1/sys/auth/same-ap"), ("GET", f"{UP}/users/alice"),
+    ("POST", f"{AP}/tidy/secret-id"), ("GET", f"{AP}/tidy/secret-id"), ("DELETE", "/v1/sys/auth/deep/er"), ("DELETE", "/v1/sys/auth/same-up"), ("DELETE", "/v1/sys/auth/same-ap"), ("GET", f"{UP}/users/alice"),
 ]
 
 # Refusals with the same status whose sentence is Conclave's own.
@@ -113,4 +113,5 @@ LOGIN_DIFFERENT = {
     f'POST {UP}/users/long {{"password": "{LONG}"}}': "argon2id takes longer passwords than bcrypt",
     f"GET {UP}/users/bob/policies": "the sentence alone",
     f"GET {AP}/role/r/bind-secret-id": "as Vault has it",
+    f"POST {AP}/tidy/secret-id": "secret ids end by themselves, and nothing is started",
 }
