@@ -527,3 +527,80 @@ fn a_wrapped_answer_is_shown_as_its_token_and_unwrapped() {
     assert_eq!(run("unwrap -field=a", &[own]).text, "b");
     assert_eq!(run("status -wrap-ttl=60s", &[]).code, 2, "nothing of it can be wrapped");
 }
+
+const LOGGED_IN: &str = r#"{"request_id":"r","data":null,"auth":{"client_token":"s.new","accessor":"a",
+    "lease_duration":3600,"renewable":true,"policies":["default"]}}"#;
+
+#[test]
+fn auth_mounts_are_kept_as_vault_spells_it() {
+    let mounts = r#"{"request_id":"r","data":{"people/":{"type":"userpass","accessor":"auth_userpass_1",
+        "description":"d"}}}"#;
+    for (line, step, expect) in [
+        (
+            "auth enable -path=people -description=d userpass",
+            ("POST sys/auth/people {\"type\":\"userpass\",\"description\":\"d\"}", 204, ""),
+            "Success! Enabled userpass auth method at: people/\n",
+        ),
+        (
+            "auth enable approle",
+            ("POST sys/auth/approle {\"type\":\"approle\"}", 204, ""),
+            "Success! Enabled approle auth method at: approle/\n",
+        ),
+        (
+            "auth disable people/",
+            ("DELETE sys/auth/people", 204, ""),
+            "Success! Disabled the auth method (if it existed) at: people/\n",
+        ),
+        (
+            "auth tune -max-lease-ttl=30m people",
+            ("POST sys/auth/people/tune {\"max_lease_ttl\":\"30m\"}", 204, ""),
+            "Success! Tuned the auth method at: people/\n",
+        ),
+        (
+            "auth list",
+            ("GET sys/auth", 200, mounts),
+            "Path       Type        Accessor           Description\n\
+             ----       ----        --------           -----------\n\
+             people/    userpass    auth_userpass_1    d\n",
+        ),
+    ] {
+        assert_eq!(run(line, &[step]), Ended { code: 0, text: expect.to_owned() }, "{line}");
+    }
+}
+
+#[test]
+fn a_login_shows_the_new_token_or_prints_it_alone() {
+    let step = ("PUT auth/people/login/bob {\"password\":\"x\"}", 200, LOGGED_IN);
+    let line = "login -method=userpass -path=people username=bob password=x";
+    let shown = run(&format!("{line} -no-store"), &[step]);
+    assert!(
+        shown.text.contains("was not stored") && shown.text.contains("\ntoken              s.new\n"),
+        "{shown:?}"
+    );
+    assert_eq!(run(&format!("{line} -token-only"), &[step]), Ended { code: 0, text: "s.new".to_owned() });
+    let quiet = run(&format!("{line} -no-store -no-print"), &[step]);
+    assert_eq!(quiet, Ended { code: 0, text: "Success! You are now authenticated.\n".to_owned() });
+    let looked_up = r#"{"request_id":"r","data":{"accessor":"a","ttl":60}}"#;
+    let by_token = run("login -no-store s.mine", &[("GET auth/token/lookup-self", 200, looked_up)]);
+    assert_eq!(by_token.code, 0, "{by_token:?}");
+}
+
+#[test]
+fn a_login_that_cannot_be_asked_for_is_a_usage_error_and_a_wrong_password_a_no() {
+    for line in [
+        "login -method=ldap username=bob password=x",
+        "login -method=userpass password=x",
+        "login -method=userpass username=a/b password=x",
+        "login -method=userpass username=bob password=x other=y",
+        "login a b",
+    ] {
+        assert_eq!(run(line, &[]).code, 2, "{line}");
+    }
+    let no = (
+        "PUT auth/userpass/login/bob {\"password\":\"x\"}",
+        400,
+        r#"{"errors":["invalid username or password"]}"#,
+    );
+    let refused = run("login -method=userpass username=bob password=x", &[no]);
+    assert!(refused.code == 1 && refused.text.contains("invalid username or password"), "{refused:?}");
+}

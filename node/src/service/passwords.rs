@@ -14,8 +14,9 @@ use super::failure::Failure;
 const AT_ONCE: usize = 4;
 /// Requests that wait for their turn at most.
 const WAITING_MAX: usize = 256;
-/// How long a turn is waited for at most: whoever waits longer is better told to come back.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+/// What is left of a request's time when it has waited for its turn as long as it may: what is hashed is also to be
+/// decided and committed.
+const TIME_LEFT: Duration = Duration::from_secs(2);
 
 /// The turns of one node.
 pub struct Passwords {
@@ -39,8 +40,8 @@ impl Passwords {
     /// [`Failure::Overloaded`]: too much is waiting. [`Failure::Rule`]: as the work says.
     pub async fn run(&self, work: PasswordWork, deadline: Instant) -> Result<PasswordDone, Failure> {
         let _place = self.waiting.try_acquire().map_err(|_| overloaded())?;
-        let deadline = deadline.min(Instant::now() + WAIT_MAX);
-        let turn = tokio::time::timeout_at(deadline, Arc::clone(&self.hashing).acquire_owned()).await;
+        let turn =
+            tokio::time::timeout_at(deadline - TIME_LEFT, Arc::clone(&self.hashing).acquire_owned()).await;
         let turn = turn.map_err(|_| overloaded())?.map_err(|_| Failure::Stopping)?;
         let salt = rand::random();
         let work = tokio::task::spawn_blocking(move || {

@@ -258,7 +258,7 @@ async fn a_flood_of_logins_does_not_hold_up_the_rest() {
         }
     };
     let (statuses, ()) = futures::join!(flood, reads);
-    assert!(statuses.iter().all(|status| matches!(status, 400 | 503)), "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 400 | 503 | 504)), "{statuses:?}");
     assert!(statuses.contains(&400), "some had their turn");
     token(by_password(&cluster, 0, "bob", "hunter2").await);
 }

@@ -82,9 +82,13 @@ LOGINS = [
     ("POST", f"{AP}/role/r/secret-id-ttl", {"secret_id_ttl": "7m"}), ("GET", f"{AP}/role/r/secret-id-ttl"), ("POST", f"{AP}/role/r/secret-id", {"ttl": "20m"}),
     ("GET", f"{AP}/role/r/token-bound-cidrs"), ("POST", f"{AP}/role/r/token-bound-cidrs", {"token_bound_cidrs": "10.0.0.0/8,127.0.0.1"}),
     ("GET", f"{AP}/role/r/token-bound-cidrs"), ("GET", f"{AP}/role/r/token-num-uses"), ("GET", f"{AP}/role/r/token-max-ttl"), ("GET", f"{AP}/role/r"),
+    ("POST", f"{AP}/role/t", {"role_id": "tt", "token_period": "5m", "token_explicit_max_ttl": "1m", "secret_id_ttl": "9000h"}),
+    ("GET", f"{AP}/role/t/secret-id-ttl"), ("POST", f"{AP}/role/t/custom-secret-id", {"secret_id": "s", "metadata": "a=b,c=d", "bogus": 1}),
+    ("POST", f"{AP}/login", {"role_id": "tt", "secret_id": "s", "bogus": 1}), ("LIST", f"{AP}/role?limit=1"), ("LIST", f"{AP}/role?after=q"), ("LIST", f"{AP}/role?after=zz"),
+    ("POST", f"{AP}/role", {}), ("GET", f"{AP}/role/r/custom-secret-id"), ("DELETE", f"{AP}/role/r/role-id"),
     ("POST", f"{AP}/role/r/role-id", {"role_id": ""}), ("POST", f"{AP}/role/r/role-id", {"role_id": "another"}), ("GET", f"{AP}/role/r/role-id"),
     ("GET", f"{AP}/role/r/bind-secret-id"), ("GET", f"{AP}/nothing"), ("DELETE", f"{AP}/role/r"), ("GET", f"{AP}/role/r"),
-    ("DELETE", "/v1/sys/auth/deep/er"), ("DELETE", "/v1/sys/auth/same-up"), ("DELETE", "/v1/sys/auth/same-ap"), ("GET", f"{UP}/users/alice"),
+    ("POST", f"{AP}/tidy/secret-id"), ("GET", f"{AP}/tidy/secret-id"), ("DELETE", "/v1/sys/auth/deep/er"), ("DELETE", "/v1/sys/auth/same-up"), ("DELETE", "/v1/sys/auth/same-ap"), ("GET", f"{UP}/users/alice"),
 ]
 
 # Refusals with the same status whose sentence is Conclave's own.
@@ -109,4 +113,5 @@ LOGIN_DIFFERENT = {
     f'POST {UP}/users/long {{"password": "{LONG}"}}': "argon2id takes longer passwords than bcrypt",
     f"GET {UP}/users/bob/policies": "the sentence alone",
     f"GET {AP}/role/r/bind-secret-id": "as Vault has it",
+    f"POST {AP}/tidy/secret-id": "secret ids end by themselves, and nothing is started",
 }

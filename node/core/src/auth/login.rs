@@ -28,6 +28,8 @@ pub struct Accepted<'a> {
     /// The path that was asked.
     pub path: &'a str,
     pub from: Option<IpAddr>,
+    /// What the caller is to be told of the request.
+    pub warnings: Vec<String>,
 }
 
 /// Makes the token of an accepted login. One transaction: the caller adds what the login itself changes.
@@ -49,7 +51,7 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
         bound_cidrs = vec![IpNet::from(from.to_canonical())];
     }
     let policies = policies_of(params)?;
-    let mut warnings = Vec::new();
+    let mut warnings = accepted.warnings;
     let lasts_s = lasts_s(params, mount, &mut warnings);
     let max_ttl_s = match params.max_ttl_s {
         0 => mount.effective_max_lease_s(),
@@ -106,11 +108,11 @@ fn period_s(params: &TokenParams, mount: &Mount) -> u64 {
 fn lasts_s(params: &TokenParams, mount: &Mount, warnings: &mut Vec<String>) -> u64 {
     let mount_max_s = mount.effective_max_lease_s();
     if params.period_s > 0 {
-        let lasts_s = period_s(params, mount);
+        let lasts_s = at_most(period_s(params, mount), params.explicit_max_ttl_s);
         if lasts_s < params.period_s {
-            warnings.push(capped("period", "period", params.period_s, lasts_s));
+            warnings.push(capped("period", params.period_s, lasts_s));
         }
-        return at_most(lasts_s, params.explicit_max_ttl_s);
+        return lasts_s;
     }
     let longest_s = at_most(at_most(mount_max_s, params.max_ttl_s), params.explicit_max_ttl_s);
     let asked_s = match params.ttl_s {
@@ -118,7 +120,7 @@ fn lasts_s(params: &TokenParams, mount: &Mount, warnings: &mut Vec<String>) -> u
         seconds => seconds,
     };
     if asked_s > longest_s {
-        warnings.push(capped("TTL", "TTL", asked_s, longest_s));
+        warnings.push(capped("TTL", asked_s, longest_s));
     }
     asked_s.min(longest_s)
 }
@@ -128,9 +130,9 @@ fn at_most(seconds: u64, limit_s: u64) -> u64 {
     if limit_s == 0 { seconds } else { seconds.min(limit_s) }
 }
 
-fn capped(what: &str, value: &str, asked_s: u64, longest_s: u64) -> String {
+fn capped(what: &str, asked_s: u64, longest_s: u64) -> String {
     format!(
-        "{what} of \"{}\" exceeded the effective max_ttl of \"{}\"; {value} value is capped accordingly",
+        "{what} of \"{}\" exceeded the effective max_ttl of \"{}\"; {what} value is capped accordingly",
         short(asked_s),
         short(longest_s)
     )

@@ -82,7 +82,7 @@ fn the_tightest_limit_holds() {
         (json!({}), json!({ "token_ttl": "5m", "token_explicit_max_ttl": "1m" }), 60, true),
         (json!({}), json!({ "token_period": "10m" }), 600, false),
         (json!({ "max_lease_ttl": "1h" }), json!({ "token_period": "2h" }), hour, true),
-        (json!({}), json!({ "token_period": "2h", "token_explicit_max_ttl": "1m" }), 60, false),
+        (json!({}), json!({ "token_period": "2h", "token_explicit_max_ttl": "1m" }), 60, true),
     ] {
         let mut world = World::new();
         world.tune("userpass", mount.clone()).unwrap();

@@ -13,9 +13,12 @@ use crate::auth::params::is_within;
 use crate::auth::token::LoginOrigin;
 use crate::engine::mount::Mount;
 use crate::error::Error;
-use crate::fields;
+use crate::fields::{self, unknown_warning};
 use crate::plan::{Context, Plan};
 use crate::stored;
+
+/// Fields of a login.
+const FIELDS: [&str; 2] = ["role_id", "secret_id"];
 
 /// Plans the login.
 ///
@@ -65,6 +68,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         bound_cidrs: entry.map(|entry| entry.token_bound_cidrs.as_slice()).unwrap_or_default(),
         path: request.full_path,
         from: request.from,
+        warnings: unknown_warning(request.body.keys().map(String::as_str), &FIELDS),
     };
     let mut plan = plan_login(ctx, mount, accepted)?;
     plan.txn.require(id_key, by_id.revision);

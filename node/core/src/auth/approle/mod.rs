@@ -20,9 +20,8 @@ use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply};
 use crate::stored;
 
-/// What OpenBao says; here secret ids end by themselves, so that there is nothing to tidy.
-const TIDY_WARNING: &str = "Tidy operation successfully started. Any information from the operation will be printed to \
-                            OpenBao's server logs.";
+/// OpenBao walks all secret ids then; here each is gone when it ends.
+const TIDY_WARNING: &str = "Secret IDs end by themselves: there is nothing to tidy.";
 
 /// Whether a write makes a role.
 ///

@@ -110,7 +110,7 @@ impl Role {
     ///
     /// # Errors
     /// [`Error::Invalid`], naming the field.
-    pub fn apply(&mut self, body: &Map<String, Value>, mount: &Mount) -> Result<(), Error> {
+    pub fn apply(&mut self, body: &Map<String, Value>) -> Result<(), Error> {
         if let Some(bind) = fields::boolean(body, "bind_secret_id")? {
             self.bind_secret_id = bind;
         }
@@ -124,8 +124,7 @@ impl Role {
                 u64::try_from(uses).map_err(|_| Error::invalid("secret_id_num_uses cannot be negative"))?;
         }
         if let Some(ttl_s) = fields::duration_s(body, "secret_id_ttl")? {
-            let ttl_s = lifetime_s(ttl_s, "secret_id_ttl")?;
-            self.secret_id_ttl_s = ttl_s.min(mount.effective_max_lease_s());
+            self.secret_id_ttl_s = lifetime_s(ttl_s, "secret_id_ttl")?;
         }
         for old in ["policies", "period"] {
             let (has_new, given) = (body.contains_key(&format!("token_{old}")), body.contains_key(old));
@@ -177,7 +176,7 @@ pub fn write(
     if let Some(role_id) = fields::text(body, "role_id")?.filter(|role_id| !role_id.is_empty()) {
         role.role_id = role_id;
     }
-    role.apply(body, mount)?;
+    role.apply(body)?;
     let warnings = role.params.warnings(mount);
     let txn = put(ctx, mount, name, revision, old_id.as_deref(), &role)?;
     let status = if warnings.is_empty() { 204 } else { 200 };

@@ -143,14 +143,14 @@ pub fn handle(
             if given.is_empty() || role.role_id.is_empty() {
                 return Err(Error::invalid(format!("missing {}", field.names()[0])));
             }
-            role.apply(&given, mount)?;
+            role.apply(&given)?;
             change(ctx, mount, name, found.revision, &found.value.role_id, &role)
         }
         Operation::Delete if field.can_be_reset() => {
             let Some(found) = found else { return Ok(Reply::no_content().into()) };
             let mut role = found.value.clone();
             field.reset(&mut role);
-            role.apply(&Map::new(), mount)?;
+            role.apply(&Map::new())?;
             change(ctx, mount, name, found.revision, &found.value.role_id, &role)
         }
         _ => Err(Error::Unsupported),

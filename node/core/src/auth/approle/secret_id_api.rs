@@ -170,12 +170,15 @@ fn num_uses(role: &Role, body: &Map<String, Value>) -> Result<u64, Error> {
 }
 
 fn ttl_s(role: &Role, mount: &Mount, body: &Map<String, Value>) -> Result<u64, Error> {
-    let Some(asked) = fields::duration_s(body, "ttl")? else { return Ok(role.secret_id_ttl_s) };
+    let longest_s = mount.effective_max_lease_s();
+    let Some(asked) = fields::duration_s(body, "ttl")? else {
+        return Ok(role.secret_id_ttl_s.min(longest_s));
+    };
     let asked = lifetime_s(asked, "ttl")?;
     if role.secret_id_ttl_s > 0 && (asked == 0 || asked > role.secret_id_ttl_s) {
         return Err(Error::invalid("ttl cannot be longer than the role's secret_id_ttl"));
     }
-    Ok(asked.min(mount.effective_max_lease_s()))
+    Ok(asked.min(longest_s))
 }
 
 /// An object of texts as JSON in a text, or `key=value` with commas.

@@ -11,8 +11,11 @@ use crate::auth::password::{PasswordDone, PasswordWork};
 use crate::auth::token::LoginOrigin;
 use crate::engine::mount::Mount;
 use crate::error::Error;
-use crate::fields;
+use crate::fields::{self, unknown_warning};
 use crate::plan::Context;
+
+/// Fields of a login: the name is one, and stands in the path.
+const FIELDS: [&str; 2] = ["username", "password"];
 
 /// Plans the login. The first decision asks for the password to be checked; whoever is locked out costs nothing.
 ///
@@ -53,6 +56,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         bound_cidrs: &[],
         path: request.full_path,
         from: request.from,
+        warnings: unknown_warning(request.body.keys().map(String::as_str), &FIELDS),
     };
     let mut plan = plan_login(ctx, mount, accepted)?;
     plan.txn.require(user::key(ctx.barrier, mount.uuid(), &name), user.revision);

@@ -76,6 +76,32 @@ fn five_wrong_passwords_lock_a_name_out_for_a_while_whether_anybody_has_it_or_no
     }
 }
 
+/// CVE-2025-6004: other spellings of a name were counted anew.
+#[test]
+fn no_other_spelling_of_a_name_is_counted_anew() {
+    let mut world = with_bob(json!({}));
+    for _ in 0..5 {
+        login(&mut world, "bob", "wrong").unwrap_err();
+    }
+    for spelling in [
+        "BOB",
+        "Bob",
+        "bob ",
+        " bob",
+        "bob%20",
+        "bob/",
+        "./bob",
+        "bo\u{301}b",
+        "ｂｏｂ",
+        "bob\0",
+        "\u{130}ob",
+    ] {
+        let refusal = login(&mut world, spelling, "hunter2").unwrap_err();
+        assert!(matches!(refusal, Error::Denied | Error::NotFound), "{spelling:?}: {refusal}");
+    }
+    assert_eq!(login(&mut world, "bobby", "wrong").unwrap_err(), wrong(), "another name is another");
+}
+
 #[test]
 fn a_right_password_begins_the_count_anew_and_so_does_time() {
     let mut world = with_bob(json!({}));
