@@ -204,9 +204,12 @@ impl Decision<'_> {
             return self.asked_by_share(ctx, step, form);
         }
         if self.route.action == Action::Wrapping(WrappingRequest::Lookup) {
-            let mut decided = envelope(self.wrapping(ctx, WrappingRequest::Lookup)?);
-            self.wrap(ctx, &mut decided)?;
-            return Ok(decided);
+            // Who is not known must not make anything in the state, such as a token for another wrapped answer.
+            if self.call.headers.wrap_ttl_s.is_some() {
+                return Err(not_wrappable());
+            }
+            mounts(ctx, self.unsealed, self.learned)?;
+            return Ok(envelope(self.wrapping(ctx, WrappingRequest::Lookup)?));
         }
         if self.route.action == Action::Auth
             && let Some(decided) = self.login(ctx)?
@@ -294,6 +297,7 @@ impl Decision<'_> {
         if !self.call.changes() {
             return Err(Failure::Denied);
         }
+        mounts(ctx, self.unsealed, self.learned)?;
         let body = self.call.json()?;
         self.once(ctx, |ctx| {
             let plan = self.ceremony(ctx, step, form, ceremony::Caller::Keeper, body)?;

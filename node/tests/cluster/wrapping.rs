@@ -128,6 +128,9 @@ async fn what_is_not_made_from_the_state_is_not_wrapped_and_says_so() {
         let answer = wrapped(&cluster, 0, "GET", path, Value::Null).await.expect(400);
         assert!(answer.errors().contains("cannot be wrapped"), "{path}: {}", answer.text);
     }
+    let token = wrapping_token(&cluster, 0, "sys/mounts").await;
+    wrapped(&cluster, 0, "POST", "sys/wrapping/lookup", json!({ "token": token })).await.expect(400);
+    unwrap(&cluster, 0, &token).await.expect(200);
     // Nothing of it is stored either.
     let accessors = cluster.call(0, "LIST", "auth/token/accessors", Value::Null).await.expect(200).json();
     assert_eq!(accessors["data"]["keys"].as_array().map(Vec::len), Some(1));

@@ -1,3 +1,5 @@
+//! Wrapped answers: who gets them, and how often.
+
 use super::*;
 use crate::auth::token::{TokenCaches, plan_root_token, plan_use};
 use crate::crypto::Barrier;

@@ -1,3 +1,5 @@
+//! Cubbyholes: whose they are, and when they end.
+
 use serde_json::{Map, json};
 
 use super::*;
