@@ -7,6 +7,7 @@ use conclave_core::auth::token::TokenRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
 use conclave_core::policy::password_api::PasswordRequest;
+use conclave_core::quota::api::QuotaRequest;
 
 use super::failure::Failure;
 
@@ -53,6 +54,7 @@ pub enum Action {
     Policy(PolicyRequest, Form),
     Rights(RightsRequest),
     Password(PasswordRequest),
+    Quota(QuotaRequest),
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -420,6 +422,48 @@ pub const ROUTES: &[Route] = &[
         Place::State,
         "All rules of the caller's policies.",
     ),
+    token(
+        Action::Quota(QuotaRequest::ReadConfig),
+        &[Read],
+        "sys/quotas/config",
+        Place::State,
+        "What holds for all rate limits.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::WriteConfig),
+        &[Write],
+        "sys/quotas/config",
+        Place::State,
+        "Change what holds for all rate limits.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::List),
+        &[List],
+        "sys/quotas/rate-limit",
+        Place::State,
+        "Names of all rate limits.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::Read),
+        &[Read],
+        "sys/quotas/rate-limit/:name",
+        Place::State,
+        "A rate limit.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::Write),
+        &[Write],
+        "sys/quotas/rate-limit/:name",
+        Place::State,
+        "Write a rate limit.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::Delete),
+        &[Delete],
+        "sys/quotas/rate-limit/:name",
+        Place::State,
+        "Delete a rate limit.",
+    ),
 ];
 
 const SECRET: Route =
@@ -564,7 +608,7 @@ mod tests {
     #[test]
     fn every_route_finds_itself() {
         for route in ROUTES {
-            let path = route.pattern.replace('*', "a/b").replace(":id", "x");
+            let path = route.pattern.replace('*', "a/b").replace(":id", "x").replace(":name", "x");
             for operation in route.operations {
                 assert_eq!(action(*operation, &path), Ok(route.action), "{path}");
             }
