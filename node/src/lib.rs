@@ -12,6 +12,7 @@ mod durable;
 pub mod fault;
 pub mod http;
 pub mod identity;
+mod limit;
 pub mod metrics;
 pub mod node;
 pub mod raft;

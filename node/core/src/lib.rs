@@ -11,6 +11,7 @@ pub mod error;
 mod fields;
 pub mod plan;
 pub mod policy;
+pub mod quota;
 pub mod seal;
 mod stored;
 pub mod view;

@@ -19,6 +19,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static(wire::HEADER_REQUEST_ID);
 const NODE: HeaderName = HeaderName::from_static(wire::HEADER_NODE);
 const INDEX: HeaderName = HeaderName::from_static(wire::HEADER_INDEX);
 const STALE_FOR: HeaderName = HeaderName::from_static(wire::HEADER_STALE_FOR);
+const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RATE_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Whole answers are the rule and cost no allocation; downloads stream.
 pub type Payload = Either<Full<Bytes>, http_body_util::combinators::BoxBody<Bytes, std::io::Error>>;
@@ -45,6 +48,11 @@ pub fn write(answer: Answer, head: bool, request_id: &str, node_name: &str) -> R
     }
     if let Some(pause) = answer.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+    }
+    if let Some(allowance) = answer.allowance {
+        headers.insert(RATE_LIMIT, HeaderValue::from(allowance.limit));
+        headers.insert(RATE_REMAINING, HeaderValue::from(allowance.remaining));
+        headers.insert(RATE_RESET, HeaderValue::from(allowance.reset.as_secs()));
     }
     if let Some(name) = answer.attachment {
         insert(headers, CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""));

@@ -18,6 +18,7 @@ use crate::service::Action;
 
 const REQUESTS: &str = "conclave_requests_total";
 const REQUEST_SECONDS: &str = "conclave_request_seconds";
+const LIMITED: &str = "conclave_rate_limited_total";
 const BARRIER_SECONDS: &str = "conclave_read_barrier_seconds";
 
 /// The label of a request that asks for nothing that exists.
@@ -42,6 +43,7 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
         metrics::Unit::Seconds,
         "Time a linearizable read waited for its read point."
     );
+    describe_counter!(LIMITED, "Requests refused by a rate limit, by its name.");
     describe_gauge!("conclave_sealed", "1 while this node is sealed.");
     describe_gauge!("conclave_fenced", "1 once this node was removed from its cluster.");
     describe_gauge!("conclave_raft_is_leader", "1 while this node leads.");
@@ -90,6 +92,11 @@ pub fn barrier(elapsed: Duration) {
     SECONDS.record(elapsed.as_secs_f64());
 }
 
+/// Counts one request that a rate limit refused.
+pub fn limited(quota: &str) {
+    counter!(LIMITED, "quota" => quota.to_owned()).increment(1);
+}
+
 /// Reads the gauges of a cluster, just before they are written out.
 pub fn observe(cluster: &Cluster) {
     let raft = cluster.raft_metrics();
@@ -134,11 +141,12 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
         (Action::Policy(..) | Action::Rights(_) | Action::Password(_), _) => "policy",
         (Action::Auth, Operation::Write) => "auth_write",
         (Action::Auth, _) => "auth_read",
+        (Action::Quota(_), _) => "quota",
         _ => "sys",
     }
 }
 
-const OPERATION_LABELS: [&str; 15] = [
+const OPERATION_LABELS: [&str; 16] = [
     "auth_write",
     "auth_read",
     "secret_read",
@@ -152,6 +160,7 @@ const OPERATION_LABELS: [&str; 15] = [
     "token_renew",
     "token_revoke",
     "policy",
+    "quota",
     "sys",
     UNKNOWN_OPERATION,
 ];

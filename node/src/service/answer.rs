@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::failure::Failure;
+use crate::limit::Allowance;
 
 /// An answer, before it becomes HTTP or travels back through the node that forwarded the request.
 pub struct Answer {
@@ -20,6 +21,8 @@ pub struct Answer {
     /// Set on a stale answer: how old it may be.
     pub stale_for: Option<Duration>,
     pub retry_after: Option<Duration>,
+    /// What the client may still ask, if it is to be told.
+    pub allowance: Option<Allowance>,
     /// A download's file name.
     pub attachment: Option<&'static str>,
 }
@@ -41,6 +44,7 @@ impl Answer {
             index: None,
             stale_for: None,
             retry_after: None,
+            allowance: None,
             attachment: None,
         }
     }

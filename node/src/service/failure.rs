@@ -50,6 +50,11 @@ pub enum Failure {
     },
     /// The change may have been made or may still be made.
     Unknown,
+    /// A rate limit refuses it.
+    TooSoon {
+        path: String,
+        retry_after: Duration,
+    },
     /// Too much at once.
     Overloaded(String),
     /// The node is stopping.
@@ -78,6 +83,7 @@ impl Failure {
             Self::Rule(Error::Unsupported) | Self::Unsupported => 405,
             Self::Rule(Error::TooLarge(_)) | Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType(_) => 415,
+            Self::TooSoon { .. } => 429,
             Self::Rule(Error::Corrupt(_) | Error::View(_)) | Self::Internal(_) | Self::Undecided(_) => 500,
             Self::NotInitialized
             | Self::Sealed
@@ -100,6 +106,7 @@ impl Failure {
             Self::Rule(Error::NotFound) => return Vec::new(),
             Self::Rule(error) => error.to_string(),
             Self::Denied => "permission denied".to_owned(),
+            Self::TooSoon { path, .. } => format!("request path {path:?}: rate limit quota exceeded"),
             Self::NoRoute { path } => format!("no handler for route \"{path}\". route entry not found."),
             Self::NoMountToSee { path } => format!(
                 "preflight capability check returned 403, please ensure client's policies grant access to path \
@@ -157,6 +164,10 @@ impl Failure {
     }
 
     pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::TooSoon { retry_after, .. } = self {
+            // A header tells whole seconds, and a client that believes it must not come too soon again.
+            return Some(Duration::from_secs(retry_after.as_secs() + 1));
+        }
         (self.status() == 503 && !matches!(self, Self::Sealed | Self::NotInitialized)).then_some(RETRY_AFTER)
     }
 
@@ -174,7 +185,9 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Rule(Error::NotFound) => f.write_str("nothing is stored at this path"),
             // Paths are secret: the client may see its own, a log may not.
-            Self::NoRoute { .. } | Self::NoMountToSee { .. } => f.write_str("no such path"),
+            Self::NoRoute { .. } | Self::NoMountToSee { .. } | Self::TooSoon { .. } => {
+                f.write_str("no such path")
+            }
             failure => f.write_str(&failure.sentences().concat()),
         }
     }

@@ -42,6 +42,7 @@ pub use route::{Action, Place, ROUTES, Route};
 
 use self::passwords::Passwords;
 use crate::cluster::Cluster;
+use crate::limit::{Allowance, Limits, TooSoon};
 use crate::metrics;
 use crate::node::Node;
 
@@ -52,6 +53,7 @@ pub struct Service {
     order: order::Order,
     body_budget: Arc<Budget>,
     passwords: Passwords,
+    limits: Limits,
 }
 
 impl Service {
@@ -61,6 +63,7 @@ impl Service {
             order: order::Order::default(),
             body_budget: Arc::default(),
             passwords: Passwords::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -94,37 +97,51 @@ impl Service {
         if planted::is(Bug::PathInLog) {
             tracing::info!(path = %call.path, "asked");
         }
-        let route = match route::find(call.operation, &call.path) {
-            Ok(route) => route,
-            Err(failure) => {
-                let failure = self.refuse_unknown(&call, failure).await;
-                metrics::request(metrics::UNKNOWN_OPERATION, failure.status(), began.elapsed());
-                return Answer::failure(&failure);
+        let route = route::find(call.operation, &call.path);
+        let answer = match self.limit(&call, began) {
+            Ok(allowance) => {
+                let answer = match &route {
+                    Ok(route) => self.serve(route, &call).await,
+                    Err(failure) => Answer::failure(&self.refuse_unknown(&call, failure.clone()).await),
+                };
+                Answer { allowance, ..answer }
+            }
+            Err(TooSoon { retry_after, allowance, .. }) => {
+                let failure = Failure::TooSoon { path: call.path.clone(), retry_after };
+                Answer { allowance, ..Answer::failure(&failure) }
             }
         };
-        let answer = match self.dispatch(route, &call).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                if failure.is_fault() {
-                    tracing::error!(request_id = %call.request_id, action = ?route.action, %failure, "a request failed");
-                }
-                Answer::failure(&failure)
-            }
-        };
-        metrics::request(
-            metrics::operation_label(route.action, call.operation),
-            answer.status,
-            began.elapsed(),
-        );
+        let action = route.as_ref().ok().map(|route| route.action);
+        let label = action
+            .map_or(metrics::UNKNOWN_OPERATION, |action| metrics::operation_label(action, call.operation));
+        metrics::request(label, answer.status, began.elapsed());
         tracing::debug!(
             request_id = %call.request_id,
-            action = ?route.action,
+            ?action,
             operation = ?call.operation,
             status = answer.status,
             elapsed_us = began.elapsed().as_micros() as u64,
             "answered"
         );
         answer
+    }
+
+    /// Holds a request against the rate limits, before anything is spent on it.
+    fn limit(&self, call: &Call, now: Instant) -> Result<Option<Allowance>, TooSoon> {
+        // A request from nowhere was made by this node itself.
+        match (self.node.cluster(), call.client) {
+            (Some(cluster), Some(client)) => self.limits.admit(&cluster, &call.path, client.ip(), now),
+            _ => Ok(None),
+        }
+    }
+
+    async fn serve(self: &Arc<Self>, route: &'static Route, call: &Call) -> Answer {
+        self.dispatch(route, call).await.unwrap_or_else(|failure| {
+            if failure.is_fault() {
+                tracing::error!(request_id = %call.request_id, action = ?route.action, %failure, "a request failed");
+            }
+            Answer::failure(&failure)
+        })
     }
 
     /// What to say of a path that does not exist: strangers must not learn which do.

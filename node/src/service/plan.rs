@@ -15,6 +15,7 @@ use conclave_core::engine::{self, cubbyhole, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::api::Form;
 use conclave_core::policy::{self, Permit};
+use conclave_core::quota;
 use conclave_core::seal::ceremony::{self, Ceremony, Step};
 use conclave_core::view::View;
 use conclave_proto::log::Txn;
@@ -404,6 +405,13 @@ impl Decision<'_> {
                 policy::api::handle(ctx, request, form, captured, body, &versioned)?
             }
             Action::Password(request) => policy::password_api::handle(ctx, request, captured, body)?,
+            Action::Quota(request) => {
+                let is_mounted = |path: &str| {
+                    matches!(path, "sys/" | "auth/token/")
+                        || table.resolve(path).is_some_and(|(_, rest)| rest.is_empty())
+                };
+                quota::api::handle(ctx, request, captured, body, &is_mounted)?
+            }
             Action::Rights(request) => {
                 let protected = |operation, path: &str| {
                     route::find(operation, path).is_ok_and(|route| route.root_protected())

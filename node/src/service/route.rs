@@ -8,6 +8,7 @@ use conclave_core::auth::wrapping::WrappingRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
 use conclave_core::policy::password_api::PasswordRequest;
+use conclave_core::quota::api::QuotaRequest;
 use conclave_core::seal::ceremony::{self, Step, Target};
 
 use super::failure::Failure;
@@ -62,6 +63,7 @@ pub enum Action {
     UnlockUser,
     /// Below an auth mount: its method decides, also whether it is a login, which needs no token.
     Auth,
+    Quota(QuotaRequest),
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -530,6 +532,48 @@ pub const ROUTES: &[Route] = &[
         Place::State,
         "Let a user in again: MOUNT_ACCESSOR/unlock/NAME.",
     ),
+    token(
+        Action::Quota(QuotaRequest::ReadConfig),
+        &[Read],
+        "sys/quotas/config",
+        Place::State,
+        "What holds for all rate limits.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::WriteConfig),
+        &[Write],
+        "sys/quotas/config",
+        Place::State,
+        "Change what holds for all rate limits.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::List),
+        &[List],
+        "sys/quotas/rate-limit",
+        Place::State,
+        "Names of all rate limits.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::Read),
+        &[Read],
+        "sys/quotas/rate-limit/:name",
+        Place::State,
+        "A rate limit.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::Write),
+        &[Write],
+        "sys/quotas/rate-limit/:name",
+        Place::State,
+        "Write a rate limit.",
+    ),
+    token(
+        Action::Quota(QuotaRequest::Delete),
+        &[Delete],
+        "sys/quotas/rate-limit/:name",
+        Place::State,
+        "Delete a rate limit.",
+    ),
 ];
 
 /// The fixed part of `auth/`; what else is there is below a mount.
@@ -707,7 +751,7 @@ mod tests {
     #[test]
     fn every_route_finds_itself() {
         for route in ROUTES {
-            let path = route.pattern.replace('*', "a/b").replace(":id", "x");
+            let path = route.pattern.replace('*', "a/b").replace(":id", "x").replace(":name", "x");
             for operation in route.operations {
                 assert_eq!(action(*operation, &path), Ok(route.action), "{path}");
             }

@@ -39,6 +39,8 @@ pub enum Kind {
     TokenClearing = 0x17,
     /// A rule for passwords, under its name.
     PasswordPolicy = 0x18,
+    /// The rate limits.
+    Quotas = 0x19,
     /// A secret of a KV v1 mount.
     KvV1 = 0x20,
     // 0x21 was the settings of a KV v2 mount, which lie in the table of mounts; nothing was ever stored under it.
@@ -107,6 +109,7 @@ mod tests {
             (Kind::TokenChild, 0x16),
             (Kind::TokenClearing, 0x17),
             (Kind::PasswordPolicy, 0x18),
+            (Kind::Quotas, 0x19),
             (Kind::KvV1, 0x20),
             (Kind::KvMeta, 0x22),
             (Kind::KvData, 0x23),
