@@ -121,7 +121,10 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
         (Action::Secret, Operation::Delete) => "secret_delete",
         (Action::Secret, Operation::List | Operation::Scan) => "secret_list",
         (Action::Health | Action::Leader | Action::SealStatus, _) => "status",
-        (Action::Token(TokenRequest::Create | TokenRequest::CreateOrphan), _) => "token_create",
+        (
+            Action::Token(TokenRequest::Create | TokenRequest::CreateOrphan | TokenRequest::CreateByRole),
+            _,
+        ) => "token_create",
         (
             Action::Token(TokenRequest::Lookup | TokenRequest::LookupSelf | TokenRequest::LookupAccessor),
             _,
@@ -130,13 +133,23 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
             "token_renew"
         }
         (Action::Token(TokenRequest::Accessors), _) => "token_lookup",
+        (
+            Action::Token(
+                TokenRequest::RoleList
+                | TokenRequest::RoleRead
+                | TokenRequest::RoleWrite
+                | TokenRequest::RoleDelete,
+            ),
+            _,
+        ) => "token_role",
+        (Action::Identity(_), _) => "identity",
         (Action::Token(_), _) => "token_revoke",
         (Action::Policy(..) | Action::Rights(_) | Action::Password(_), _) => "policy",
         _ => "sys",
     }
 }
 
-const OPERATION_LABELS: [&str; 13] = [
+const OPERATION_LABELS: [&str; 15] = [
     "secret_read",
     "secret_write",
     "secret_patch",
@@ -147,6 +160,8 @@ const OPERATION_LABELS: [&str; 13] = [
     "token_lookup",
     "token_renew",
     "token_revoke",
+    "token_role",
+    "identity",
     "policy",
     "sys",
     UNKNOWN_OPERATION,

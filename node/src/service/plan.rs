@@ -10,6 +10,7 @@ use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
+use conclave_core::identity::{self, AuthMounts};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::api::Form;
 use conclave_core::policy::{self, Permit};
@@ -287,8 +288,8 @@ impl Decision<'_> {
         let plan = match self.route.action {
             Action::Secret => self.secret(ctx, permit, table, body)?,
             Action::Token(request) => {
-                let asked_by =
-                    token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };
+                let (token, path) = (self.call.token()?, &self.call.path);
+                let asked_by = token::Caller { identified: caller, token, path, captured };
                 token::handle(ctx, request, &asked_by, body)?
             }
             Action::Policy(request, form) => {
@@ -301,6 +302,10 @@ impl Decision<'_> {
                     route::find(operation, path).is_ok_and(|route| route.root_protected())
                 };
                 rights::handle(ctx, request, caller, body, &protected)?
+            }
+            Action::Identity(request) => {
+                let mounts = AuthMounts::new(ctx.barrier, []);
+                identity::handle(ctx, request, &mounts, captured, body)?
             }
             Action::ListMounts => mount::list(table).into(),
             Action::ReadMount => mount::read(table, captured)?.into(),
