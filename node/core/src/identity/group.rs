@@ -210,7 +210,7 @@ pub fn list(ctx: &Context<'_>, mounts: &AuthMounts, by_name: bool) -> Result<Pla
         if by_name {
             keys.push(group.name);
         } else {
-            let members = member::ids(ctx, &group.id, member::SHOWN_MAX)?.len();
+            let members = member::count(ctx, &group.id, member::SHOWN_MAX)?;
             info.insert(group.id.clone(), json::listed_group(&group, members, mounts));
             keys.push(group.id);
         }

@@ -50,6 +50,24 @@ pub fn ids(ctx: &Context<'_>, group: &str, max: usize) -> Result<Vec<String>, Er
     Ok(ids)
 }
 
+/// How many entities are in a group; at most `max` and one more.
+///
+/// # Errors
+/// [`Error::View`].
+pub fn count(ctx: &Context<'_>, group: &str, max: usize) -> Result<usize, Error> {
+    let prefix = ctx.barrier.key(Kind::GroupMember, [group]);
+    let mut cursor = ctx.view.cursor();
+    let (mut count, mut from) = (0, prefix.clone());
+    while let Some((key, _)) = cursor.seek(&from)?.filter(|(key, _)| key.starts_with(&prefix)) {
+        count += 1;
+        match after_prefix(&key) {
+            Some(next) if count <= max => from = next,
+            _ => break,
+        }
+    }
+    Ok(count)
+}
+
 /// Makes the members of an internal group those of `wanted`, from those that it has.
 ///
 /// # Errors

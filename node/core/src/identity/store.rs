@@ -24,6 +24,9 @@ struct Way {
 #[derive(Serialize, Deserialize)]
 struct Epoch {}
 
+/// A record that was read, and its key.
+pub type Keyed<T> = (Vec<u8>, Stored<T>);
+
 /// The record whose revision changes with every change of any group but in its members.
 pub fn group_epoch_key() -> Vec<u8> {
     plain_key(Kind::GroupEpoch)
@@ -45,7 +48,7 @@ pub fn entity_record(
     view: &dyn View,
     barrier: &Barrier,
     id: &str,
-) -> Result<Option<(Vec<u8>, Stored<EntityRecord>)>, Error> {
+) -> Result<Option<Keyed<EntityRecord>>, Error> {
     let key = entity_key(barrier, id);
     let found = stored::load::<EntityRecord>(view, barrier, &key, 0)?;
     match &found {

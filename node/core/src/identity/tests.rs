@@ -201,6 +201,8 @@ fn a_group_that_is_gone_gives_nothing_and_lets_its_members_go() {
     let group = world.make(R::GroupCreate, body);
     let before = world.state.len();
     assert_eq!(world.policies(&alice), ["ops"]);
+    let listed = world.run(R::GroupListById, "", json!({})).unwrap();
+    assert_eq!(listed["key_info"][&group]["num_member_entities"], json!(601));
     world.run(R::GroupDeleteByName, "OPS", json!({})).unwrap();
     assert!(world.policies(&alice).is_empty());
     assert_eq!(world.clear_all(), 3);

@@ -121,13 +121,13 @@ fn create(
     let may_sudo = caller.identified.identity.acl().may_sudo(caller.path);
     let maker = Maker { caller: caller.identified, may_sudo, path: caller.path, role };
     let created = plan_create(ctx, creation, maker)?;
-    let mut warnings = fields::unknown_warning(body.keys().map(String::as_str), &create::FIELDS);
-    warnings.extend(created.warnings);
+    let mut warnings = created.warnings;
     for policy in &created.entry.policies {
         if policies::text(ctx.view, ctx.barrier, policy)?.is_none() {
             warnings.push(format!("Policy {policy:?} does not exist"));
         }
     }
+    warnings.extend(fields::unknown_warning(body.keys().map(String::as_str), &create::FIELDS));
     let (entry, token) = (&created.entry, created.token.expose());
     let auth = auth_block(entry, token, entry.parent.is_none(), created.lasts_ms, &created.identity_policies);
     Ok(Plan { txn: created.txn, reply: with_auth(&auth, warnings) })

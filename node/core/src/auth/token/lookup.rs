@@ -92,12 +92,12 @@ pub fn auth_block(
         "mfa_requirement": null,
         "num_uses": entry.uses_left,
     });
-    for (name, policies) in
-        [("token_policies", entry.policies.as_slice()), ("identity_policies", identity_policies)]
-    {
-        if !policies.is_empty() {
-            auth[name] = policies.into();
-        }
+    let brought: BTreeSet<&String> = identity_policies.iter().collect();
+    if !entry.policies.is_empty() {
+        auth["token_policies"] = json!(entry.policies);
+    }
+    if !brought.is_empty() {
+        auth["identity_policies"] = json!(brought);
     }
     auth
 }

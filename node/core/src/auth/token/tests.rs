@@ -1,7 +1,11 @@
+mod batch;
+mod roles;
+
 use std::net::IpAddr;
 
 use serde_json::json;
 
+use super::line;
 use super::*;
 use crate::crypto::testing::seeded;
 use crate::crypto::{Barrier, Kind};
