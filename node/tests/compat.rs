@@ -38,6 +38,11 @@ fn answers_are_those_of_openbao_but_for_the_listed_differences() {
     run("same_answers.py");
 }
 
+#[test]
+fn token_roles_batch_tokens_and_identity_are_those_of_openbao_but_for_the_listed_differences() {
+    run("same_identity.py");
+}
+
 #[track_caller]
 fn run(script: &str) {
     run_on(&DevCluster::shared(), script);

@@ -419,6 +419,8 @@ fn a_token_is_made_renewed_and_ended_as_vault_spells_it() {
     assert_eq!(run("token create -orphan -renewable=false", &[orphan]).code, 0);
     let step = |request| (request, 200, r#"{"request_id":"r","auth":{"client_token":"s.x"}}"#);
     for (line, request) in [
+        ("token create -role=ci -type=batch", r#"POST auth/token/create/ci {"type":"batch"}"#),
+        ("token create -role ci -entity-alias a", r#"POST auth/token/create/ci {"entity_alias":"a"}"#),
         ("token renew", "POST auth/token/renew-self {}"),
         ("token renew s.x", r#"POST auth/token/renew {"token":"s.x"}"#),
         ("token renew -increment=30m s.x", r#"POST auth/token/renew {"increment":"30m","token":"s.x"}"#),
@@ -433,7 +435,13 @@ fn a_token_is_made_renewed_and_ended_as_vault_spells_it() {
     ] {
         assert_eq!(run(line, &[step(request)]).code, 0, "{line}");
     }
-    for line in ["token revoke", "token lookup -accessor", "token revoke -self -mode=orphan"] {
+    for line in [
+        "token create -role=ci -orphan",
+        "token create -entity-alias=a",
+        "token revoke",
+        "token lookup -accessor",
+        "token revoke -self -mode=orphan",
+    ] {
         assert_eq!(run(line, &[]).code, 2, "{line}");
     }
 }

@@ -100,6 +100,19 @@ pub fn format_s(seconds: i64) -> String {
     }
 }
 
+/// As OpenBao shortens it for people, without what is zero: `768h`, `1h30m`, `1h1s`. Of negative times: `0s`.
+pub fn format_short_s(seconds: i64) -> String {
+    let total = u64::try_from(seconds).unwrap_or(0);
+    if total == 0 {
+        return "0s".to_owned();
+    }
+    [(total / 3_600, 'h'), (total / 60 % 60, 'm'), (total % 60, 's')]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -186,6 +199,23 @@ mod tests {
         #[test]
         fn no_text_makes_the_parser_panic(text in "[-+0-9.a-zµ]{0,40}") {
             let _ = parse_s(&text);
+        }
+    }
+
+    #[test]
+    fn short_durations_have_no_zeros() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (30, "30s"),
+            (600, "10m"),
+            (601, "10m1s"),
+            (3_600, "1h"),
+            (3_601, "1h1s"),
+            (5_400, "1h30m"),
+            (2_764_800, "768h"),
+            (99_999, "27h46m39s"),
+        ] {
+            assert_eq!(format_short_s(seconds), text);
         }
     }
 }

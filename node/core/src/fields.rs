@@ -1,12 +1,18 @@
 //! Reading a request's fields as leniently as Vault does, and as strictly: numbers may come as text, but what is
 //! neither is refused. Sentences name fields, which are known words, never values.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use crate::duration;
 use crate::error::Error;
 use crate::plan::Query;
 
+/// Networks of one field at most.
+const NETWORKS_MAX: usize = 64;
 /// Parameters that every endpoint knows, because they choose the operation.
 const KNOWN_EVERYWHERE: [&str; 3] = ["help", "list", "scan"];
 
@@ -127,6 +133,54 @@ pub(crate) fn object<'a>(
     }
 }
 
+/// Names with texts: an object, or texts of the form `name=text`; `null` counts as absent.
+pub(crate) fn pairs(
+    body: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let refuse = || {
+        let sentence = format!("error converting input for field {name:?}: expected names with texts");
+        Error::invalid(sentence)
+    };
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => {
+            let pair = |(key, value): (&String, &Value)| Some((key.clone(), text_of(value)?));
+            object.iter().map(pair).collect::<Option<_>>().map(Some).ok_or_else(refuse)
+        }
+        Some(_) => {
+            let split = |pair: String| {
+                pair.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+            };
+            let listed = texts(body, name).map_err(|_| refuse())?.unwrap_or_default();
+            listed.into_iter().map(split).collect::<Option<_>>().map(Some).ok_or_else(refuse)
+        }
+    }
+}
+
+/// Networks, as `10.0.0.0/8`, or single addresses.
+pub(crate) fn networks(body: &Map<String, Value>, name: &str) -> Result<Option<Vec<IpNet>>, Error> {
+    let refuse = || {
+        Error::invalid(format!("error converting input for field {name:?}: expected addresses or networks"))
+    };
+    let network =
+        |text: &str| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let Some(listed) = texts(body, name)? else { return Ok(None) };
+    if listed.len() > NETWORKS_MAX {
+        return Err(Error::invalid(format!("{name} has at most {NETWORKS_MAX} networks")));
+    }
+    listed.iter().map(|text| network(text.trim())).collect::<Option<_>>().map(Some).ok_or_else(refuse)
+}
+
+/// As Vault prints a network: a single address without its length.
+pub(crate) fn network_text(network: &IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
+    }
+}
+
 /// What Vault warns of: parameters that this endpoint does not know, sorted.
 pub(crate) fn unknown_warning<'a>(names: impl Iterator<Item = &'a str>, known: &[&str]) -> Vec<String> {
     let mut unknown: Vec<&str> =
@@ -193,6 +247,32 @@ mod tests {
         assert_eq!(texts(&body(&json!("a, b,,c")), "field").unwrap().unwrap(), ["a", "b", "c"]);
         assert_eq!(texts(&body(&json!(["a", "b"])), "field").unwrap().unwrap(), ["a", "b"]);
         assert!(texts(&body(&json!([1])), "field").is_err());
+    }
+
+    #[test]
+    fn names_with_texts_come_as_an_object_or_as_a_list() {
+        let expected = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "x=y".to_owned())]);
+        for value in [json!({"a": 1, "b": "x=y"}), json!(["a=1", "b=x=y"]), json!("a=1,b=x=y")] {
+            assert_eq!(pairs(&body(&value), "field").unwrap().unwrap(), expected, "{value}");
+        }
+        assert_eq!(pairs(&body(&json!(null)), "field"), Ok(None));
+        assert_eq!(pairs(&body(&json!({})), "field"), Ok(Some(BTreeMap::new())));
+        for wrong in [json!("canary"), json!(["canary"]), json!({"a": {"canary": 1}}), json!([1]), json!(3)] {
+            let error = pairs(&body(&wrong), "field").unwrap_err().to_string();
+            assert!(error.contains("field") && !error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn networks_are_shown_as_they_were_given() {
+        let given = json!(["10.0.0.1", "127.0.0.1/8", "::1", "fd00::/8"]);
+        let found = networks(&body(&given), "field").unwrap().unwrap();
+        assert_eq!(json!(found.iter().map(network_text).collect::<Vec<_>>()), given);
+        for wrong in ["10.0.0.0/33", "host", "10.0.0", "/8"] {
+            assert!(networks(&body(&json!(wrong)), "field").is_err(), "{wrong}");
+        }
+        let many = vec!["10.0.0.1"; NETWORKS_MAX + 1];
+        assert!(networks(&body(&json!(many)), "field").is_err());
     }
 
     #[test]

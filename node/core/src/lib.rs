@@ -9,6 +9,7 @@ pub mod duration;
 pub mod engine;
 pub mod error;
 mod fields;
+pub mod identity;
 pub mod plan;
 pub mod policy;
 pub mod quota;

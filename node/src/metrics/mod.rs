@@ -128,7 +128,10 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
         (Action::Secret, Operation::Delete) => "secret_delete",
         (Action::Secret, Operation::List | Operation::Scan) => "secret_list",
         (Action::Health | Action::Leader | Action::SealStatus, _) => "status",
-        (Action::Token(TokenRequest::Create | TokenRequest::CreateOrphan), _) => "token_create",
+        (
+            Action::Token(TokenRequest::Create | TokenRequest::CreateOrphan | TokenRequest::CreateByRole),
+            _,
+        ) => "token_create",
         (
             Action::Token(TokenRequest::Lookup | TokenRequest::LookupSelf | TokenRequest::LookupAccessor),
             _,
@@ -137,6 +140,16 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
             "token_renew"
         }
         (Action::Token(TokenRequest::Accessors), _) => "token_lookup",
+        (
+            Action::Token(
+                TokenRequest::RoleList
+                | TokenRequest::RoleRead
+                | TokenRequest::RoleWrite
+                | TokenRequest::RoleDelete,
+            ),
+            _,
+        ) => "token_role",
+        (Action::Identity(_), _) => "identity",
         (Action::Token(_), _) => "token_revoke",
         (Action::Policy(..) | Action::Rights(_) | Action::Password(_), _) => "policy",
         (Action::Auth, Operation::Write) => "auth_write",
@@ -146,7 +159,7 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
     }
 }
 
-const OPERATION_LABELS: [&str; 16] = [
+const OPERATION_LABELS: [&str; 18] = [
     "auth_write",
     "auth_read",
     "secret_read",
@@ -159,6 +172,8 @@ const OPERATION_LABELS: [&str; 16] = [
     "token_lookup",
     "token_renew",
     "token_revoke",
+    "token_role",
+    "identity",
     "policy",
     "quota",
     "sys",

@@ -12,6 +12,7 @@ use conclave_core::auth::wrapping::{self, WrappingRequest};
 use conclave_core::auth::{self, Method, MethodRequest, PasswordDone};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, cubbyhole, mount, mount::MountTable};
+use conclave_core::identity::{self, AuthMounts};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::api::Form;
 use conclave_core::policy::{self, Permit};
@@ -396,8 +397,8 @@ impl Decision<'_> {
             Action::LockedUsers => auth::locked_users(ctx, table, &self.call.query)?,
             Action::UnlockUser => auth::unlock_user(ctx, table, captured)?,
             Action::Token(request) => {
-                let asked_by =
-                    token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };
+                let (token, path) = (self.call.token()?, &self.call.path);
+                let asked_by = token::Caller { identified: caller, token, path, captured };
                 token::handle(ctx, request, &asked_by, body)?
             }
             Action::Policy(request, form) => {
@@ -420,13 +421,12 @@ impl Decision<'_> {
             }
             Action::Ceremony(step, form) => {
                 let may_sudo = caller.identity.acl().may_sudo(&self.call.path);
-                self.ceremony(
-                    ctx,
-                    step,
-                    form,
-                    ceremony::Caller::Token { hash: caller.hash(), may_sudo },
-                    body,
-                )?
+                let caller = ceremony::Caller::Token { hash: caller.hash(), may_sudo };
+                self.ceremony(ctx, step, form, caller, body)?
+            }
+            Action::Identity(request) => {
+                let mounts = AuthMounts::of(ctx.barrier, table);
+                identity::handle(ctx, request, &mounts, captured, body)?
             }
             Action::ListMounts => mount::list(table).into(),
             Action::ReadMount => mount::read(table, captured)?.into(),

@@ -4,6 +4,7 @@
 
 use conclave_core::auth::rights::RightsRequest;
 use conclave_core::auth::token::TokenRequest;
+use conclave_core::identity::IdentityRequest;
 use conclave_core::auth::wrapping::WrappingRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
@@ -64,6 +65,7 @@ pub enum Action {
     /// Below an auth mount: its method decides, also whether it is a login, which needs no token.
     Auth,
     Quota(QuotaRequest),
+    Identity(IdentityRequest),
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -155,7 +157,7 @@ const GIVE_SHARE: &str = "Give a key share.";
 const REKEY: &str = "Replace the key shares.";
 const VERIFY: &str = "Show the new key shares before they replace the old ones.";
 
-/// All routes of `sys` and `auth`. The first match wins, so a longer pattern stands before a shorter one.
+/// All routes of `sys`, `auth` and `identity`. The first match wins, so a longer pattern stands before a shorter one.
 pub const ROUTES: &[Route] = &[
     open(Action::Health, &[Read], "sys/health", Place::Here, "The node's health, as a status code."),
     open(Action::Leader, &[Read], "sys/leader", Place::Here, "Who leads the cluster."),
@@ -573,6 +575,272 @@ pub const ROUTES: &[Route] = &[
         "sys/quotas/rate-limit/:name",
         Place::State,
         "Delete a rate limit.",
+    // Token roles and identity.
+    token(
+        Action::Token(TokenRequest::CreateByRole),
+        &[Write],
+        "auth/token/create/:id",
+        Place::State,
+        "Make a token by a role.",
+    ),
+    token(
+        Action::Token(TokenRequest::Tidy),
+        &[Write],
+        "auth/token/tidy",
+        Place::State,
+        "Go through all tokens for what is left of those that have ended.",
+    ),
+    token(
+        Action::Token(TokenRequest::RoleList),
+        &[List],
+        "auth/token/roles",
+        Place::State,
+        "Names of all token roles.",
+    ),
+    token(
+        Action::Token(TokenRequest::RoleRead),
+        &[Read],
+        "auth/token/roles/:id",
+        Place::State,
+        "A token role.",
+    ),
+    token(
+        Action::Token(TokenRequest::RoleWrite),
+        &[Write],
+        "auth/token/roles/:id",
+        Place::State,
+        "Write a token role.",
+    ),
+    token(
+        Action::Token(TokenRequest::RoleDelete),
+        &[Delete],
+        "auth/token/roles/:id",
+        Place::State,
+        "Delete a token role.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityCreate),
+        &[Write],
+        "identity/entity",
+        Place::State,
+        "Make or change an entity.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityMerge),
+        &[Write],
+        "identity/entity/merge",
+        Place::State,
+        "Make one entity of several.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityDeleteAll),
+        &[Write],
+        "identity/entity/batch-delete",
+        Place::State,
+        "Delete entities.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityListById),
+        &[List],
+        "identity/entity/id",
+        Place::State,
+        "Ids of all entities.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityListByName),
+        &[List],
+        "identity/entity/name",
+        Place::State,
+        "Names of all entities.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityReadById),
+        &[Read],
+        "identity/entity/id/:id",
+        Place::State,
+        "An entity, by its id.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityWriteById),
+        &[Write],
+        "identity/entity/id/:id",
+        Place::State,
+        "Change an entity, by its id.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityDeleteById),
+        &[Delete],
+        "identity/entity/id/:id",
+        Place::State,
+        "Delete an entity, by its id.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityReadByName),
+        &[Read],
+        "identity/entity/name/*",
+        Place::State,
+        "An entity, by its name.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityWriteByName),
+        &[Write],
+        "identity/entity/name/*",
+        Place::State,
+        "Change an entity, by its name.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityDeleteByName),
+        &[Delete],
+        "identity/entity/name/*",
+        Place::State,
+        "Delete an entity, by its name.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityLookup),
+        &[Write],
+        "identity/lookup/entity",
+        Place::State,
+        "An entity by what is known of it.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityAliasCreate),
+        &[Write],
+        "identity/entity-alias",
+        Place::State,
+        "Give an entity a name at a mount.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityAliasList),
+        &[List],
+        "identity/entity-alias/id",
+        Place::State,
+        "Ids of all aliases of entities.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityAliasRead),
+        &[Read],
+        "identity/entity-alias/id/:id",
+        Place::State,
+        "An alias of an entity.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityAliasWrite),
+        &[Write],
+        "identity/entity-alias/id/:id",
+        Place::State,
+        "Change an alias of an entity.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::EntityAliasDelete),
+        &[Delete],
+        "identity/entity-alias/id/:id",
+        Place::State,
+        "Delete an alias of an entity.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupCreate),
+        &[Write],
+        "identity/group",
+        Place::State,
+        "Make or change a group.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupListById),
+        &[List],
+        "identity/group/id",
+        Place::State,
+        "Ids of all groups.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupListByName),
+        &[List],
+        "identity/group/name",
+        Place::State,
+        "Names of all groups.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupReadById),
+        &[Read],
+        "identity/group/id/:id",
+        Place::State,
+        "A group, by its id.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupWriteById),
+        &[Write],
+        "identity/group/id/:id",
+        Place::State,
+        "Change a group, by its id.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupDeleteById),
+        &[Delete],
+        "identity/group/id/:id",
+        Place::State,
+        "Delete a group, by its id.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupReadByName),
+        &[Read],
+        "identity/group/name/*",
+        Place::State,
+        "A group, by its name.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupWriteByName),
+        &[Write],
+        "identity/group/name/*",
+        Place::State,
+        "Change a group, by its name.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupDeleteByName),
+        &[Delete],
+        "identity/group/name/*",
+        Place::State,
+        "Delete a group, by its name.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupLookup),
+        &[Write],
+        "identity/lookup/group",
+        Place::State,
+        "A group by what is known of it.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupAliasCreate),
+        &[Write],
+        "identity/group-alias",
+        Place::State,
+        "Give a group a name at a mount.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupAliasList),
+        &[List],
+        "identity/group-alias/id",
+        Place::State,
+        "Ids of all aliases of groups.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupAliasRead),
+        &[Read],
+        "identity/group-alias/id/:id",
+        Place::State,
+        "An alias of a group.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupAliasWrite),
+        &[Write],
+        "identity/group-alias/id/:id",
+        Place::State,
+        "Change an alias of a group.",
+    ),
+    token(
+        Action::Identity(IdentityRequest::GroupAliasDelete),
+        &[Delete],
+        "identity/group-alias/id/:id",
+        Place::State,
+        "Delete an alias of a group.",
     ),
 ];
 
@@ -586,6 +854,7 @@ const SECRET: Route =
     token(Action::Secret, &[Read, Write, Patch, Delete, List, Scan], "*", Place::State, "Below a mount.");
 
 /// Finds the route of a canonical path. Below `sys/` and `auth/token/` only the table's paths exist.
+/// Finds the route of a canonical path. Below `sys/`, `auth/` and `identity/` only the table's paths exist.
 pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure> {
     if !is_reserved(path) {
         return Ok(&SECRET);
@@ -605,7 +874,7 @@ pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure>
 }
 
 fn is_reserved(path: &str) -> bool {
-    matches!(path.split('/').next(), Some("sys" | "auth"))
+    matches!(path.split('/').next(), Some("sys" | "auth" | "identity"))
 }
 
 fn is_below_auth_mount(path: &str) -> bool {
@@ -633,6 +902,7 @@ impl Route {
                         | AuthMountRequest::Disable
                         | AuthMountRequest::Tune
                 )
+                | Action::Token(TokenRequest::Accessors | TokenRequest::RevokeOrphan | TokenRequest::Tidy)
         )
     }
 
@@ -678,6 +948,9 @@ mod tests {
         assert_eq!(action(Write, "sys/mounts/tune"), Ok(Action::EnableMount));
         assert_eq!(action(Read, "sys/internal/ui/mounts/secret/x"), Ok(Action::VisibleMount));
         assert_eq!(action(Read, "sys/remount/status/1-2"), Ok(Action::RemountStatus));
+        let entity = Action::Identity(IdentityRequest::EntityReadByName);
+        assert_eq!(action(Read, "identity/entity/name/a/b"), Ok(entity));
+        assert_eq!(action(Write, "auth/token/create/ci"), Ok(Action::Token(TokenRequest::CreateByRole)));
         assert_eq!(action(Read, "secret/data/x"), Ok(Action::Secret));
         assert_eq!(action(Write, "auth/approle/login"), Ok(Action::Auth));
         assert_eq!(action(List, "auth/tokens/users/"), Ok(Action::Auth));
@@ -693,6 +966,10 @@ mod tests {
         assert_eq!(action(Write, "auth"), Err(404));
         assert_eq!(action(Write, "auth/token"), Err(404));
         assert_eq!(action(Patch, "auth/approle/login"), Err(405));
+        assert_eq!(action(Write, "auth/approle/login"), Err(404));
+        assert_eq!(action(Read, "identity"), Err(404));
+        assert_eq!(action(Read, "identity/oidc/config"), Err(404));
+        assert_eq!(action(Read, "identity/entity/id/a/b"), Err(404));
         assert_eq!(action(Delete, "sys/health"), Err(405));
         assert_eq!(action(Read, "sys/remount/status/1/2"), Err(404));
     }
@@ -743,7 +1020,8 @@ mod tests {
                 "Seal",
                 "StepDown",
                 "Token(Accessors)",
-                "Token(RevokeOrphan)"
+                "Token(RevokeOrphan)",
+                "Token(Tidy)"
             ]
         );
     }

@@ -8,6 +8,8 @@ use conclave_core::Error;
 use conclave_core::auth::{self, token};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::mount::{self, MountTable};
+use conclave_core::identity;
+use conclave_core::plan::Context;
 use conclave_core::seal::{self, SEALS_RESERVED_AT_ONCE};
 use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
@@ -50,8 +52,10 @@ pub async fn run(cluster: Arc<Cluster>) {
             reserved = keep_count(&cluster, &unsealed, reserved).await;
             rotate_when_due(&cluster, &unsealed).await;
             keep_mounts(&cluster, &unsealed).await;
-            clear_tokens(&cluster, &unsealed).await;
-            clear_approles(&cluster, &unsealed).await;
+            clear_away(&cluster, &unsealed, token::clear::next_batch, "clearing tokens").await;
+            clear_away(&cluster, &unsealed, token::tidy::next_batch, "tidying tokens").await;
+            clear_away(&cluster, &unsealed, auth::clear_approles, "clearing secret ids").await;
+            clear_away(&cluster, &unsealed, identity::clear::next_batch, "clearing groups").await;
         }
     }
 }
@@ -134,37 +138,27 @@ async fn keep_mounts(cluster: &Cluster, unsealed: &Unsealed) {
     commit(cluster, planned, "keeping the mounts").await;
 }
 
-/// Deletes what was made with tokens that have ended, a piece at a time.
-async fn clear_tokens(cluster: &Cluster, unsealed: &Unsealed) {
+/// Deletes what something that has ended left behind, a piece at a time.
+async fn clear_away(
+    cluster: &Cluster,
+    unsealed: &Unsealed,
+    next_batch: fn(&mut Context<'_>) -> Result<Option<Txn>, Error>,
+    what: &'static str,
+) {
     let planned = cluster.plan(unsealed, |ctx| {
         let mark = plain_key(Kind::RestoreMarker);
         if ctx.view.get(&mark)?.is_some() {
             return Ok(None);
         }
-        let mut batch = token::clear::next_batch(ctx)?;
+        let mut batch = next_batch(ctx)?;
         if let Some(txn) = &mut batch {
             txn.require(mark, 0);
         }
         Ok(batch)
     });
-    commit(cluster, planned, "clearing tokens").await;
+    commit(cluster, planned, what).await;
 }
 
-/// Deletes the secret ids of roles that are gone, a piece at a time.
-async fn clear_approles(cluster: &Cluster, unsealed: &Unsealed) {
-    let planned = cluster.plan(unsealed, |ctx| {
-        let mark = plain_key(Kind::RestoreMarker);
-        if ctx.view.get(&mark)?.is_some() {
-            return Ok(None);
-        }
-        let mut batch = auth::clear_approles(ctx)?;
-        if let Some(txn) = &mut batch {
-            txn.require(mark, 0);
-        }
-        Ok(batch)
-    });
-    commit(cluster, planned, "clearing secret ids").await;
-}
 
 async fn commit(cluster: &Cluster, planned: Result<Option<Txn>, Error>, what: &'static str) {
     match planned {

@@ -9,6 +9,7 @@ mod damage;
 mod failover;
 mod full_disk;
 mod harness;
+mod identity;
 mod limits;
 mod load;
 mod logins;

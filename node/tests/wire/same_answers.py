@@ -332,4 +332,5 @@ def main():
     check(not findings, f"{len(findings)} answers differ:\n  " + "\n  ".join(findings))
 
 
-main()
+if __name__ == "__main__":
+    main()

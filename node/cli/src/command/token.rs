@@ -58,9 +58,15 @@ pub struct Create {
     /// The token itself, instead of a random one
     #[arg(long, value_name = "TOKEN")]
     id: Option<String>,
-    /// How it is kept: service
+    /// How it is kept: service (in the cluster, until it is revoked or expires) or batch (nowhere but in its own text)
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
+    /// The role to make it by
+    #[arg(long, value_name = "NAME", conflicts_with = "orphan")]
+    role: Option<String>,
+    /// The entity it belongs to, by its name at the mount of tokens, if the role allows it
+    #[arg(long, value_name = "NAME", requires = "role")]
+    entity_alias: Option<String>,
 }
 
 #[derive(Args)]
@@ -106,7 +112,11 @@ pub struct Capabilities {
 pub async fn run(token: Token, client: &Client) -> Result<Report, Failure> {
     match token {
         Token::Create(create) => {
-            let path = if create.orphan { "auth/token/create-orphan" } else { "auth/token/create" };
+            let path = match (&create.role, create.orphan) {
+                (Some(role), _) => format!("auth/token/create/{role}"),
+                (None, true) => "auth/token/create-orphan".to_owned(),
+                (None, false) => "auth/token/create".to_owned(),
+            };
             let answer = client.send(Request::post(path, create.body()?)).await?;
             Ok(logical::report(&answer))
         }
@@ -147,6 +157,7 @@ impl Create {
             ("display_name", &self.display_name),
             ("id", &self.id),
             ("type", &self.kind),
+            ("entity_alias", &self.entity_alias),
         ];
         for (name, text) in texts {
             if let Some(text) = text {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use conclave_proto::log::Txn;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
@@ -11,6 +12,7 @@ use super::token::{LoginOrigin, TokenEntry, anchor, auth_block};
 use crate::duration;
 use crate::engine::mount::Mount;
 use crate::error::Error;
+use crate::identity::{self, Belonging, LoginAlias};
 use crate::plan::{Context, Plan, Reply};
 use crate::policy::name;
 
@@ -72,11 +74,31 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
         ..TokenEntry::new(String::new(), policies, accepted.path, ctx.now_ms)
     };
     let mut txn = mount.guarded_txn(ctx);
+    let (entity_id, identity_policies) = entity_of(ctx, &mut txn, &entry)?;
+    entry.entity_id = entity_id;
     let ends_ms = ctx.now_ms.saturating_add(entry.ttl_ms);
     let token = anchor::issue(ctx, &mut txn, &uuid, &mut entry, ends_ms)?;
-    let auth = auth_block(&entry, token.expose(), true, entry.ttl_ms);
+    let auth = auth_block(&entry, token.expose(), true, entry.ttl_ms, &identity_policies);
     let text = serde_json::to_vec(&auth).expect("text and numbers always become JSON");
     Ok(Plan { txn, reply: Reply { auth: Some(Zeroizing::new(text)), warnings, ..Reply::empty(200) } })
+}
+
+/// Whom the mount knows by this name, and the policies that this brings him; made if nobody was.
+fn entity_of(
+    ctx: &mut Context<'_>,
+    txn: &mut Txn,
+    entry: &TokenEntry,
+) -> Result<(String, Vec<String>), Error> {
+    let Some(origin) = &entry.login else { return Ok(Default::default()) };
+    let alias = LoginAlias {
+        mount_accessor: &origin.mount_accessor,
+        name: &origin.alias,
+        metadata: BTreeMap::new(),
+        groups: None,
+    };
+    let id = identity::plan_login(ctx, txn, &alias)?;
+    let belonging = Belonging::load(ctx.view, ctx.barrier, &id)?;
+    Ok((id, belonging.map(|belonging| belonging.policies).unwrap_or_default()))
 }
 
 /// In order, each once, with `default` unless the settings say otherwise.

@@ -43,8 +43,7 @@ pub fn handle(
         RightsRequest::CapabilitiesSelf => capabilities(own(), body),
         RightsRequest::Capabilities => {
             let token = fields::text(body, "token")?.unwrap_or_default();
-            let hash = ctx.barrier.token_hash(token.as_bytes());
-            let found = token::find(ctx.view, ctx.barrier, &hash, ctx.now_ms)?;
+            let found = token::find_token(ctx.view, ctx.barrier, &token, ctx.now_ms)?;
             let found = found.ok_or_else(|| Error::invalid("invalid token"))?;
             capabilities(&*acl_of(ctx, &found)?, body)
         }
@@ -60,7 +59,8 @@ pub fn handle(
 }
 
 fn acl_of(ctx: &Context<'_>, found: &token::Found) -> Result<Arc<Acl>, Error> {
-    token::acl_of(ctx.view, ctx.barrier, ctx.now_ms, &found.entry.policies)
+    let acl = token::acl_of(ctx.view, ctx.barrier, ctx.now_ms, &found.entry)?;
+    acl.ok_or_else(|| Error::invalid("invalid token"))
 }
 
 fn capabilities(acl: &Acl, body: &Map<String, Value>) -> Result<Plan, Error> {

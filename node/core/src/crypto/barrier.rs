@@ -20,6 +20,7 @@ use rand::CryptoRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::carried::Carrier;
 use super::layout::{TOKEN_BYTES, key_len_of};
 use super::{
     ClusterId, KEY_BYTES, Keyring, Kind, NONCE_BYTES, SnapshotMac, TAG_BYTES, cipher, decrypt_in_place,
@@ -54,6 +55,7 @@ pub struct Barrier {
     token_mac: Hmac<Sha256>,
     audit_mac: Hmac<Sha256>,
     snapshot_key: Zeroizing<[u8; KEY_BYTES]>,
+    carrier: Carrier,
     seals: AtomicU64,
 }
 
@@ -75,6 +77,7 @@ impl Barrier {
             token_mac: mac_of("token"),
             audit_mac: mac_of("audit"),
             snapshot_key: keyring.sub_key("snapshot"),
+            carrier: Carrier::new(keyring.sub_key("carried"), cluster_id),
             seals: AtomicU64::new(0),
             keyring,
         }
@@ -219,6 +222,16 @@ impl Barrier {
     /// The same as bytes.
     pub fn token_mac(&self, token: &[u8]) -> [u8; 32] {
         mac_with(&self.token_mac, token)
+    }
+
+    /// Seals what its holder carries himself: nothing of it is stored. It opens in this cluster for ever.
+    pub fn seal_carried(&self, payload: &[u8], rng: &mut dyn CryptoRng) -> Vec<u8> {
+        self.carrier.seal(payload, rng)
+    }
+
+    /// Opens what [`Self::seal_carried`] has sealed; `None`: that was not sealed here, or has been changed.
+    pub fn open_carried(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.carrier.open(sealed)
     }
 
     /// What stands for a secret value in the audit log: equal for equal values, telling nothing else.

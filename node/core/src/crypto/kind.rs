@@ -68,6 +68,32 @@ pub enum Kind {
     Rekey = 0x51,
     /// What a token keeps for itself, under its keyed hash.
     Cubbyhole = 0x52,
+    /// A role for making tokens, under its name.
+    TokenRole = 0x60,
+    /// That tokens are being gone through, and how far that has come.
+    TokenTidying = 0x61,
+    /// An entity, or what it was merged into, under its id.
+    Entity = 0x62,
+    /// From an entity's name to its id.
+    EntityName = 0x63,
+    /// From the accessor of a mount and a name there to an entity.
+    EntityAlias = 0x64,
+    /// From the id of an alias to its entity.
+    EntityAliasId = 0x65,
+    /// A group, under its id.
+    Group = 0x66,
+    /// From a group's name to its id.
+    GroupName = 0x67,
+    /// From the accessor of a mount and a name there to a group.
+    GroupAlias = 0x68,
+    /// From the id of an alias to its group.
+    GroupAliasId = 0x69,
+    /// That an entity is in a group: below that one's id.
+    GroupMember = 0x6a,
+    /// That some group changed.
+    GroupEpoch = 0x6b,
+    /// That the members of a group that is no more are to be let go.
+    GroupClearing = 0x6c,
 }
 
 impl Kind {
@@ -123,6 +149,19 @@ mod tests {
             (Kind::RootGeneration, 0x50),
             (Kind::Rekey, 0x51),
             (Kind::Cubbyhole, 0x52),
+            (Kind::TokenRole, 0x60),
+            (Kind::TokenTidying, 0x61),
+            (Kind::Entity, 0x62),
+            (Kind::EntityName, 0x63),
+            (Kind::EntityAlias, 0x64),
+            (Kind::EntityAliasId, 0x65),
+            (Kind::Group, 0x66),
+            (Kind::GroupName, 0x67),
+            (Kind::GroupAlias, 0x68),
+            (Kind::GroupAliasId, 0x69),
+            (Kind::GroupMember, 0x6a),
+            (Kind::GroupEpoch, 0x6b),
+            (Kind::GroupClearing, 0x6c),
         ];
         for (kind, byte) in expected {
             assert_eq!(kind.byte(), byte, "{kind:?}");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! seal (shares, static key) -> root key -> keyring -> term keys  -> records   (AES-256-GCM)
-//!                                                  -> sub-keys   -> key tokens, token hashes, audit, snapshots
+//!                                                  -> sub-keys   -> key tokens, token hashes, batch tokens, audit, snapshots
 //! ```
 //!
 //! Only the proposer seals: never `apply`, which must give the same bytes on every replica. Nothing here reads a
@@ -11,6 +11,7 @@
 
 mod aead;
 mod barrier;
+mod carried;
 mod derive;
 mod keyring;
 mod kind;
@@ -20,6 +21,7 @@ mod snapshot_mac;
 pub(crate) mod testing;
 
 pub use barrier::{Barrier, Opened, SEALED_OVERHEAD_BYTES, SEALS_PER_TERM_LIMIT, SEALS_PER_TERM_MAX};
+pub use carried::CARRIED_OVERHEAD_BYTES;
 pub use keyring::{Keyring, RootKey, TERMS_MAX};
 pub use kind::{Kind, plain_key};
 pub use layout::{TOKEN_BYTES, after_prefix, child_key, child_token, key_len_of, parent_key};

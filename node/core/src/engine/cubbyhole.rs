@@ -7,8 +7,8 @@ use conclave_proto::log::Txn;
 use conclave_proto::path::SecretPath;
 use serde_json::{Value, json};
 
-use crate::auth::token::Identified;
 use crate::auth::token::cubbyhole::{self, Kept};
+use crate::auth::token::{Identified, TokenKind};
 use crate::error::Error;
 use crate::fields;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
@@ -47,6 +47,9 @@ pub fn handle(
 ) -> Result<Plan, Error> {
     if permit.operation() != request.operation {
         return Err(Error::Denied);
+    }
+    if owner.entry.kind == TokenKind::Batch {
+        return Err(Error::invalid("cubbyhole operations are only supported by \"service\" type tokens"));
     }
     match request.operation {
         Operation::Read => read(ctx, owner, request),

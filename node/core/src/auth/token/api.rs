@@ -4,18 +4,22 @@ use conclave_proto::log::Txn;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::create::{self, Creation, plan_create};
+use super::create::{self, Creation, Maker, plan_create};
 use super::entry::TokenEntry;
 use super::identify::Identified;
 use super::lookup::{auth_block, lookup_data};
 use super::renew::plan_renew;
 use super::revoke::{plan_revoke, plan_revoke_orphan};
+use super::role::{self, Role};
 use super::store::{self, Found};
+use super::{role_api, tidy};
 use crate::auth::method;
 use crate::error::Error;
 use crate::fields;
+use crate::identity::Belonging;
 use crate::plan::{Context, Plan, Reply};
 use crate::policy::store as policies;
+use crate::stored::Stored;
 
 const MS_PER_S: u64 = 1_000;
 
@@ -24,6 +28,7 @@ const MS_PER_S: u64 = 1_000;
 pub enum TokenRequest {
     Create,
     CreateOrphan,
+    CreateByRole,
     Lookup,
     LookupSelf,
     LookupAccessor,
@@ -35,6 +40,11 @@ pub enum TokenRequest {
     RevokeAccessor,
     RevokeOrphan,
     Accessors,
+    Tidy,
+    RoleList,
+    RoleRead,
+    RoleWrite,
+    RoleDelete,
 }
 
 /// Who asks, and with what.
@@ -44,6 +54,8 @@ pub struct Caller<'a> {
     pub token: &'a str,
     /// The path that he asks at.
     pub path: &'a str,
+    /// The name of a role in it.
+    pub captured: &'a str,
 }
 
 /// Plans what was asked. The caller has been permitted to ask it.
@@ -58,13 +70,18 @@ pub fn handle(
 ) -> Result<Plan, Error> {
     use TokenRequest as R;
     match request {
-        R::Create => create(ctx, caller, Creation::of(body)?, body),
-        R::CreateOrphan => create(ctx, caller, Creation::of(body)?.as_orphan(), body),
+        R::Create => create(ctx, caller, Creation::of(body)?, None, body),
+        R::CreateOrphan => create(ctx, caller, Creation::of(body)?.as_orphan(), None, body),
+        R::CreateByRole => {
+            let unknown = || Error::invalid(format!("unknown role {}", caller.captured));
+            let role = role::load(ctx.view, ctx.barrier, caller.captured)?.ok_or_else(unknown)?;
+            create(ctx, caller, Creation::of(body)?, Some(&role), body)
+        }
         R::LookupSelf => lookup(ctx, caller, caller.token),
         R::Lookup => lookup(ctx, caller, token_in(body)?.as_deref().map_or(caller.token, String::as_str)),
         R::LookupAccessor => {
             let found = by_accessor(ctx, body)?.ok_or_else(invalid_accessor)?;
-            Ok(Reply::json(&data_of(ctx, &found, "")).into())
+            Ok(Reply::json(&data_of(ctx, &found, "")?).into())
         }
         R::RenewSelf => renew(ctx, caller.token, body),
         R::Renew => renew(ctx, &token_in(body)?.ok_or_else(missing_token)?, body),
@@ -87,6 +104,11 @@ pub fn handle(
             let keys = store::accessors(ctx.view, ctx.barrier, ctx.now_ms)?;
             Ok(Reply::json(&json!({ "keys": keys })).into())
         }
+        R::Tidy => tidy::plan_start(ctx),
+        R::RoleList => role_api::list(ctx),
+        R::RoleRead => role_api::read(ctx, caller.captured),
+        R::RoleWrite => role_api::write(ctx, caller.captured, body),
+        R::RoleDelete => role_api::delete(ctx, caller.captured),
     }
 }
 
@@ -94,26 +116,28 @@ fn create(
     ctx: &mut Context<'_>,
     caller: &Caller<'_>,
     creation: Creation,
+    role: Option<&Stored<Role>>,
     body: &Map<String, Value>,
 ) -> Result<Plan, Error> {
     let may_sudo = caller.identified.identity.acl().may_sudo(caller.path);
-    let created = plan_create(ctx, creation, caller.identified, may_sudo, caller.path)?;
-    let mut warnings = fields::unknown_warning(body.keys().map(String::as_str), &create::FIELDS);
-    warnings.extend(created.warnings);
+    let maker = Maker { caller: caller.identified, may_sudo, path: caller.path, role };
+    let created = plan_create(ctx, creation, maker)?;
+    let mut warnings = created.warnings;
     for policy in &created.entry.policies {
         if policies::text(ctx.view, ctx.barrier, policy)?.is_none() {
             warnings.push(format!("Policy {policy:?} does not exist"));
         }
     }
-    let auth =
-        auth_block(&created.entry, created.token.expose(), created.entry.parent.is_none(), created.lasts_ms);
+    warnings.extend(fields::unknown_warning(body.keys().map(String::as_str), &create::FIELDS));
+    let (entry, token) = (&created.entry, created.token.expose());
+    let auth = auth_block(entry, token, entry.parent.is_none(), created.lasts_ms, &created.identity_policies);
     Ok(Plan { txn: created.txn, reply: with_auth(&auth, warnings) })
 }
 
 fn lookup(ctx: &Context<'_>, caller: &Caller<'_>, token: &str) -> Result<Plan, Error> {
     // As OpenBao: whoever asks for a token that there is not has shown none.
     let found = find(ctx, token)?.ok_or(Error::BadToken)?;
-    let mut data = data_of(ctx, &found, token);
+    let mut data = data_of(ctx, &found, token)?;
     if found.entry.uses_left > 0 && found.hash == caller.identified.hash() {
         // This is one of its uses; -1 stands for the last one, since 0 stands for no limit.
         let left_after = i64::try_from(found.entry.uses_left - 1).unwrap_or(i64::MAX);
@@ -122,8 +146,18 @@ fn lookup(ctx: &Context<'_>, caller: &Caller<'_>, token: &str) -> Result<Plan, E
     Ok(Reply::json(&data).into())
 }
 
-fn data_of(ctx: &Context<'_>, found: &Found, id: &str) -> Value {
-    lookup_data(&found.entry, id, found.is_orphan(), found.expires_at_ms, ctx.now_ms)
+fn data_of(ctx: &Context<'_>, found: &Found, id: &str) -> Result<Value, Error> {
+    let policies = identity_policies(ctx, found)?;
+    Ok(lookup_data(&found.entry, id, found.is_orphan(), found.expires_at_ms, ctx.now_ms, &policies))
+}
+
+/// What the token's entity brings it.
+fn identity_policies(ctx: &Context<'_>, found: &Found) -> Result<Vec<String>, Error> {
+    if found.entry.entity_id.is_empty() {
+        return Ok(Vec::new());
+    }
+    let belonging = Belonging::load(ctx.view, ctx.barrier, &found.entry.entity_id)?;
+    Ok(belonging.map(|belonging| belonging.policies).unwrap_or_default())
 }
 
 fn renew(ctx: &mut Context<'_>, token: &str, body: &Map<String, Value>) -> Result<Plan, Error> {
@@ -143,7 +177,8 @@ fn renew_found(
     let held = method::holds(ctx, &found.entry)?;
     let mut renewed = plan_renew(ctx, found, increment_s.saturating_mul(MS_PER_S))?;
     renewed.txn.preconditions.extend(held);
-    let auth = auth_block(&renewed.entry, token, found.is_orphan(), renewed.lasts_ms);
+    let policies = identity_policies(ctx, found)?;
+    let auth = auth_block(&renewed.entry, token, found.is_orphan(), renewed.lasts_ms, &policies);
     Ok(Plan { txn: renewed.txn, reply: with_auth(&auth, renewed.warnings) })
 }
 
@@ -155,8 +190,7 @@ fn revoke(ctx: &mut Context<'_>, token: &str) -> Result<Plan, Error> {
 }
 
 fn find(ctx: &Context<'_>, token: &str) -> Result<Option<Found>, Error> {
-    let hash = ctx.barrier.token_hash(token.as_bytes());
-    store::find(ctx.view, ctx.barrier, &hash, ctx.now_ms)
+    store::find_token(ctx.view, ctx.barrier, token, ctx.now_ms)
 }
 
 fn by_accessor(ctx: &Context<'_>, body: &Map<String, Value>) -> Result<Option<Found>, Error> {

@@ -1,21 +1,26 @@
 //! Making tokens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use conclave_proto::log::Txn;
 use conclave_proto::secret::Secret;
-use ipnet::IpNet;
 use serde_json::{Map, Value};
 
-use super::entry::TokenEntry;
+use super::entry::{TokenEntry, TokenKind};
+use super::granted::Grant;
 use super::identify::{Identified, TOKEN_BYTES_MAX};
-use super::store::{self, ANCESTORS_MAX};
-use super::text;
+use super::line::ANCESTORS_MAX;
+use super::role::{self, Role};
+use super::{batch, store, text};
+use crate::duration::format_short_s;
 use crate::engine::mount::LEASE_DEFAULT_S;
 use crate::error::Error;
 use crate::fields;
+use crate::identity::mounts::token_accessor;
+use crate::identity::{self, Belonging, LoginAlias};
 use crate::plan::Context;
 use crate::policy::name;
+use crate::stored::Stored;
 
 /// Longest display name, in bytes.
 const DISPLAY_NAME_BYTES_MAX: usize = 256;
@@ -35,6 +40,7 @@ const DURATION_S_MAX: u64 = 100 * 366 * 24 * 3_600;
 #[derive(Default)]
 pub struct Creation {
     id: Option<Secret<String>>,
+    kind: Option<TokenKind>,
     policies: Vec<String>,
     meta: BTreeMap<String, String>,
     no_parent: bool,
@@ -45,7 +51,18 @@ pub struct Creation {
     period_ms: u64,
     display_name: String,
     uses: u64,
-    bound_cidrs: Vec<IpNet>,
+    entity_alias: Option<String>,
+}
+
+/// Who makes a token, and how.
+#[derive(Clone, Copy)]
+pub struct Maker<'a> {
+    pub caller: &'a Identified,
+    /// Whether he has `sudo` where he asks.
+    pub may_sudo: bool,
+    /// Where he asks.
+    pub path: &'a str,
+    pub role: Option<&'a Stored<Role>>,
 }
 
 /// A token that was made, as the caller is told of it.
@@ -54,14 +71,15 @@ pub struct Created {
     pub entry: TokenEntry,
     /// 0: it never ends.
     pub lasts_ms: u64,
+    /// What its entity brings it beside its own policies.
+    pub identity_policies: Vec<String>,
     pub warnings: Vec<String>,
     pub txn: Txn,
 }
 
 /// Fields of `auth/token/create`.
-pub(super) const FIELDS: [&str; 16] = [
+pub(super) const FIELDS: [&str; 15] = [
     "id",
-    "role_name",
     "policies",
     "meta",
     "no_parent",
@@ -82,22 +100,19 @@ impl Creation {
     /// # Errors
     /// [`Error::Invalid`], naming the field.
     pub fn of(body: &Map<String, Value>) -> Result<Self, Error> {
-        match fields::text(body, "type")?.as_deref() {
-            None | Some("" | "service" | "default") => {}
-            Some("batch") => return Err(Error::invalid("batch tokens are not supported")),
-            Some(_) => return Err(Error::invalid("the type of a token is \"service\"")),
-        }
-        for unsupported in ["role_name", "entity_alias"] {
-            if fields::text(body, unsupported)?.is_some_and(|text| !text.is_empty()) {
-                return Err(Error::invalid(format!("{unsupported} is not supported")));
-            }
-        }
+        let kind = match fields::text(body, "type")?.as_deref() {
+            None | Some("") => None,
+            Some("service") => Some(TokenKind::Service),
+            Some("batch") => Some(TokenKind::Batch),
+            Some(_) => return Err(Error::invalid("invalid 'token_type' value")),
+        };
         let ttl = match fields::duration_s(body, "ttl")? {
             None | Some(0) => fields::duration_s(body, "lease")?,
             given => given,
         };
         Ok(Self {
             id: fields::text(body, "id")?.filter(|id| !id.is_empty()).map(own_id).transpose()?,
+            kind,
             policies: policies(fields::texts(body, "policies")?.unwrap_or_default())?,
             meta: meta(fields::object(body, "meta")?)?,
             no_parent: fields::boolean(body, "no_parent")?.unwrap_or_default(),
@@ -112,7 +127,7 @@ impl Creation {
             display_name: display_name(&fields::text(body, "display_name")?.unwrap_or_default())?,
             uses: u64::try_from(fields::integer(body, "num_uses")?.unwrap_or_default())
                 .map_err(|_| Error::invalid("number of uses cannot be negative"))?,
-            bound_cidrs: Vec::new(),
+            entity_alias: fields::text(body, "entity_alias")?.filter(|alias| !alias.is_empty()),
         })
     }
 
@@ -121,85 +136,183 @@ impl Creation {
     pub fn as_orphan(self) -> Self {
         Self { no_parent: true, ..self }
     }
+
+    /// Within the limits of a role. Of two limits the tighter holds.
+    fn within(mut self, role: &Role, warnings: &mut Vec<String>) -> Self {
+        let mut limit = |what: &str, asked_ms: u64, role_ms: u64| {
+            if asked_ms == 0 || role_ms == 0 {
+                return asked_ms.max(role_ms);
+            }
+            let lesser_ms = asked_ms.min(role_ms);
+            warnings.push(format!(
+                "{what} specified both during creation call and in role; using the lesser value of {} seconds",
+                lesser_ms / MS_PER_S
+            ));
+            lesser_ms
+        };
+        self.explicit_max_ttl_ms =
+            limit("Explicit max TTL", self.explicit_max_ttl_ms, role.explicit_max_ttl_ms);
+        self.period_ms = limit("Period", self.period_ms, role.period_ms);
+        self.uses = match (self.uses, role.num_uses) {
+            (0, uses) | (uses, 0) => uses,
+            (asked, uses) => asked.min(uses),
+        };
+        self.renewable &= role.renewable;
+        // Whether it is one is the role's to say.
+        self.no_parent = role.orphan;
+        self.kind = Some(role.kind_for(self.kind));
+        self
+    }
+
+    /// Nothing is written of a batch token, so that nothing can be counted or made to last longer.
+    fn check_batch(&self) -> Result<(), Error> {
+        for (is_set, field) in [
+            (self.explicit_max_ttl_ms > 0, "explicit_max_ttl"),
+            (self.uses > 0, "num_uses"),
+            (self.period_ms > 0, "period"),
+            (self.id.is_some(), "id"),
+        ] {
+            if is_set {
+                return Err(Error::invalid(format!("batch tokens cannot have {field:?} set")));
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Makes a token with the caller's as its parent. `may_sudo`: whether the caller has `sudo` there.
+/// Makes a token with the caller's as its parent.
 ///
 /// # Errors
-/// [`Error::Invalid`]: the caller may not make such a token, or nobody can.
-pub fn plan_create(
-    ctx: &mut Context<'_>,
-    creation: Creation,
-    caller: &Identified,
-    may_sudo: bool,
-    path: &str,
-) -> Result<Created, Error> {
-    if caller.entry.uses_left > 0 {
-        return Err(Error::invalid("restricted use token cannot generate child tokens"));
+/// [`Error::Invalid`]: the caller may not make such a token, or nobody can. [`Error::Denied`]: whom it is to belong to is
+/// disabled.
+pub fn plan_create(ctx: &mut Context<'_>, asked: Creation, maker: Maker<'_>) -> Result<Created, Error> {
+    let Maker { caller, may_sudo, path, role } = maker;
+    check_maker(&asked, maker)?;
+    let mut warnings = Vec::new();
+    let limits = role.map(|role| &role.value);
+    let is_batch =
+        limits.map_or(asked.kind, |role| Some(role.kind_for(asked.kind))) == Some(TokenKind::Batch);
+    if is_batch {
+        asked.check_batch()?;
     }
-    if creation.id.is_some() && !may_sudo {
-        return Err(Error::invalid("root or sudo privileges required to specify token id"));
+    let creation = match limits {
+        Some(role) => asked.within(role, &mut warnings),
+        None => asked,
+    };
+    if is_batch && (creation.period_ms > 0 || creation.uses > 0) {
+        return Err(Error::invalid("batch tokens cannot be made by a role with a period or a count of uses"));
     }
-    if creation.period_ms > 0 && !may_sudo {
-        return Err(Error::invalid("root or sudo privileges required to create periodic token"));
-    }
-    if creation.no_parent && !may_sudo && path != "auth/token/create-orphan" {
-        return Err(Error::invalid("root or sudo privileges required to create orphan token"));
-    }
-    if !creation.no_parent && caller.preconditions.len() > ANCESTORS_MAX {
+    if !creation.no_parent && caller.ancestors >= ANCESTORS_MAX {
         return Err(Error::invalid(format!("a token has at most {ANCESTORS_MAX} ancestors")));
     }
-    let policies = granted_policies(&creation, caller, may_sudo)?;
+    let policies = Grant {
+        asked: &creation.policies,
+        no_default_policy: creation.no_default_policy,
+        maker: caller,
+        may_sudo,
+        role: limits,
+    }
+    .policies()?;
     let is_root = policies.iter().any(|policy| policy == name::ROOT);
-    let mut warnings = Vec::new();
+    if is_batch && is_root {
+        return Err(Error::invalid("batch tokens cannot be root tokens"));
+    }
     let lasts_ms = lasts_ms(ctx, &creation, caller, is_root, &mut warnings)?;
-    let token = match creation.id {
-        Some(id) => id,
-        None => text::service(ctx.rng),
+    let mut txn = Txn::default();
+    if let Some(role) = role {
+        txn.require(role::key(ctx.barrier, &role.value.name), role.revision);
+    }
+    let (entity_id, identity_policies) = owner(ctx, &mut txn, &creation, maker)?;
+    let bound_cidrs = match limits {
+        Some(role) => role.bound_cidrs.clone(),
+        None if creation.no_parent => Vec::new(),
+        // Or it could be carried to where its maker may not use his.
+        None => caller.entry.bound_cidrs.clone(),
     };
-    let hash = ctx.barrier.token_hash(token.expose().as_bytes());
-    let entry = TokenEntry {
+    let mut entry = TokenEntry {
         ttl_ms: lasts_ms,
         explicit_max_ttl_ms: creation.explicit_max_ttl_ms,
         period_ms: creation.period_ms,
         uses_left: creation.uses,
-        renewable: creation.renewable && lasts_ms > 0,
+        renewable: creation.renewable && lasts_ms > 0 && !is_batch,
         display_name: creation.display_name,
         parent: (!creation.no_parent).then(|| caller.hash()),
         meta: creation.meta,
-        bound_cidrs: creation.bound_cidrs,
-        ..TokenEntry::new(text::accessor(ctx.rng), policies, path, ctx.now_ms)
+        role: limits.map(|role| role.name.clone()).unwrap_or_default(),
+        entity_id,
+        bound_cidrs,
+        ..TokenEntry::new(String::new(), policies, &path_of(path, limits), ctx.now_ms)
     };
-    let mut txn = Txn::default();
-    let ends_ms = if lasts_ms > 0 { ctx.now_ms.saturating_add(lasts_ms) } else { 0 };
-    store::put_new(ctx, &mut txn, &hash, &entry, ends_ms)?;
-    Ok(Created { token, entry, lasts_ms, warnings, txn })
+    let token = if is_batch {
+        entry.kind = TokenKind::Batch;
+        batch::seal(ctx.barrier, &entry, ctx.rng)?
+    } else {
+        entry.accessor = text::accessor(ctx.rng);
+        let token = creation.id.unwrap_or_else(|| text::service(ctx.rng));
+        let hash = ctx.barrier.token_hash(token.expose().as_bytes());
+        let ends_ms = if lasts_ms > 0 { ctx.now_ms.saturating_add(lasts_ms) } else { 0 };
+        store::put_new(ctx, &mut txn, &hash, &entry, ends_ms)?;
+        token
+    };
+    Ok(Created { token, entry, lasts_ms, identity_policies, warnings, txn })
 }
 
-/// Those asked for if the caller may give them away, or his own if he asked for none; in order, each once.
-fn granted_policies(creation: &Creation, caller: &Identified, may_sudo: bool) -> Result<Vec<String>, Error> {
-    let own: BTreeSet<&str> = caller.entry.policies.iter().map(String::as_str).collect();
-    let mut policies: BTreeSet<String> = creation.policies.iter().cloned().collect();
-    if policies.is_empty() {
-        policies = own.iter().map(|policy| (*policy).to_owned()).collect();
-    } else if policies.contains(name::ROOT) && !caller.entry.is_root() {
-        return Err(Error::invalid("root tokens may not be created without parent token being root"));
+/// What only some may ask for.
+fn check_maker(asked: &Creation, maker: Maker<'_>) -> Result<(), Error> {
+    let Maker { caller, may_sudo, path, role } = maker;
+    if caller.entry.kind == TokenKind::Batch {
+        return Err(Error::invalid("batch tokens cannot create more tokens"));
     }
-    let is_own = |policy: &String| own.contains(policy.as_str()) || policy == name::DEFAULT;
-    if !may_sudo && !caller.entry.is_root() && !policies.iter().all(is_own) {
-        return Err(Error::invalid("child policies must be subset of parent"));
+    if caller.entry.uses_left > 0 {
+        return Err(Error::invalid("restricted use token cannot generate child tokens"));
     }
-    if policies.contains(name::ROOT) {
-        return Ok(vec![name::ROOT.to_owned()]);
+    if asked.id.is_some() && !may_sudo {
+        return Err(Error::invalid("root or sudo privileges required to specify token id"));
     }
-    // Who has not got it cannot give it away by not saying so.
-    let may_default = may_sudo || caller.entry.is_root() || own.contains(name::DEFAULT);
-    if creation.no_default_policy {
-        policies.remove(name::DEFAULT);
-    } else if may_default {
-        policies.insert(name::DEFAULT.to_owned());
+    if asked.period_ms > 0 && !may_sudo {
+        return Err(Error::invalid("root or sudo privileges required to create periodic token"));
     }
-    Ok(policies.into_iter().collect())
+    if asked.no_parent && role.is_none() && !may_sudo && path != "auth/token/create-orphan" {
+        return Err(Error::invalid("root or sudo privileges required to create orphan token"));
+    }
+    Ok(())
+}
+
+/// The entity that the token belongs to, and the policies that it has of it: its maker's, if it ends with him, or one that
+/// its role lets him name.
+fn owner(
+    ctx: &mut Context<'_>,
+    txn: &mut Txn,
+    creation: &Creation,
+    maker: Maker<'_>,
+) -> Result<(String, Vec<String>), Error> {
+    let Some(alias) = &creation.entity_alias else {
+        let inherited = maker.caller.belonging.as_ref().filter(|_| !creation.no_parent);
+        return Ok(inherited.map_or_else(Default::default, |belonging| {
+            (belonging.entity.id.clone(), belonging.policies.clone())
+        }));
+    };
+    let Some(role) = maker.role else {
+        return Err(Error::invalid("'entity_alias' is only allowed in combination with token role"));
+    };
+    if !role.value.allows_alias(alias) {
+        return Err(Error::invalid("invalid 'entity_alias' value"));
+    }
+    let accessor = token_accessor(ctx.barrier);
+    let login =
+        LoginAlias { mount_accessor: &accessor, name: alias, metadata: BTreeMap::new(), groups: None };
+    let id = identity::plan_login(ctx, txn, &login)?;
+    // One that this transaction makes brings nothing yet.
+    let policies = Belonging::load(ctx.view, ctx.barrier, &id)?.map(|belonging| belonging.policies);
+    Ok((id, policies.unwrap_or_default()))
+}
+
+/// Where it was made, as Vault spells it.
+fn path_of(path: &str, role: Option<&Role>) -> String {
+    match role.map(|role| role.path_suffix.as_str()) {
+        None | Some("") => path.to_owned(),
+        Some(suffix) => format!("{path}/{suffix}"),
+    }
 }
 
 /// How long the token lasts without being renewed; 0: for ever.
@@ -210,7 +323,10 @@ fn lasts_ms(
     is_root: bool,
     warnings: &mut Vec<String>,
 ) -> Result<u64, Error> {
-    let asked_ms = if creation.period_ms > 0 { creation.period_ms } else { creation.ttl_ms };
+    let (asked_ms, what) = match creation.period_ms {
+        0 => (creation.ttl_ms, "TTL"),
+        period_ms => (period_ms, "period"),
+    };
     if is_root && asked_ms == 0 && creation.explicit_max_ttl_ms == 0 {
         return if caller.expires_at_ms == 0 {
             Ok(0)
@@ -218,24 +334,34 @@ fn lasts_ms(
             Err(Error::invalid("expiring root tokens cannot create non-expiring root tokens"))
         };
     }
-    let longest_ms = LEASE_DEFAULT_S * MS_PER_S;
+    let mut longest_ms = LEASE_DEFAULT_S * MS_PER_S;
     let mut lasts_ms = if asked_ms > 0 { asked_ms } else { longest_ms };
-    if creation.period_ms == 0 && lasts_ms > longest_ms {
-        warnings.push(format!(
-            "TTL of \"{}s\" exceeded the effective max_ttl of \"{LEASE_DEFAULT_S}s\"; TTL value is capped accordingly",
-            lasts_ms / MS_PER_S
-        ));
-        lasts_ms = longest_ms;
-    }
     if creation.explicit_max_ttl_ms > 0 {
-        lasts_ms = lasts_ms.min(creation.explicit_max_ttl_ms);
+        longest_ms = longest_ms.min(creation.explicit_max_ttl_ms);
+    }
+    if lasts_ms > longest_ms {
+        warnings.push(capped(what, lasts_ms, longest_ms));
+        lasts_ms = longest_ms;
     }
     debug_assert!(ctx.now_ms.checked_add(lasts_ms).is_some());
     Ok(lasts_ms)
 }
 
+/// That somebody does not get as long as he asked for.
+pub(super) fn capped(what: &str, asked_ms: u64, longest_ms: u64) -> String {
+    let short = |ms: u64| format_short_s(i64::try_from(ms / MS_PER_S).unwrap_or(i64::MAX));
+    format!(
+        "{what} of \"{}\" exceeded the effective max_ttl of \"{}\"; {what} value is capped accordingly",
+        short(asked_ms),
+        short(longest_ms)
+    )
+}
+
 fn own_id(id: String) -> Result<Secret<String>, Error> {
-    if id.starts_with("s.") || id.starts_with("b.") || id.starts_with("r.") || id.contains('.') {
+    if id.starts_with("s.") {
+        return Err(Error::invalid("custom token ID cannot have the 's.' prefix"));
+    }
+    if id.contains('.') {
         return Err(Error::invalid("custom token ID cannot contain \".\""));
     }
     let is_usable =
@@ -286,7 +412,7 @@ fn display_name(asked: &str) -> Result<String, Error> {
     Ok(if name.is_empty() { "token".to_owned() } else { format!("token-{name}") })
 }
 
-fn milliseconds(field: &str, seconds: Option<i64>) -> Result<u64, Error> {
+pub(super) fn milliseconds(field: &str, seconds: Option<i64>) -> Result<u64, Error> {
     let seconds = u64::try_from(seconds.unwrap_or_default())
         .map_err(|_| Error::invalid(format!("{field} must not be negative")))?;
     if seconds > DURATION_S_MAX {

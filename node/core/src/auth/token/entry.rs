@@ -19,6 +19,8 @@ pub enum TokenKind {
     /// In the state, until it is revoked or expires.
     #[default]
     Service,
+    /// Nowhere but in its own text, until it expires or its parent ends.
+    Batch,
 }
 
 /// What is known of a token. Not the token itself.
@@ -60,6 +62,12 @@ pub struct TokenEntry {
     pub parent: Option<String>,
     #[serde(default)]
     pub meta: BTreeMap<String, String>,
+    /// The role it was made by; empty: none.
+    #[serde(default)]
+    pub role: String,
+    /// The entity that its holder is; empty: none is known.
+    #[serde(default)]
+    pub entity_id: String,
     /// From where it may be used; empty: from everywhere.
     #[serde(default)]
     pub bound_cidrs: Vec<IpNet>,
@@ -113,6 +121,8 @@ impl TokenEntry {
             path: path.to_owned(),
             parent: None,
             meta: BTreeMap::new(),
+            role: String::new(),
+            entity_id: String::new(),
             bound_cidrs: Vec::new(),
             max_ttl_ms: 0,
             login: None,

@@ -2,8 +2,9 @@
 
 use conclave_proto::log::Txn;
 
+use super::create::capped;
 use super::cubbyhole;
-use super::entry::TokenEntry;
+use super::entry::{TokenEntry, TokenKind};
 use super::store::{self, Found};
 use crate::engine::mount::LEASE_DEFAULT_S;
 use crate::error::Error;
@@ -27,6 +28,9 @@ pub struct Renewed {
 /// [`Error::Invalid`]: it cannot be renewed, or not any more.
 pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Result<Renewed, Error> {
     let entry = &token.entry;
+    if entry.kind == TokenKind::Batch {
+        return Err(Error::invalid("batch tokens cannot be renewed"));
+    }
     if !entry.renewable || token.expires_at_ms == 0 {
         return Err(Error::invalid("lease is not renewable"));
     }
@@ -34,7 +38,7 @@ pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Re
         (0, 0) if entry.renewed_for_ms > 0 => entry.renewed_for_ms,
         (0, 0) => entry.ttl_ms,
         (0, increment_ms) => increment_ms,
-        (period_ms, _) => period_ms,
+        (period_ms, _) => period_ms.min(LEASE_DEFAULT_S * MS_PER_S),
     };
     let mut ends_ms = ctx.now_ms.saturating_add(asked_ms);
     let mut latest_ms = entry.ends_at_latest_ms();
@@ -48,11 +52,7 @@ pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Re
         if latest_ms <= ctx.now_ms {
             return Err(Error::invalid("past the max TTL, cannot renew"));
         }
-        warnings.push(format!(
-            "TTL of \"{}s\" exceeded the effective max_ttl of \"{}s\"; TTL value is capped accordingly",
-            asked_ms / MS_PER_S,
-            (latest_ms - ctx.now_ms) / MS_PER_S
-        ));
+        warnings.push(capped("TTL", asked_ms, latest_ms - ctx.now_ms));
         ends_ms = latest_ms;
     }
     let renewed = TokenEntry { renewed_ms: ctx.now_ms, renewed_for_ms: asked_ms, ..(**entry).clone() };

@@ -3,7 +3,7 @@
 use conclave_proto::log::Txn;
 
 use super::clear;
-use super::entry::TokenEntry;
+use super::entry::{TokenEntry, TokenKind};
 use super::store::{self, Found};
 use crate::error::Error;
 use crate::plan::Context;
@@ -11,8 +11,9 @@ use crate::plan::Context;
 /// Ends a token. What was made with it holds no more from the same moment on; it is cleared away later.
 ///
 /// # Errors
-/// The active key has sealed too much.
+/// [`Error::Invalid`]: it is a batch token. The active key has sealed too much.
 pub fn plan_revoke(ctx: &mut Context<'_>, token: &Found) -> Result<Txn, Error> {
+    check_kind(token)?;
     let mut txn = Txn::default();
     txn.preconditions.extend(token.preconditions.first().cloned());
     store::delete(ctx.barrier, &mut txn, &token.hash, &token.entry);
@@ -23,8 +24,9 @@ pub fn plan_revoke(ctx: &mut Context<'_>, token: &Found) -> Result<Txn, Error> {
 /// Ends a token, and lets those that were made with it live on as orphans.
 ///
 /// # Errors
-/// The active key has sealed too much.
+/// [`Error::Invalid`]: it is a batch token. The active key has sealed too much.
 pub fn plan_revoke_orphan(ctx: &mut Context<'_>, token: &Found) -> Result<Txn, Error> {
+    check_kind(token)?;
     let mut txn = Txn::default();
     txn.preconditions.extend(token.preconditions.first().cloned());
     if clear::has_children(ctx.view, ctx.barrier, &token.hash)? {
@@ -34,4 +36,12 @@ pub fn plan_revoke_orphan(ctx: &mut Context<'_>, token: &Found) -> Result<Txn, E
         store::delete(ctx.barrier, &mut txn, &token.hash, &token.entry);
     }
     Ok(txn)
+}
+
+/// There is nothing of a batch token that could be taken away.
+fn check_kind(token: &Found) -> Result<(), Error> {
+    match token.entry.kind {
+        TokenKind::Service => Ok(()),
+        TokenKind::Batch => Err(Error::invalid("batch tokens cannot be revoked")),
+    }
 }

@@ -3,6 +3,7 @@
 use conclave_proto::log::Txn;
 use conclave_proto::secret::Secret;
 
+use super::batch::{BATCH_PREFIX, is_batch};
 use super::entry::TokenEntry;
 use super::identify::TOKEN_BYTES_MAX;
 use super::{store, text};
@@ -33,6 +34,9 @@ pub fn plan_root_token(ctx: &mut Context<'_>, fixed: Option<&str>) -> Result<(Se
 }
 
 fn fixed_token(text: &str) -> Result<Secret<String>, Error> {
+    if is_batch(text) {
+        return Err(Error::invalid(format!("a fixed root token must not begin with {BATCH_PREFIX:?}")));
+    }
     if text.is_empty() || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let sentence =
             format!("a fixed root token must be 1 to {TOKEN_BYTES_MAX} printable ASCII characters");

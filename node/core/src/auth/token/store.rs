@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use conclave_proto::log::{Precondition, Txn};
 use serde::{Deserialize, Serialize};
 
+use super::batch;
 use super::entry::TokenEntry;
+use super::line::{self, Member, mac_of};
 use crate::crypto::{Barrier, Kind};
 use crate::error::Error;
 use crate::plan::Context;
 use crate::stored::{self, Stored};
 use crate::view::View;
-
-/// Ancestors of a token at most.
-pub const ANCESTORS_MAX: usize = 32;
 
 /// A token that was found.
 #[derive(Clone)]
@@ -23,13 +23,17 @@ pub struct Found {
     pub entry: Arc<TokenEntry>,
     /// Unix milliseconds of the cluster's time from which it is gone; 0: never.
     pub expires_at_ms: u64,
-    /// That it and its ancestors stand as they did.
+    /// That it and its ancestors stand as they did: the token's own first, if it is stored.
     pub preconditions: Vec<Precondition>,
     /// It was made with another token, which is no more, and was let go.
     pub is_released: bool,
 }
 
 impl Found {
+    fn alone(hash: String, entry: Arc<TokenEntry>, expires_at_ms: u64) -> Self {
+        Self { hash, entry, expires_at_ms, preconditions: Vec::new(), is_released: false }
+    }
+
     pub fn is_orphan(&self) -> bool {
         self.entry.parent.is_none() || self.is_released
     }
@@ -75,51 +79,71 @@ pub fn load(
     }
 }
 
+/// A token's record at `key` as a member of a line, and when it expires.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn member(
+    view: &dyn View,
+    barrier: &Barrier,
+    key: Bytes,
+    now_ms: u64,
+) -> Result<Option<(Member, u64)>, Error> {
+    let Some(found) = load(view, barrier, &key, now_ms)? else { return Ok(None) };
+    let parent = found.value.parent.as_deref().map(mac_of).transpose()?;
+    let member = Member { key, revision: found.revision, entry: Arc::new(found.value), parent };
+    Ok(Some((member, found.expires_at_ms)))
+}
+
+/// A token by its text, if it holds at `now_ms`: one that is stored, or a batch token.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn find_token(
+    view: &dyn View,
+    barrier: &Barrier,
+    token: &str,
+    now_ms: u64,
+) -> Result<Option<Found>, Error> {
+    let hash = barrier.token_hash(token.as_bytes());
+    if !batch::is_batch(token) {
+        return find(view, barrier, &hash, now_ms);
+    }
+    let Some((entry, expires_at_ms)) = batch::open(barrier, token, now_ms)? else { return Ok(None) };
+    in_line(view, barrier, now_ms, Found::alone(hash, Arc::new(entry), expires_at_ms))
+}
+
 /// The token with this hash, if it holds at `now_ms`.
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::View`].
 pub fn find(view: &dyn View, barrier: &Barrier, hash: &str, now_ms: u64) -> Result<Option<Found>, Error> {
     let key = token_key(barrier, hash);
-    let Some(token) = load(view, barrier, &key, now_ms)? else { return Ok(None) };
-    if token.value.released {
+    let Some((token, expires_at_ms)) = member(view, barrier, key.into(), now_ms)? else { return Ok(None) };
+    if token.entry.released {
         return Ok(None);
     }
-    let mut preconditions = vec![Precondition { key: key.into(), revision: token.revision }];
-    let entry = Arc::new(token.value);
-    let Some(is_released) = add_ancestors(view, barrier, &entry, now_ms, &mut preconditions)? else {
-        return Ok(None);
-    };
-    let expires_at_ms = token.expires_at_ms;
-    Ok(Some(Found { hash: hash.to_owned(), entry, expires_at_ms, preconditions, is_released }))
+    let mut found = Found::alone(hash.to_owned(), Arc::clone(&token.entry), expires_at_ms);
+    found.preconditions.push(token.precondition());
+    in_line(view, barrier, now_ms, found)
 }
 
-/// Whether the line of ancestors ends with one that let its children go; `None`: one of them holds no more. The
-/// preconditions of all that were looked at are added.
-///
-/// # Errors
-/// [`Error::Corrupt`], [`Error::View`].
-pub fn add_ancestors(
+/// A token with its ancestors, if they hold.
+fn in_line(
     view: &dyn View,
     barrier: &Barrier,
-    entry: &TokenEntry,
     now_ms: u64,
-    preconditions: &mut Vec<Precondition>,
-) -> Result<Option<bool>, Error> {
-    let mut parent = entry.parent.clone();
-    let mut is_first = true;
-    for _ in 0..=ANCESTORS_MAX {
-        let Some(hash) = parent else { return Ok(Some(false)) };
-        let key = token_key(barrier, &hash);
-        let Some(found) = load(view, barrier, &key, now_ms)? else { return Ok(None) };
-        preconditions.push(Precondition { key: key.into(), revision: found.revision });
-        if found.value.released {
-            return Ok(Some(is_first));
-        }
-        parent = found.value.parent;
-        is_first = false;
-    }
-    Err(Error::Corrupt("a token has more ancestors than can be made".to_owned()))
+    mut found: Found,
+) -> Result<Option<Found>, Error> {
+    let parent = found.entry.parent.as_deref().map(mac_of).transpose()?;
+    let ancestor = |mac| {
+        let key = token_key(barrier, &hex::encode(mac)).into();
+        Ok(member(view, barrier, key, now_ms)?.map(|(member, _)| Arc::new(member)))
+    };
+    let Some(line) = line::follow(parent, ancestor)? else { return Ok(None) };
+    found.is_released = line.is_released;
+    found.preconditions.extend(line.preconditions);
+    Ok(Some(found))
 }
 
 /// The token with this accessor, if it holds.

@@ -1,7 +1,11 @@
+mod batch;
+mod roles;
+
 use std::net::IpAddr;
 
 use serde_json::json;
 
+use super::line;
 use super::*;
 use crate::crypto::testing::seeded;
 use crate::crypto::{Barrier, Kind};
@@ -70,7 +74,7 @@ impl World {
         let caller = self.identify(with)?;
         let may_sudo = caller.entry.is_root();
         let creation = Creation::of(body.as_object().unwrap())?;
-        let created = self.plan(|ctx| plan_create(ctx, creation, &caller, may_sudo, "auth/token/create"))?;
+        let created = self.plan(|ctx| plan_create(ctx, creation, by(&caller, may_sudo)))?;
         self.state.apply(&created.txn).expect("nothing came in between");
         Ok(created)
     }
@@ -97,6 +101,10 @@ impl World {
         let identified = self.identify(token).unwrap();
         authorize(&identified.identity, &Access::reading(path)).is_ok()
     }
+}
+
+fn by(caller: &Identified, may_sudo: bool) -> Maker<'_> {
+    Maker { caller, may_sudo, path: "auth/token/create", role: None }
 }
 
 fn refused(result: Result<Created, Error>) -> String {
@@ -331,7 +339,7 @@ fn a_token_of_the_callers_own_choice_is_taken_once() {
     assert_eq!(made.token.expose(), "my-own-token");
     let caller = world.identify("root").unwrap();
     let creation = Creation::of(json!({ "id": "my-own-token" }).as_object().unwrap()).unwrap();
-    let again = world.plan(|ctx| plan_create(ctx, creation, &caller, true, "auth/token/create")).unwrap();
+    let again = world.plan(|ctx| plan_create(ctx, creation, by(&caller, true))).unwrap();
     assert!(world.state.apply(&again.txn).is_err());
 }
 
@@ -343,7 +351,7 @@ fn a_token_is_found_by_its_accessor_as_long_as_it_holds() {
         |world: &World| find_by_accessor(&world.state, &world.barrier, &made.entry.accessor, world.now_ms);
     let found = by_accessor(&world).unwrap().unwrap();
     assert_eq!(found.entry.display_name, "token-ci-job");
-    let data = lookup_data(&found.entry, "", found.is_orphan(), found.expires_at_ms, world.now_ms);
+    let data = lookup_data(&found.entry, "", found.is_orphan(), found.expires_at_ms, world.now_ms, &[]);
     assert_eq!(
         (&data["ttl"], &data["orphan"], &data["type"]),
         (&json!(60), &json!(false), &json!("service"))
@@ -357,7 +365,7 @@ fn a_token_is_found_by_its_accessor_as_long_as_it_holds() {
 fn a_line_of_ancestors_has_an_end() {
     let mut world = World::new();
     let mut token = "root".to_owned();
-    for _ in 0..store::ANCESTORS_MAX {
+    for _ in 0..line::ANCESTORS_MAX {
         token = world.child_of(&token);
     }
     assert!(world.holds(&token));

@@ -13,6 +13,7 @@ use crate::crypto::{Barrier, Kind};
 use crate::engine::text::JsonText;
 use crate::error::Error;
 use crate::fields;
+use crate::identity::mounts::token_accessor;
 use crate::plan::{Context, Operation, Plan, Reply};
 use crate::policy::Permit;
 
@@ -36,7 +37,7 @@ pub(super) fn token_mount(barrier: &Barrier) -> Mount {
     let record = MountRecord {
         path: TOKEN_PATH.to_owned(),
         uuid: uuid::Builder::from_random_bytes(uuid).into_uuid().to_string(),
-        accessor: format!("auth_{TOKEN_TYPE}_{}", hex::encode(&id[13..17])),
+        accessor: token_accessor(barrier),
         engine_type: TOKEN_TYPE.to_owned(),
         description: "token based credentials".to_owned(),
         ..MountRecord::default()

@@ -130,7 +130,7 @@ fn a_quorum_of_shares_makes_a_root_token_that_only_the_password_reveals() {
     }
     assert_eq!((&last["complete"], &last["required"]), (&json!(true), &json!(3)));
     let token = decoded(&last["encoded_token"], &otp);
-    assert!(token::is_intact(&token), "{token}");
+    assert!(token.starts_with("s.") && token.len() == token::TOKEN_CHARACTERS, "{token}");
     let caches = TokenCaches::default();
     let found = token::identify(&world.state, &world.barrier, &caches, NOW_MS, &token, None).unwrap();
     assert!(found.identity.is_root() && found.is_orphan() && found.expires_at_ms == 0);
