@@ -4,8 +4,8 @@
 
 use conclave_core::auth::rights::RightsRequest;
 use conclave_core::auth::token::TokenRequest;
-use conclave_core::identity::IdentityRequest;
 use conclave_core::auth::wrapping::WrappingRequest;
+use conclave_core::identity::IdentityRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
 use conclave_core::policy::password_api::PasswordRequest;
@@ -575,6 +575,7 @@ pub const ROUTES: &[Route] = &[
         "sys/quotas/rate-limit/:name",
         Place::State,
         "Delete a rate limit.",
+    ),
     // Token roles and identity.
     token(
         Action::Token(TokenRequest::CreateByRole),
@@ -853,8 +854,7 @@ const AUTH: Route =
 const SECRET: Route =
     token(Action::Secret, &[Read, Write, Patch, Delete, List, Scan], "*", Place::State, "Below a mount.");
 
-/// Finds the route of a canonical path. Below `sys/` and `auth/token/` only the table's paths exist.
-/// Finds the route of a canonical path. Below `sys/`, `auth/` and `identity/` only the table's paths exist.
+/// Finds the route of a canonical path. Below `sys/`, `auth/token/` and `identity/` only the table's paths exist.
 pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure> {
     if !is_reserved(path) {
         return Ok(&SECRET);
@@ -894,7 +894,6 @@ impl Route {
                 | Action::RotateKeyring
                 | Action::JoinToken
                 | Action::Leave
-                | Action::Token(TokenRequest::Accessors | TokenRequest::RevokeOrphan)
                 | Action::AuthMount(
                     AuthMountRequest::Read
                         | AuthMountRequest::ReadTune

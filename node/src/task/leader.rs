@@ -159,7 +159,6 @@ async fn clear_away(
     commit(cluster, planned, what).await;
 }
 
-
 async fn commit(cluster: &Cluster, planned: Result<Option<Txn>, Error>, what: &'static str) {
     match planned {
         Ok(None) => {}

@@ -32,7 +32,7 @@ pub fn put(ctx: &mut Context<'_>, txn: &mut Txn, mount_uuid: &str, role_uid: &st
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::View`].
-pub fn next_batch(ctx: &Context<'_>) -> Result<Option<Txn>, Error> {
+pub fn next_batch(ctx: &mut Context<'_>) -> Result<Option<Txn>, Error> {
     let notes = plain_key(Kind::AppRoleClearing);
     let found = ctx.view.cursor().seek(&notes)?.filter(|(key, _)| key.starts_with(&notes));
     let Some((note_key, _)) = found else { return Ok(None) };
