@@ -546,7 +546,7 @@ fn auth_mounts_are_kept_as_vault_spells_it() {
     for (line, step, expect) in [
         (
             "auth enable -path=people -description=d userpass",
-            ("POST sys/auth/people {\"type\":\"userpass\",\"description\":\"d\"}", 204, ""),
+            ("POST sys/auth/people {\"description\":\"d\",\"type\":\"userpass\"}", 204, ""),
             "Success! Enabled userpass auth method at: people/\n",
         ),
         (

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 
-/// Passwords that are hashed at a time: 19 MiB each.
-const AT_ONCE: usize = 4;
+/// Passwords that are hashed at a time at most, 19 MiB each; and on no more than half of the processors, so that strangers
+/// who guess do not slow consensus down.
+const AT_ONCE_MAX: usize = 4;
 /// Requests that wait for their turn at most.
 const WAITING_MAX: usize = 256;
 /// What is left of a request's time when it has waited for its turn as long as it may: what is hashed is also to be
@@ -26,9 +27,11 @@ pub struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let at_once = (processors / 2).clamp(1, AT_ONCE_MAX);
         Self {
-            hashing: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Arc::new(Semaphore::new(AT_ONCE + WAITING_MAX)),
+            hashing: Arc::new(Semaphore::new(at_once)),
+            waiting: Arc::new(Semaphore::new(at_once + WAITING_MAX)),
         }
     }
 }

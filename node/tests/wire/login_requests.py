@@ -112,6 +112,7 @@ LOGIN_DIFFERENT = {
     ], _NOTHING),
     f'POST {UP}/users/long {{"password": "{LONG}"}}': "argon2id takes longer passwords than bcrypt",
     f"GET {UP}/users/bob/policies": "the sentence alone",
+    f'POST {AP}/role/r/secret-id-accessor/lookup {{"secret_id_accessor": "none"}}': "no sentence repeats what was sent",
     f"GET {AP}/role/r/bind-secret-id": "as Vault has it",
     f"POST {AP}/tidy/secret-id": "secret ids end by themselves, and nothing is started",
 }

@@ -20,6 +20,8 @@ const SECRET_ID_BYTES_MAX: usize = 4_096;
 /// Metadata of a secret id at most: entries, and bytes of all together.
 const METADATA_ENTRIES_MAX: usize = 64;
 const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Of an accessor that leads to none of the role's.
+const NO_ACCESSOR: &str = "failed to find accessor entry for secret_id_accessor";
 /// Fields of a request for a new one.
 const FIELDS: [&str; 6] = ["secret_id", "metadata", "cidr_list", "token_bound_cidrs", "num_uses", "ttl"];
 
@@ -72,16 +74,14 @@ pub fn handle(
             let role = found.ok_or_else(no_role)?;
             Ok(match secret_id::by_accessor(ctx, mount, &role.value, &accessor)? {
                 Some(found) => shown(&found).into(),
-                None => {
-                    Reply { status: 404, ..Reply::json(&json!({ "error": no_accessor(&accessor) })) }.into()
-                }
+                None => Reply { status: 404, ..Reply::json(&json!({ "error": NO_ACCESSOR })) }.into(),
             })
         }
         ("secret-id-accessor/destroy", O::Write | O::Delete) => {
             let accessor = given(request, "secret_id_accessor")?;
             let role = found.ok_or_else(no_role)?;
             let found = secret_id::by_accessor(ctx, mount, &role.value, &accessor)?;
-            let found = found.ok_or_else(|| Error::invalid(no_accessor(&accessor)))?;
+            let found = found.ok_or_else(|| Error::invalid(NO_ACCESSOR))?;
             Ok(destroy(ctx, mount, &role.value, Some(found)))
         }
         (
@@ -95,10 +95,6 @@ pub fn handle(
         ) => Err(Error::Unsupported),
         _ => Err(Error::NotFound),
     }
-}
-
-fn no_accessor(accessor: &str) -> String {
-    format!("failed to find accessor entry for secret_id_accessor: {accessor:?}")
 }
 
 /// A field that must be there, of the body or, since a DELETE has none with many clients, of the query.
