@@ -27,6 +27,8 @@ pub enum Kind {
     Token = 0x11,
     /// What was answered to a request that carried an idempotency key.
     Dedup = 0x12,
+    /// Where the nodes' audit trails stood.
+    AuditAnchors = 0x30,
     /// A secret of a KV v1 mount.
     KvV1 = 0x20,
     // 0x21 was the settings of a KV v2 mount, which lie in the table of mounts; nothing was ever stored under it.
@@ -69,6 +71,7 @@ mod tests {
             (Kind::Mounts, 0x10),
             (Kind::Token, 0x11),
             (Kind::Dedup, 0x12),
+            (Kind::AuditAnchors, 0x30),
             (Kind::KvV1, 0x20),
             (Kind::KvMeta, 0x22),
             (Kind::KvData, 0x23),

@@ -34,7 +34,7 @@ impl MountTable {
     }
 
     /// The mount that answers at `path`, with what is only shown.
-    pub(super) fn resolve_shown(&self, path: &str) -> Option<&Mount> {
+    pub fn resolve_shown(&self, path: &str) -> Option<&Mount> {
         if path == "sys" || path.starts_with(PATH) {
             return Some(&self.system);
         }

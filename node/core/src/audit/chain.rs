@@ -1,0 +1,127 @@
+//! The chain that ties the lines of one trail (one device of one node) to each other.
+//!
+//! ```text
+//! {"time":...,"chain":{"node":"n1","device":"file","number":7,"previous":"<hash>","hash":"<hash>"}}
+//! ```
+//!
+//! `hash` is the SHA-256 of the line's own bytes up to the comma before it, `previous` that of the line before. So a
+//! line proves everything before it, and the head alone, kept where the line's writer cannot reach it, proves the trail.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub const HASH_BYTES: usize = 32;
+
+/// Where a trail stands: its newest line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    pub node: String,
+    pub device: String,
+    /// 0: no line yet.
+    pub number: u64,
+    #[serde(with = "hex::serde")]
+    pub hash: [u8; HASH_BYTES],
+}
+
+/// The writing end of a trail.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    node: Arc<str>,
+    device: Arc<str>,
+    number: u64,
+    previous: [u8; HASH_BYTES],
+}
+
+impl Chain {
+    pub fn begin(node: &str, device: &str) -> Self {
+        Self { node: node.into(), device: device.into(), number: 0, previous: [0; HASH_BYTES] }
+    }
+
+    /// Goes on behind `head`; from the beginning if that is another trail's.
+    pub fn resume(node: &str, device: &str, head: Option<&Head>) -> Self {
+        let mut chain = Self::begin(node, device);
+        if let Some(head) = head.filter(|head| head.node == node && head.device == device) {
+            (chain.number, chain.previous) = (head.number, head.hash);
+        }
+        chain
+    }
+
+    pub fn head(&self) -> Head {
+        Head {
+            node: self.node.to_string(),
+            device: self.device.to_string(),
+            number: self.number,
+            hash: self.previous,
+        }
+    }
+
+    /// Makes the next line of `record`, a JSON object; ends with a newline.
+    pub fn link(&mut self, mut record: Vec<u8>) -> Vec<u8> {
+        debug_assert!(record.len() > 2 && record.ends_with(b"}"), "a record is an object with members");
+        record.pop();
+        self.number += 1;
+        let previous = hex::encode(self.previous);
+        // Names of nodes and devices are checked when they are set: they need no escapes.
+        let link = format!(
+            ",\"chain\":{{\"node\":\"{}\",\"device\":\"{}\",\"number\":{},\"previous\":\"{previous}\"",
+            self.node, self.device, self.number
+        );
+        record.extend_from_slice(link.as_bytes());
+        self.previous = Sha256::digest(&record).into();
+        record.extend_from_slice(b",\"hash\":\"");
+        record.extend_from_slice(hex::encode(self.previous).as_bytes());
+        record.extend_from_slice(b"\"}}\n");
+        record
+    }
+}
+
+/// What a line says of its place, and what it really is.
+pub(super) struct Read {
+    pub(super) link: Link,
+    /// The hash of the bytes that are there.
+    pub(super) computed: [u8; HASH_BYTES],
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Link {
+    pub(super) node: String,
+    pub(super) device: String,
+    pub(super) number: u64,
+    #[serde(with = "hex::serde")]
+    pub(super) previous: [u8; HASH_BYTES],
+    #[serde(with = "hex::serde")]
+    pub(super) hash: [u8; HASH_BYTES],
+}
+
+/// Begins the link; it cannot stand later in a line, since the link is the last member and has no object in it.
+const LINK: &[u8] = b",\"chain\":{";
+/// From the comma before the hash to the end of the line.
+const ENDING_BYTES: usize = ",\"hash\":\"".len() + 2 * HASH_BYTES + "\"}}".len();
+
+/// Reads a line without its newline; `None`: it has no link.
+pub(super) fn read(line: &[u8]) -> Option<Read> {
+    let begin = line.windows(LINK.len()).rposition(|window| window == LINK)?;
+    let object = line.get(begin + LINK.len() - 1..line.len().checked_sub(1)?)?;
+    if line.last() != Some(&b'}') {
+        return None;
+    }
+    let link = serde_json::from_slice(object).ok()?;
+    let computed = Sha256::digest(line.get(..line.len().checked_sub(ENDING_BYTES)?)?).into();
+    Some(Read { link, computed })
+}
+
+impl Head {
+    /// The head of a trail that ends with this line, if the line is whole.
+    pub fn of_line(line: &[u8]) -> Option<Self> {
+        let Read { link, computed } = read(line)?;
+        (link.hash == computed).then_some(Self {
+            node: link.node,
+            device: link.device,
+            number: link.number,
+            hash: computed,
+        })
+    }
+}

@@ -1,0 +1,393 @@
+//! What a record says, in Vault's schema: who asked for what, from where, and what came of it.
+//!
+//! A request has two records, before its effect and before its answer. Both say who asked for what, so that part is
+//! made once ([`Asked::write`]) for each device, with that device's hashes.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::hash::Salt;
+use crate::plan::Operation;
+
+/// Longest data of a request or an answer in a record, in bytes; longer data is left out, and the record says so.
+const DATA_BYTES_MAX: usize = 1024 * 1024;
+/// What a record without data takes, at a guess, in bytes.
+const RECORD_BYTES_EXPECTED: usize = 1536;
+/// Stands for data that is left out.
+const OMITTED: &[u8] = b"{\"omitted\":true}";
+
+/// Who called, as far as a valid token told.
+pub struct Caller<'a> {
+    pub accessor: &'a str,
+    pub display_name: &'a str,
+    pub policies: &'a [String],
+    /// Unix milliseconds.
+    pub issued_ms: u64,
+    /// Lifetime in milliseconds; 0: for ever.
+    pub ttl_ms: u64,
+    /// Whether policy allowed it.
+    pub allowed: bool,
+}
+
+/// The mount that the path leads to.
+#[derive(Default)]
+pub struct MountPoint<'a> {
+    pub path: &'a str,
+    pub engine_type: &'a str,
+    pub accessor: &'a str,
+    /// Members of a request's data whose strings its owner wants to read in the trail.
+    pub plain_request_keys: &'a [String],
+}
+
+/// A request, as its records tell it.
+pub struct Asked<'a> {
+    pub id: &'a str,
+    pub operation: &'static str,
+    pub path: &'a str,
+    pub client: Option<SocketAddr>,
+    pub token: Option<&'a str>,
+    pub caller: Option<Caller<'a>>,
+    pub mount: Option<MountPoint<'a>>,
+    /// The body as JSON, known to be well formed; never a stranger's.
+    pub body: Option<&'a [u8]>,
+    pub query: &'a [(String, String)],
+}
+
+/// What came of a request.
+pub struct Answered<'a> {
+    pub status: u16,
+    /// The point in the log that the answer was made from, or at which its effect stands.
+    pub index: Option<u64>,
+    /// The answer's data as JSON.
+    pub data: Option<&'a [u8]>,
+    /// Why it was refused, in the words that the caller got.
+    pub refusal: Option<&'a str>,
+}
+
+/// The records of one request for one device: what both have in common, made once.
+pub struct Record {
+    common: Vec<u8>,
+    mount: Vec<u8>,
+}
+
+/// What Vault calls an operation. Whether a write creates or updates is not known before it is decided.
+pub fn operation_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Read => "read",
+        Operation::Write => "update",
+        Operation::Patch => "patch",
+        Operation::Delete => "delete",
+        Operation::List => "list",
+        Operation::Scan => "scan",
+    }
+}
+
+impl Asked<'_> {
+    /// `salt`: that of the device; `None` while the node is sealed, and then nothing that would need it is told.
+    pub fn write(&self, salt: Option<&Salt>) -> Record {
+        let mut out = Vec::with_capacity(RECORD_BYTES_EXPECTED);
+        out.extend_from_slice(b"\"auth\":");
+        self.write_auth(salt, &mut out);
+        out.extend_from_slice(b",\"request\":{\"id\":");
+        text(self.id, &mut out);
+        member("operation", self.operation, &mut out);
+        let mount = self.mount();
+        out.extend_from_slice(&mount);
+        if let (Some(salt), Some(token)) = (salt, self.token) {
+            out.extend_from_slice(b",\"client_token\":");
+            salt.write_hash(token, &mut out);
+        }
+        if let (Some(salt), Some(caller)) = (salt, &self.caller) {
+            out.extend_from_slice(b",\"client_token_accessor\":");
+            salt.write_hash(caller.accessor, &mut out);
+        }
+        out.extend_from_slice(b",\"namespace\":{\"id\":\"root\"}");
+        member("path", self.path, &mut out);
+        if let Some(salt) = salt {
+            self.write_data(salt, &mut out);
+        }
+        if let Some(client) = self.client {
+            // An address within IPv6 that is IPv4's own is told as that.
+            member("remote_address", &client.ip().to_canonical().to_string(), &mut out);
+            number("remote_port", client.port().into(), &mut out);
+        }
+        out.push(b'}');
+        Record { common: out, mount }
+    }
+
+    fn mount(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(mount) = &self.mount {
+            member("mount_point", mount.path, &mut out);
+            member("mount_type", mount.engine_type, &mut out);
+            if !mount.accessor.is_empty() {
+                member("mount_accessor", mount.accessor, &mut out);
+            }
+            let class = if mount.path.starts_with("auth/") { "auth" } else { "secret" };
+            member("mount_class", class, &mut out);
+        }
+        out
+    }
+
+    fn write_auth(&self, salt: Option<&Salt>, out: &mut Vec<u8>) {
+        let (Some(salt), Some(caller)) = (salt, &self.caller) else {
+            out.extend_from_slice(b"{\"token_type\":\"default\"}");
+            return;
+        };
+        out.extend_from_slice(b"{\"client_token\":");
+        salt.write_hash(self.token.unwrap_or_default(), out);
+        out.extend_from_slice(b",\"accessor\":");
+        salt.write_hash(caller.accessor, out);
+        member("display_name", caller.display_name, out);
+        for name in ["policies", "token_policies"] {
+            member(name, caller.policies, out);
+        }
+        out.extend_from_slice(b",\"policy_results\":{\"allowed\":");
+        out.extend_from_slice(if caller.allowed { b"true}" } else { b"false}" });
+        member("token_type", "service", out);
+        if caller.ttl_ms > 0 {
+            number("token_ttl", caller.ttl_ms / 1000, out);
+        }
+        member("token_issue_time", &crate::engine::time_text(caller.issued_ms / 1000 * 1000), out);
+        out.push(b'}');
+    }
+
+    /// The body, or the query of a request that has none.
+    fn write_data(&self, salt: &Salt, out: &mut Vec<u8>) {
+        if let Some(body) =
+            self.body.map(<[u8]>::trim_ascii).filter(|body| !body.is_empty() && *body != b"null")
+        {
+            out.extend_from_slice(b",\"data\":");
+            let plain = self.mount.as_ref().map_or(&[][..], |mount| mount.plain_request_keys);
+            data(salt, body, plain, out);
+            return;
+        }
+        let mut shown = self.query.iter().filter(|(name, _)| name != "list" && name != "scan").peekable();
+        if shown.peek().is_none() {
+            return;
+        }
+        out.extend_from_slice(b",\"data\":{");
+        for (index, (name, value)) in shown.enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            text(name, out);
+            out.push(b':');
+            salt.write_hash(value, out);
+        }
+        out.push(b'}');
+    }
+}
+
+impl Record {
+    /// The record before the request's effect. `error`: it is already known to be refused.
+    pub fn request(&self, time_ns: i128, error: Option<&str>) -> Vec<u8> {
+        let mut out = self.begin(time_ns, "request");
+        if let Some(error) = error {
+            member("error", error, &mut out);
+        }
+        out.push(b'}');
+        out
+    }
+
+    /// The record before the answer.
+    pub fn response(
+        &self,
+        time_ns: i128,
+        salt: Option<&Salt>,
+        plain_keys: &[String],
+        answered: &Answered<'_>,
+    ) -> Vec<u8> {
+        let mut out = self.begin(time_ns, "response");
+        out.extend_from_slice(b",\"response\":{");
+        let begin = out.len();
+        out.extend_from_slice(self.mount.strip_prefix(b",").unwrap_or(&self.mount));
+        if let Some(salt) = salt {
+            let comma: &[u8] = if out.len() > begin { b"," } else { b"" };
+            if let Some(refusal) = answered.refusal {
+                out.extend_from_slice(comma);
+                out.extend_from_slice(b"\"data\":{\"error\":");
+                salt.write_hash(refusal, &mut out);
+                out.push(b'}');
+            } else if let Some(json) = answered.data.filter(|json| json.trim_ascii() != b"null") {
+                out.extend_from_slice(comma);
+                out.extend_from_slice(b"\"data\":");
+                data(salt, json, plain_keys, &mut out);
+            }
+        }
+        out.push(b'}');
+        number("status", answered.status.into(), &mut out);
+        if let Some(index) = answered.index {
+            number("index", index, &mut out);
+        }
+        if answered.refusal.is_some() {
+            member("error", error_of(answered.status), &mut out);
+        }
+        out.push(b'}');
+        out
+    }
+
+    fn begin(&self, time_ns: i128, kind: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.common.len() + RECORD_BYTES_EXPECTED);
+        out.extend_from_slice(b"{\"time\":");
+        let time = jiff::Timestamp::from_nanosecond(time_ns).unwrap_or(jiff::Timestamp::MIN);
+        text(&time.to_string(), &mut out);
+        member("type", kind, &mut out);
+        out.push(b',');
+        out.extend_from_slice(&self.common);
+        out
+    }
+}
+
+/// What stands in clear of a refusal: never the sentence itself, which may tell of what was sent.
+pub fn error_of(status: u16) -> &'static str {
+    match status {
+        400 => "invalid request",
+        403 => "permission denied",
+        404 => "unsupported path",
+        405 => "unsupported operation",
+        413 | 415 | 429 => "request refused",
+        503 => "unavailable",
+        504 => "unknown outcome",
+        _ => "internal error",
+    }
+}
+
+fn data(salt: &Salt, json: &[u8], plain: &[String], out: &mut Vec<u8>) {
+    if salt.rewrite(json, plain, DATA_BYTES_MAX, out).is_err() {
+        out.extend_from_slice(OMITTED);
+    }
+}
+
+fn text(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("text always becomes JSON");
+}
+
+fn member(name: &str, value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    text(value, out);
+}
+
+fn number(name: &str, value: u64, out: &mut Vec<u8>) {
+    member(name, &value, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const CANARY: &str = "canary-5d1f";
+
+    fn asked<'a>(body: &'a [u8], query: &'a [(String, String)], policies: &'a [String]) -> Asked<'a> {
+        Asked {
+            id: "r-1",
+            operation: operation_name(Operation::Write),
+            path: "secret/data/\"quoted\"",
+            client: Some("[::ffff:10.1.2.3]:4000".parse().unwrap()),
+            token: Some(CANARY),
+            caller: Some(Caller {
+                accessor: CANARY,
+                display_name: "root",
+                policies,
+                issued_ms: 1_700_000_000_123,
+                ttl_ms: 0,
+                allowed: true,
+            }),
+            mount: Some(MountPoint {
+                path: "secret/",
+                engine_type: "kv",
+                accessor: "kv_1",
+                plain_request_keys: &[],
+            }),
+            body: Some(body),
+            query,
+        }
+    }
+
+    fn parsed(record: &[u8]) -> Value {
+        serde_json::from_slice(record)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(record)))
+    }
+
+    /// The members and their order are those that OpenBao 2.7.2 writes, but for those of what we do not have.
+    #[test]
+    fn a_record_has_the_shape_of_openbaos() {
+        let salt = Salt::new(b"k");
+        let policies = ["root".to_owned()];
+        let body = format!("{{\"data\":{{\"a\":\"{CANARY}\",\"n\":1}}}}");
+        let record = asked(body.as_bytes(), &[], &policies).write(Some(&salt));
+        let request = record.request(1_700_000_000_120_000_000, None);
+        let hash = salt.hash(CANARY);
+        let expected = format!(
+            "{{\"time\":\"2023-11-14T22:13:20.12Z\",\"type\":\"request\",\"auth\":{{\"client_token\":\"{hash}\",\
+             \"accessor\":\"{hash}\",\"display_name\":\"root\",\"policies\":[\"root\"],\"token_policies\":[\"root\"],\
+             \"policy_results\":{{\"allowed\":true}},\"token_type\":\"service\",\
+             \"token_issue_time\":\"2023-11-14T22:13:20Z\"}},\"request\":{{\"id\":\"r-1\",\"operation\":\"update\",\
+             \"mount_point\":\"secret/\",\"mount_type\":\"kv\",\"mount_accessor\":\"kv_1\",\"mount_class\":\"secret\",\
+             \"client_token\":\"{hash}\",\"client_token_accessor\":\"{hash}\",\"namespace\":{{\"id\":\"root\"}},\
+             \"path\":\"secret/data/\\\"quoted\\\"\",\"data\":{{\"data\":{{\"a\":\"{hash}\",\"n\":1}}}},\
+             \"remote_address\":\"10.1.2.3\",\"remote_port\":4000}}}}"
+        );
+        assert_eq!(String::from_utf8(request).unwrap(), expected);
+
+        let answered =
+            Answered { status: 200, index: Some(7), data: Some(b"{\"version\":1}"), refusal: None };
+        let response = parsed(&record.response(0, Some(&salt), &[], &answered));
+        assert_eq!(response["type"], "response");
+        assert_eq!(response["request"], parsed(&record.request(0, None))["request"]);
+        assert_eq!(response["response"]["data"], json!({ "version": 1 }));
+        assert_eq!(response["response"]["mount_accessor"], "kv_1");
+        assert_eq!((&response["status"], &response["index"]), (&json!(200), &json!(7)));
+        assert_eq!(response.get("error"), None);
+    }
+
+    #[test]
+    fn a_refusal_tells_its_kind_and_hides_its_sentence() {
+        let salt = Salt::new(b"k");
+        let stranger = Asked { caller: None, body: None, ..asked(b"", &[], &[]) };
+        let record = stranger.write(Some(&salt));
+        let request = parsed(&record.request(0, Some("permission denied")));
+        assert_eq!(request["auth"], json!({ "token_type": "default" }));
+        assert_eq!(request["error"], "permission denied");
+        assert_eq!(request["request"].get("client_token_accessor"), None);
+        let answered = Answered { status: 400, index: None, data: None, refusal: Some(CANARY) };
+        let response = record.response(0, Some(&salt), &[], &answered);
+        assert!(!String::from_utf8_lossy(&response).contains(CANARY));
+        assert_eq!(parsed(&response)["error"], "invalid request");
+        assert_eq!(parsed(&response)["response"]["data"], json!({ "error": salt.hash(CANARY) }));
+    }
+
+    #[test]
+    fn a_sealed_node_tells_nothing_that_would_have_to_be_hashed() {
+        let body = format!("{{\"key\":\"{CANARY}\"}}");
+        let query = [("q".to_owned(), CANARY.to_owned())];
+        let record = asked(body.as_bytes(), &query, &[]).write(None);
+        let answered =
+            Answered { status: 503, index: None, data: Some(body.as_bytes()), refusal: Some(CANARY) };
+        for text in [record.request(0, None), record.response(0, None, &[], &answered)] {
+            assert!(!String::from_utf8_lossy(&text).contains(CANARY));
+            assert_eq!(parsed(&text)["request"]["remote_port"], 4000);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_by_query_is_told_without_what_makes_it_a_list() {
+        let salt = Salt::new(b"k");
+        let query = [("list".to_owned(), "true".to_owned()), ("version".to_owned(), "2".to_owned())];
+        let record = asked(b"null", &query, &[]).write(Some(&salt));
+        assert_eq!(parsed(&record.request(0, None))["request"]["data"], json!({ "version": salt.hash("2") }));
+    }
+
+    #[test]
+    fn data_that_is_too_long_is_left_out_and_that_is_said() {
+        let salt = Salt::new(b"k");
+        let body = format!("[{}\"{CANARY}\"]", "1,".repeat(DATA_BYTES_MAX / 2));
+        let record = asked(body.as_bytes(), &[], &[]).write(Some(&salt));
+        assert_eq!(parsed(&record.request(0, None))["request"]["data"], json!({ "omitted": true }));
+    }
+}
