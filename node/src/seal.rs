@@ -5,11 +5,12 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use conclave_core::Error;
+use conclave_core::audit::Salt;
 use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
 use conclave_core::engine::mount::MountTable;
 use conclave_core::seal::{self, Progress, SealConfig, StaticKey, TokenCache, UnsealProgress};
@@ -41,6 +42,8 @@ pub struct Unsealed {
 pub struct Caches {
     pub tokens: TokenCache,
     pub mounts: ArcSwapOption<MountTable>,
+    /// Of the audit devices, in their order.
+    pub audit_salts: OnceLock<Vec<Salt>>,
 }
 
 /// The seal of one node.

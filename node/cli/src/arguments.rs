@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::command::audit::Audit;
 use crate::command::cluster::{Join, JoinToken};
 use crate::command::kv::Kv;
 use crate::command::logical::{List, Path, Read, Write};
@@ -77,6 +78,9 @@ pub enum Command {
     /// Initialise, unseal, back up and maintain a cluster
     #[command(subcommand)]
     Operator(Operator),
+    /// List audit devices, and find what was changed in a trail
+    #[command(subcommand)]
+    Audit(Audit),
     /// Show the seal and leadership of a node (exit code 1: sealed)
     Status,
     /// List the cluster's nodes
@@ -153,6 +157,7 @@ mod tests {
             "conclave operator raft snapshot save backup.snap",
             "conclave operator snapshot restore -force backup.snap",
             "conclave operator unseal",
+            "conclave audit verify -from=5 -anchors=heads.json audit.log.1 audit.log",
             "conclave -address=https://n1:8200 status",
             "conclave write -f sys/rotate",
             "conclave dev --nodes 3 --dir D --base-port 0 --no-tls --root-token T --detach --json",

@@ -31,6 +31,10 @@ impl Service {
                 match action {
                     Action::Seal => sys::unseal::seal(&cluster),
                     Action::Leave => sys::membership::leave(self, call).await,
+                    Action::ListAudit => sys::audit::list(self, call),
+                    Action::ChangeAudit => Err(sys::audit::refuse_change()),
+                    Action::AuditHash => sys::audit::hash(self, &cluster, call),
+                    Action::AuditAnchors => sys::audit::anchors(&cluster, call),
                     Action::HostInfo => sys::host::host_info(self, call).await,
                     Action::Metrics => sys::host::metrics(self, &cluster, call),
                     Action::SaveSnapshot => sys::snapshot::save(self, &cluster).await,

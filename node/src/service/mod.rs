@@ -1,7 +1,7 @@
 //! The request pipeline: every request takes the same way, whichever node it came to.
 //!
 //! ```text
-//! http -> Service::answer -> route
+//! http -> Service::answer -> route -> the audit record before the effect, and that before the answer (recorded.rs)
 //!           Here:   this node answers about itself              (here.rs, sys/)
 //!           State:  read  -> read barrier -> view -> plan        (read.rs, plan.rs)
 //!                   write -> view -> plan -> Raft -> answer      (write.rs, plan.rs), at whichever node was asked
@@ -22,6 +22,7 @@ mod order;
 pub mod peer;
 mod plan;
 mod read;
+mod recorded;
 pub mod route;
 pub mod sys;
 mod write;
@@ -85,22 +86,14 @@ impl Service {
         if planted::is(Bug::PathInLog) {
             tracing::info!(path = %call.path, "asked");
         }
-        let route = match route::find(call.operation, &call.path) {
-            Ok(route) => route,
-            Err(failure) => {
-                let failure = self.refuse_unknown(&call, failure).await;
-                metrics::request(metrics::UNKNOWN_OPERATION, failure.status(), began.elapsed());
-                return Answer::failure(&failure);
-            }
+        let found = route::find(call.operation, &call.path);
+        let answer = match self.node.audit().filter(|_| recorded::is_recorded(&found)) {
+            None => self.decided(&found, &call).await,
+            Some(trail) => self.recorded(trail, &found, &call).await,
         };
-        let answer = match self.dispatch(route, &call).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                if failure.is_fault() {
-                    tracing::error!(request_id = %call.request_id, action = ?route.action, %failure, "a request failed");
-                }
-                Answer::failure(&failure)
-            }
+        let Ok(route) = found else {
+            metrics::request(metrics::UNKNOWN_OPERATION, answer.status, began.elapsed());
+            return answer;
         };
         metrics::request(
             metrics::operation_label(route.action, call.operation),
@@ -116,6 +109,23 @@ impl Service {
             "answered"
         );
         answer
+    }
+
+    /// The answer, as it is decided and not yet recorded.
+    async fn decided(self: &Arc<Self>, found: &Result<&'static Route, Failure>, call: &Call) -> Answer {
+        let route = match found {
+            Ok(route) => route,
+            Err(failure) => return Answer::failure(&self.refuse_unknown(call, failure.clone()).await),
+        };
+        match self.dispatch(route, call).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                if failure.is_fault() {
+                    tracing::error!(request_id = %call.request_id, action = ?route.action, %failure, "a request failed");
+                }
+                Answer::failure(&failure)
+            }
+        }
     }
 
     /// What to say of a path that does not exist: strangers must not learn which do.

@@ -9,7 +9,7 @@ use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::{self, Permit};
-use conclave_core::seal::{self, Identified};
+use conclave_core::seal::{self, Identified, TokenEntry};
 use conclave_core::view::View;
 use conclave_core::{Error, seal::lookup_data};
 use conclave_proto::log::Txn;
@@ -120,6 +120,38 @@ pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Permit, Failure> {
             let identified = identify(view, unsealed, now_ms, call)?;
             Ok(policy::authorize(&identified.identity, call.operation)?)
         })
+    })
+}
+
+/// What a request's audit record tells of it.
+#[derive(Default)]
+pub struct Seen {
+    /// The token's entry, and whether policy allows what is asked.
+    pub caller: Option<(Arc<TokenEntry>, bool)>,
+    pub mounts: Option<Arc<MountTable>>,
+}
+
+/// Who calls, and what is mounted, as this node's state stands: for the audit trail, since nothing is decided by it.
+pub fn look(cluster: &Cluster, call: &Call) -> Result<Seen, Failure> {
+    with_fresh_keys(cluster, |unsealed| {
+        let learned = Learned::default();
+        let seen = cluster.glance_now(|view, now_ms| {
+            let mut rng = rand::rng();
+            let ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
+            learned.take();
+            let caller = match identify(view, unsealed, now_ms, call) {
+                Ok(Identified { identity, entry, .. }) => {
+                    Some((entry, policy::authorize(&identity, call.operation).is_ok()))
+                }
+                Err(Failure::Denied | Failure::Rule(Error::Denied)) => None,
+                Err(failure) => return Err(failure),
+            };
+            Ok(Seen { caller, mounts: mounts(&ctx, unsealed, &learned).ok() })
+        });
+        if let Some(table) = learned.take() {
+            unsealed.caches.mounts.store(Some(table));
+        }
+        seen
     })
 }
 

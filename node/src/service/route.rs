@@ -46,6 +46,10 @@ pub enum Action {
     Metrics,
     OpenApi,
     LookupSelf,
+    ListAudit,
+    ChangeAudit,
+    AuditHash,
+    AuditAnchors,
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -208,6 +212,28 @@ pub const ROUTES: &[Route] = &[
     token(Action::HostInfo, &[Read], "sys/host-info", Place::Here, "The node's machine."),
     token(Action::Metrics, &[Read], "sys/metrics", Place::Here, "The node's metrics."),
     token(Action::OpenApi, &[Read], "sys/internal/specs/openapi", Place::State, "This API's description."),
+    token(Action::ListAudit, &[Read], "sys/audit", Place::Here, "This node's audit devices."),
+    token(
+        Action::ChangeAudit,
+        &[Write, Delete],
+        "sys/audit/*",
+        Place::Here,
+        "Refused: audit devices are set in the nodes' configuration.",
+    ),
+    token(
+        Action::AuditHash,
+        &[Write],
+        "sys/audit-hash/:id",
+        Place::Here,
+        "What stands for a text in the trail of a device.",
+    ),
+    token(
+        Action::AuditAnchors,
+        &[Read],
+        "sys/audit-anchors",
+        Place::Here,
+        "Heads of all nodes' audit trails, as the cluster noted them.",
+    ),
     token(
         Action::LookupSelf,
         &[Read, Write],

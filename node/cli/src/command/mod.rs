@@ -1,5 +1,6 @@
 //! The commands, one file a subject: each turns arguments into requests and answers into a report.
 
+pub mod audit;
 pub mod cluster;
 pub mod kv;
 mod kv_metadata;
@@ -17,21 +18,22 @@ pub mod token;
 use conclave_client::{Client, Method, Request};
 use serde_json::Value;
 
-use crate::Recover;
+use crate::Local;
 use crate::arguments::Command;
 use crate::dev;
 use crate::failure::Failure;
 use crate::output::Report;
 use crate::session::Session;
 
-pub async fn run(command: Command, session: &Session, recover: Recover) -> Result<Report, Failure> {
+pub async fn run(command: Command, session: &Session, local: &Local) -> Result<Report, Failure> {
     match command {
         Command::Server { .. } => Err(Failure::usage("the server takes no flags before the word \"server\"")),
         Command::Dev(dev) => dev::run(dev, session.format).await,
         Command::Kv(kv) => kv::run(kv, &session.client()?).await,
         Command::Secrets(secrets) => secrets::run(secrets, &session.client()?).await,
         Command::Token(token) => token::run(token, &session.client()?).await,
-        Command::Operator(operator) => operator::run(operator, session, recover).await,
+        Command::Operator(operator) => operator::run(operator, session, local.recover).await,
+        Command::Audit(audit) => audit::run(audit, session, local.audit_verify).await,
         Command::Status => status::run(&session.client()?).await,
         Command::Members => cluster::members(&session.client()?).await,
         Command::JoinToken(join_token) => cluster::join_token(join_token, &session.client()?).await,
