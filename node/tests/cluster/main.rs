@@ -1,6 +1,7 @@
 //! What Conclave promises, shown on clusters of real processes with real TLS and real disks.
 
 mod admission;
+mod audit;
 mod bad_input;
 mod consistency;
 mod damage;
