@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 
 pub const HASH_BYTES: usize = 32;
 
+/// What a link takes, at a guess, in bytes.
+const LINK_BYTES_EXPECTED: usize = 384;
+
 /// Where a trail stands: its newest line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
@@ -61,6 +64,7 @@ impl Chain {
     pub fn link(&mut self, mut record: Vec<u8>) -> Vec<u8> {
         debug_assert!(record.len() > 2 && record.ends_with(b"}"), "a record is an object with members");
         record.pop();
+        record.reserve(LINK_BYTES_EXPECTED);
         self.number += 1;
         let previous = hex::encode(self.previous);
         // Names of nodes and devices are checked when they are set: they need no escapes.
@@ -70,9 +74,8 @@ impl Chain {
         );
         record.extend_from_slice(link.as_bytes());
         self.previous = Sha256::digest(&record).into();
-        record.extend_from_slice(b",\"hash\":\"");
-        record.extend_from_slice(hex::encode(self.previous).as_bytes());
-        record.extend_from_slice(b"\"}}\n");
+        record.extend_from_slice(ending(&self.previous).as_bytes());
+        record.push(b'\n');
         record
     }
 }
@@ -82,6 +85,8 @@ pub(super) struct Read {
     pub(super) link: Link,
     /// The hash of the bytes that are there.
     pub(super) computed: [u8; HASH_BYTES],
+    /// It ends as lines are written: that part of it no hash covers, and JSON could be spelled otherwise.
+    pub(super) ends_as_written: bool,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +106,10 @@ const LINK: &[u8] = b",\"chain\":{";
 /// From the comma before the hash to the end of the line.
 const ENDING_BYTES: usize = ",\"hash\":\"".len() + 2 * HASH_BYTES + "\"}}".len();
 
+fn ending(hash: &[u8; HASH_BYTES]) -> String {
+    format!(",\"hash\":\"{}\"}}}}", hex::encode(hash))
+}
+
 /// Reads a line without its newline; `None`: it has no link.
 pub(super) fn read(line: &[u8]) -> Option<Read> {
     let begin = line.windows(LINK.len()).rposition(|window| window == LINK)?;
@@ -108,16 +117,17 @@ pub(super) fn read(line: &[u8]) -> Option<Read> {
     if line.last() != Some(&b'}') {
         return None;
     }
-    let link = serde_json::from_slice(object).ok()?;
+    let link: Link = serde_json::from_slice(object).ok()?;
     let computed = Sha256::digest(line.get(..line.len().checked_sub(ENDING_BYTES)?)?).into();
-    Some(Read { link, computed })
+    let ends_as_written = line.ends_with(ending(&link.hash).as_bytes());
+    Some(Read { link, computed, ends_as_written })
 }
 
 impl Head {
     /// The head of a trail that ends with this line, if the line is whole.
     pub fn of_line(line: &[u8]) -> Option<Self> {
-        let Read { link, computed } = read(line)?;
-        (link.hash == computed).then_some(Self {
+        let Read { link, computed, ends_as_written } = read(line)?;
+        (link.hash == computed && ends_as_written).then_some(Self {
             node: link.node,
             device: link.device,
             number: link.number,

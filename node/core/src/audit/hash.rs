@@ -39,12 +39,11 @@ impl Salt {
 
     /// Appends `text`'s hash as a JSON string.
     pub fn write_hash(&self, text: &str, out: &mut Vec<u8>) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.mac(text), &mut digits).expect("two digits for each of 32 bytes");
         out.push(b'"');
         out.extend_from_slice(PREFIX.as_bytes());
-        for byte in self.mac(text) {
-            out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
+        out.extend_from_slice(&digits);
         out.push(b'"');
     }
 

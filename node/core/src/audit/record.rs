@@ -87,20 +87,19 @@ impl Asked<'_> {
     /// `salt`: that of the device; `None` while the node is sealed, and then nothing that would need it is told.
     pub fn write(&self, salt: Option<&Salt>) -> Record {
         let mut out = Vec::with_capacity(RECORD_BYTES_EXPECTED);
+        let token = hashed(salt, self.token);
+        let accessor = hashed(salt, self.caller.as_ref().map(|caller| caller.accessor));
         out.extend_from_slice(b"\"auth\":");
-        self.write_auth(salt, &mut out);
+        self.write_auth(&token, &accessor, &mut out);
         out.extend_from_slice(b",\"request\":{\"id\":");
         text(self.id, &mut out);
         member("operation", self.operation, &mut out);
         let mount = self.mount();
         out.extend_from_slice(&mount);
-        if let (Some(salt), Some(token)) = (salt, self.token) {
-            out.extend_from_slice(b",\"client_token\":");
-            salt.write_hash(token, &mut out);
-        }
-        if let (Some(salt), Some(caller)) = (salt, &self.caller) {
-            out.extend_from_slice(b",\"client_token_accessor\":");
-            salt.write_hash(caller.accessor, &mut out);
+        for (name, hash) in [("client_token", &token), ("client_token_accessor", &accessor)] {
+            if !hash.is_empty() {
+                raw(name, hash, &mut out);
+            }
         }
         out.extend_from_slice(b",\"namespace\":{\"id\":\"root\"}");
         member("path", self.path, &mut out);
@@ -130,15 +129,15 @@ impl Asked<'_> {
         out
     }
 
-    fn write_auth(&self, salt: Option<&Salt>, out: &mut Vec<u8>) {
-        let (Some(salt), Some(caller)) = (salt, &self.caller) else {
+    /// `token`, `accessor`: their hashes, empty where there is none.
+    fn write_auth(&self, token: &[u8], accessor: &[u8], out: &mut Vec<u8>) {
+        let Some(caller) = self.caller.as_ref().filter(|_| !token.is_empty() && !accessor.is_empty()) else {
             out.extend_from_slice(b"{\"token_type\":\"default\"}");
             return;
         };
         out.extend_from_slice(b"{\"client_token\":");
-        salt.write_hash(self.token.unwrap_or_default(), out);
-        out.extend_from_slice(b",\"accessor\":");
-        salt.write_hash(caller.accessor, out);
+        out.extend_from_slice(token);
+        raw("accessor", accessor, out);
         member("display_name", caller.display_name, out);
         for name in ["policies", "token_policies"] {
             member(name, caller.policies, out);
@@ -258,6 +257,22 @@ fn data(salt: &Salt, json: &[u8], plain: &[String], out: &mut Vec<u8>) {
     if salt.rewrite(json, plain, DATA_BYTES_MAX, out).is_err() {
         out.extend_from_slice(OMITTED);
     }
+}
+
+/// The hash of `text` as a JSON string; empty if there is nothing to hash, or nothing to hash with.
+fn hashed(salt: Option<&Salt>, text: Option<&str>) -> Vec<u8> {
+    let mut hash = Vec::new();
+    if let (Some(salt), Some(text)) = (salt, text) {
+        salt.write_hash(text, &mut hash);
+    }
+    hash
+}
+
+fn raw(name: &str, json: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(json);
 }
 
 fn text(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {

@@ -89,14 +89,14 @@ impl Verifier {
         if !ended {
             self.find(place, "this line is cut: it has no end");
         }
-        let Some(chain::Read { link, computed }) = chain::read(line) else {
+        let Some(chain::Read { link, computed, ends_as_written }) = chain::read(line) else {
             if ended {
                 self.find(place, "this line is no record of a trail: it was changed or put in");
             }
             self.unreadable += 1;
             return;
         };
-        if link.hash != computed {
+        if link.hash != computed || !ends_as_written {
             self.find(place, "this line was changed: it does not have the hash that it states");
             // It stands where the next is expected, whatever it says of itself.
             let number = self.expected() + self.unreadable;

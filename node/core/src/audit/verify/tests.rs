@@ -71,6 +71,19 @@ fn each_kind_of_change_is_named_with_its_line() {
 }
 
 #[test]
+fn a_hash_that_is_only_spelled_otherwise_is_a_change() {
+    for line in 0..LINES as usize {
+        let mut lines = trail();
+        let text = String::from_utf8(lines[line].clone()).unwrap();
+        let (before, hash) = text.split_at(text.rfind("\"hash\":\"").unwrap() + 8);
+        lines[line] = format!("{before}{}", hash.to_ascii_uppercase()).into_bytes();
+        if lines[line] != text.as_bytes() {
+            finds(&lines, line as u64 + 1, "was changed");
+        }
+    }
+}
+
+#[test]
 fn only_what_was_changed_is_found() {
     for at in 0..LINES as usize {
         let mut lines = trail();
