@@ -67,7 +67,7 @@ chaos-mutants: setup ## plant one bug after another: a test, chaos or simulation
 		--tests "$(TARGET_DIR)/unfit-tests.jsonl" --chaos "$(TARGET_DIR)/debug/conclave-chaos" \
 		--sim "$(UNFIT)/debug/conclave-sim" --seed $(SEED) $(MUTANTS_ARGS)
 
-chaos-crashes: setup ## HOURS (0.33) of nodes that end before and after every durable step; needs root
+chaos-crashes: setup ## HOURS (0.33) of nodes that end or lose their power at every durable step; needs root
 	cargo build --locked --target-dir "$(UNFIT)" --bin conclave --features conclave-node/fail-points
 	cargo build --locked --bin conclave-chaos
 	@$(TARGET_DIR)/debug/conclave-chaos --conclave "$(UNFIT)/debug/conclave" --out "$(TARGET_DIR)/crashes" \

@@ -187,12 +187,28 @@ impl Cluster {
 
     /// As [`Cluster::view`], with the cluster's time as a leader counts it, Unix milliseconds.
     pub fn view_now<T>(&self, read: impl FnOnce(&dyn View, u64) -> T) -> T {
-        self.reader.view(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
+        self.view_at(None, read)
     }
 
     /// As [`Cluster::view_now`], much cheaper for a few records; `read` may be run twice ([`StateReader::glance`]).
     pub fn glance_now<T>(&self, read: impl Fn(&dyn View, u64) -> T) -> T {
-        self.reader.glance(|view| read(&self.replica(view), self.raft.now_ms(view.time_ms())))
+        self.glance_at(None, read)
+    }
+
+    /// As [`Cluster::view_now`], at the time of a read point.
+    pub fn view_at<T>(&self, at_ms: Option<u64>, read: impl FnOnce(&dyn View, u64) -> T) -> T {
+        self.reader.view(|view| read(&self.replica(view), self.time_at(at_ms, view.time_ms())))
+    }
+
+    /// As [`Cluster::glance_now`], at the time of a read point.
+    pub fn glance_at<T>(&self, at_ms: Option<u64>, read: impl Fn(&dyn View, u64) -> T) -> T {
+        self.reader.glance(|view| read(&self.replica(view), self.time_at(at_ms, view.time_ms())))
+    }
+
+    /// A leader that has not applied all of its log yet tells an earlier time with a read point than the state has once it is
+    /// applied that far: what was deleted meanwhile would be there again.
+    fn time_at(&self, at_ms: Option<u64>, state_ms: u64) -> u64 {
+        at_ms.map_or_else(|| self.raft.now_ms(state_ms), |at_ms| at_ms.max(state_ms))
     }
 
     fn replica<'a>(&'a self, view: &'a StateView<'a>) -> Replica<'a> {

@@ -260,7 +260,7 @@ const LEFT_MARKER: &str = "left-cluster";
 /// Forgets the cluster that this node has just left; what is still in memory ends with the process.
 pub fn forget_cluster(node: &Node) -> std::io::Result<()> {
     hit(Point::LeaveMark);
-    std::fs::write(node.config.data_dir.join(LEFT_MARKER), b"")?;
+    durable::write(&node.config.data_dir.join(LEFT_MARKER), b"")?;
     hit(Point::LeaveMarked);
     node.identity.wipe().map_err(std::io::Error::other)
 }

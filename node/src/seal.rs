@@ -3,7 +3,6 @@
 //! The root key and the keyring live here, in memory, while the node is unsealed, and nowhere else. A node that an
 //! operator sealed stays sealed over restarts until an operator unseals it: peers must not undo that.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,9 +10,10 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 use conclave_core::Error;
 use conclave_core::audit::Salt;
+use conclave_core::auth::token::TokenCaches;
 use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
 use conclave_core::engine::mount::MountTable;
-use conclave_core::seal::{self, Progress, SealConfig, StaticKey, TokenCache, UnsealProgress};
+use conclave_core::seal::{self, Progress, SealConfig, StaticKey, UnsealProgress};
 use conclave_core::view::View;
 use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::config::SealSetting;
+use crate::durable;
 
 /// Marks, in the data directory, that an operator sealed this node.
 pub const MARKER: &str = "sealed-by-operator";
@@ -40,7 +41,7 @@ pub struct Unsealed {
 /// What is opened and decoded once for each revision of its record.
 #[derive(Default)]
 pub struct Caches {
-    pub tokens: TokenCache,
+    pub tokens: TokenCaches,
     pub mounts: ArcSwapOption<MountTable>,
     /// Of the audit devices, in their order.
     pub audit_salts: OnceLock<Vec<Salt>>,
@@ -118,8 +119,7 @@ impl SealState {
         *self.attempt.lock() = None;
         self.sealed.send_replace(true);
         hit(Point::SealMark);
-        let marker = File::create(&self.marker)?;
-        marker.sync_all()?;
+        durable::write(&self.marker, b"")?;
         hit(Point::SealMarked);
         Ok(())
     }
@@ -224,11 +224,10 @@ impl SealState {
     fn allow_self_unseal(&self) {
         self.by_operator.store(false, Ordering::Relaxed);
         hit(Point::UnsealMark);
-        if let Err(error) = std::fs::remove_file(&self.marker)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
+        if let Err(error) = durable::remove(&self.marker) {
             tracing::warn!(%error, "the mark of an operator's seal could not be removed; the next start will be sealed");
         }
+        hit(Point::UnsealMarked);
     }
 }
 

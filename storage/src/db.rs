@@ -169,7 +169,7 @@ impl Db {
         }
     }
 
-    pub fn get_vec(&self, family: Family<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+    pub fn read_owned(&self, family: Family<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         match self {
             Self::Rocks(db) => Ok(db.get_cf(family.rocks(), key)?),
             Self::Given(instance) => Ok(found(&instance.content(), family, key)),
@@ -241,7 +241,7 @@ pub enum Moment<'a> {
 }
 
 impl Moment<'_> {
-    pub fn get_vec(&self, family: Family<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+    pub fn read_owned(&self, family: Family<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         match self {
             Self::Rocks(moment) => Ok(moment.get_cf(family.rocks(), key)?),
             Self::Given(content) => Ok(found(content, family, key)),

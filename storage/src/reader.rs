@@ -224,7 +224,7 @@ impl<'a> StateView<'a> {
     /// Expired or not.
     fn record(&self, key: &[u8]) -> Result<Option<EncodedRecord>, StorageError> {
         match &self.moment {
-            Some(at) => at.get_vec(self.state.records(), key)?.map(EncodedRecord::from_stored).transpose(),
+            Some(at) => at.read_owned(self.state.records(), key)?.map(EncodedRecord::from_stored).transpose(),
             None => self.state.recent().get(key, || self.state.stored_record(key)),
         }
     }

@@ -133,7 +133,7 @@ impl StateDb {
 
     /// The newest record at `key` in the instance.
     pub fn stored_record(&self, key: &[u8]) -> Result<Option<EncodedRecord>, StorageError> {
-        self.db.get_vec(self.records(), key)?.map(EncodedRecord::from_stored).transpose()
+        self.db.read_owned(self.records(), key)?.map(EncodedRecord::from_stored).transpose()
     }
 
     /// Writes a batch that changes these records, without waiting for the disk.
@@ -150,7 +150,7 @@ impl StateDb {
     }
 
     pub fn progress_at(&self, moment: &Moment<'_>) -> Result<Progress, StorageError> {
-        Progress::decode(moment.get_vec(self.meta(), PROGRESS_KEY)?.as_deref())
+        Progress::decode(moment.read_owned(self.meta(), PROGRESS_KEY)?.as_deref())
     }
 
     pub fn membership(&self) -> Result<StoredMembership, StorageError> {

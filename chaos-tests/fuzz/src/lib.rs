@@ -11,7 +11,7 @@ mod sealing;
 mod state;
 mod target;
 
-use target::{engine, http, identity, operator, peer, seal, snapshot, storage};
+use target::{engine, http, identity, operator, peer, policy, seal, snapshot, storage};
 
 /// A function that any bytes may be given to.
 pub struct Target {
@@ -35,8 +35,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifest", run: storage::manifest },
     Target { name: "mounts", run: engine::mounts },
     Target { name: "operator", run: operator::bodies },
+    Target { name: "password_policy", run: policy::passwords },
     Target { name: "path", run: http::path },
     Target { name: "peer_message", run: peer::message },
+    Target { name: "policy", run: policy::rules },
     Target { name: "record", run: storage::record },
     Target { name: "seal_config", run: seal::config },
     Target { name: "sealed_record", run: seal::record },

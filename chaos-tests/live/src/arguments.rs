@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 
-use crate::cluster::Variable;
+use crate::cluster::{Variable, Way};
 use crate::crash;
 use crate::fault::Kind;
 use crate::run::Settings;
 
+/// How nodes end at fail points, if that is not said.
+const WAYS: [Way; 2] = [Way::Abort, Way::PowerCut];
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
 #[derive(clap::Parser)]
@@ -51,6 +53,12 @@ pub struct Arguments {
     /// Instead of faults: fail points at which nodes end, or 'all'. The server must have been built with them.
     #[arg(long, value_delimiter = ',')]
     pub crash_points: Vec<String>,
+    /// How they end there [default: both].
+    #[arg(long, value_delimiter = ',')]
+    crash_ways: Vec<Way>,
+    /// End when nodes have ended so often at each point, in each way, if that is before the time is over.
+    #[arg(long)]
+    pub crash_hits: Option<u64>,
     /// Where reports go, and everything of a run that failed.
     #[arg(long, default_value = "target/chaos")]
     pub out: PathBuf,
@@ -73,9 +81,12 @@ impl Arguments {
     pub fn settings(&self, run: u64, left: Duration, diskless: Option<String>) -> anyhow::Result<Settings> {
         let mut kinds =
             if self.faults.is_empty() { Kind::value_variants().to_vec() } else { self.faults.clone() };
+        let mut ways = if self.crash_ways.is_empty() { WAYS.to_vec() } else { self.crash_ways.clone() };
         if let Some(limit) = &diskless {
             kinds.retain(|kind| !kind.needs_disks());
             anyhow::ensure!(!kinds.is_empty(), "none of these faults can be made here: {limit}");
+            ways.retain(|way| *way != Way::PowerCut);
+            anyhow::ensure!(!ways.is_empty(), "no power can be cut here: {limit}");
         }
         anyhow::ensure!(
             self.sizes().iter().all(|nodes| kinds.iter().any(|kind| kind.nodes_min() <= *nodes)),
@@ -89,6 +100,9 @@ impl Arguments {
             heal_max: Duration::from_secs(self.heal_seconds),
             diskless,
             points: crash::points(&self.crash_points)?,
+            ways,
+            earlier: crash::Hits::default(),
+            hits_wanted: self.crash_hits,
         })
     }
 }
@@ -127,6 +141,7 @@ mod tests {
             Arguments::parse_from(line).settings(0, Duration::ZERO, Some("no loop devices".to_owned()))
         };
         assert_eq!(settings("power-cut,kill").unwrap().kinds, [Kind::Kill]);
+        assert_eq!(settings("kill").unwrap().ways, [Way::Abort], "at fail points no power is cut either");
         assert!(settings("power-cut").is_err_and(|error| error.to_string().contains("no loop devices")));
     }
 }

@@ -79,6 +79,7 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
             break;
         }
         let mut settings = arguments.settings(number, left, diskless.clone())?;
+        settings.earlier = sum.crashes.clone();
         let unbent = settings.bends_clocks() && cluster::library().is_none();
         if unbent {
             settings.kinds.retain(|kind| !kind.bends_clock());
@@ -87,7 +88,8 @@ fn chaos(arguments: &Arguments) -> anyhow::Result<Report> {
         let limits = unbent.then(|| NO_FAKETIME.to_owned()).into_iter().collect();
         sum.add(one(arguments, &settings, nodes, limits)?);
         sum.write(&arguments.out)?;
-        if arguments.until_violation && !sum.violations.is_empty() {
+        let has_enough = arguments.crash_hits.is_some_and(|wanted| sum.crashes.fewest() >= wanted);
+        if has_enough || (arguments.until_violation && !sum.violations.is_empty()) {
             break;
         }
     }
@@ -153,6 +155,7 @@ async fn broken(
         environment: arguments.env.clone(),
         bends_clocks: settings.bends_clocks(),
         heal_max: settings.heal_max,
+        has_points: !settings.points.is_empty(),
     };
     let cluster = Cluster::found(net, &arguments.conclave, folder, needs).await?;
     say("the cluster serves");
@@ -173,6 +176,7 @@ fn tidy(folder: &Path, nodes: usize, keep_history: bool) -> anyhow::Result<()> {
         if !keep_history {
             std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
         }
+        drop(std::fs::remove_file(folder.join(format!("{}.points", cluster::name(node)))));
     }
     if !keep_history {
         std::fs::remove_file(folder.join("history.jsonl"))?;

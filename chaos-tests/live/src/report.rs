@@ -279,8 +279,10 @@ impl Report {
         writeln!(text, "| {} | {} | {} | {} |\n", totals.all, totals.ok, totals.failed, totals.unknown)?;
         self.write_operations(text)?;
         self.failover.write_markdown(text)?;
-        let (p50, p99, max) = failover::percentiles(&self.healing_ms);
-        writeln!(text, "All nodes served again after p50 {p50} ms, p99 {p99} ms, at most {max} ms.\n")?;
+        if !self.healing_ms.is_empty() {
+            let (p50, p99, max) = failover::percentiles(&self.healing_ms);
+            writeln!(text, "All nodes served again after p50 {p50} ms, p99 {p99} ms, at most {max} ms.\n")?;
+        }
         if !self.without_quorum_ms.is_empty() {
             let (p50, p99, max) = failover::percentiles(&self.without_quorum_ms);
             let count = self.without_quorum_ms.len();

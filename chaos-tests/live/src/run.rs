@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use conclave_faults::failpoint::PointRow;
 
 use crate::client::{Client, Shared};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Way};
 use crate::crash::{self, Hits};
 use crate::episode;
 use crate::fault::Kind;
@@ -36,11 +36,25 @@ pub struct Settings {
     pub diskless: Option<String>,
     /// If there are any, nodes end at these, and there are no other faults.
     pub points: Vec<&'static PointRow>,
+    /// In which ways.
+    pub ways: Vec<Way>,
+    /// Crashes of the runs before this one: what came least is next.
+    pub earlier: Hits,
+    /// How often each point is to be hit in each way, in all runs together.
+    pub hits_wanted: Option<u64>,
 }
 
 impl Settings {
     pub fn bends_clocks(&self) -> bool {
         self.kinds.iter().any(|kind| kind.bends_clock())
+    }
+
+    fn crashes(&self) -> crash::Plan {
+        crash::Plan::new(&self.points, self.ways.clone(), self.seed, self.earlier.clone())
+    }
+
+    fn has_enough(&self, crashes: &crash::Plan) -> bool {
+        self.hits_wanted.is_some_and(|wanted| crashes.fewest_under_load() >= wanted)
     }
 }
 
@@ -60,11 +74,10 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     tokio::time::sleep(SETTLE).await;
     let mut events = Vec::new();
     let mut violations = Vec::new();
-    let mut hits = Hits::default();
-    let mut crashes = crash::Plan::new(&settings.points, settings.seed);
-    while !settings.points.is_empty() && began.elapsed() < settings.lasts {
+    let mut crashes = settings.crashes();
+    while !settings.points.is_empty() && began.elapsed() < settings.lasts && !settings.has_enough(&crashes) {
         shared.epoch.store(crashes.number(), Ordering::Relaxed);
-        if let Err(error) = crashes.crash_one(cluster, &mut hits).await {
+        if let Err(error) = crashes.crash_one(cluster).await {
             violations.push(format!("{error:#}"));
             break;
         }
@@ -96,7 +109,7 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
         violations.extend(canary.look(cluster).await?);
     }
     if violations.is_empty() {
-        violations.extend(crash::epilogue(cluster, &settings.points, &mut hits).await);
+        violations.extend(crash::epilogue(cluster, &mut crashes, settings.lasts).await);
     }
     cluster.stop().await?;
     violations.extend(events.iter().flat_map(|event| event.violations.clone()));
@@ -112,6 +125,6 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     let mut report =
         Report::of_run((settings.seed, cluster.nodes(), began.elapsed()), &events, &operations, violations);
     report.compared = compared;
-    report.crashes = hits;
+    report.crashes = crashes.hits().clone();
     Ok(report)
 }

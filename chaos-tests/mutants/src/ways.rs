@@ -19,9 +19,8 @@ pub enum Way {
 /// Nothing but clients, and an operator who fetches snapshots now and then.
 const CALM: &str = "snapshot-save";
 
-/// Clients at each node, and so many that they get in each other's way.
+/// Clients at each node.
 const FEW: u8 = 3;
-const MANY: u8 = 8;
 
 const STORAGE: &str = "conclave_storage";
 const CORE: &str = "conclave_core";
@@ -211,8 +210,11 @@ fn cluster(bug: Bug) -> Vec<Way> {
             ),
             chaos(CALM),
         ],
-        // Only plans that were overtaken are forwarded.
-        Bug::AttemptIgnored => vec![Way::Chaos { faults: "kill,isolate", clients: MANY }],
+        // Only plans that were overtaken are forwarded, and hardly ever to a leader that dies right then: chaos meets it in
+        // every second run of two minutes.
+        Bug::AttemptIgnored => {
+            vec![test("cluster", "attempt::a_write_that_was_carried_to_a_leader_that_died_is_made_once")]
+        }
         _ => Vec::new(),
     }
 }

@@ -93,6 +93,7 @@ impl Invariants {
                 term = vote.0,
                 voted_for = vote.1,
                 applied,
+                time_ms,
                 "a node has applied"
             );
         }

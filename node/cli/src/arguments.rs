@@ -10,6 +10,7 @@ use crate::command::cluster::{Join, JoinToken};
 use crate::command::kv::Kv;
 use crate::command::logical::{List, Path, Read, Write};
 use crate::command::operator::Operator;
+use crate::command::policy::Policy;
 use crate::command::secrets::Secrets;
 use crate::command::token::Token;
 use crate::dev::Dev;
@@ -72,9 +73,12 @@ pub enum Command {
     /// List, enable and configure secrets engines
     #[command(subcommand)]
     Secrets(Secrets),
-    /// Look at tokens
+    /// Make, look at, renew and end tokens
     #[command(subcommand)]
     Token(Token),
+    /// Say who may do what
+    #[command(subcommand)]
+    Policy(Policy),
     /// Initialise, unseal, back up and maintain a cluster
     #[command(subcommand)]
     Operator(Operator),

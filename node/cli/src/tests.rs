@@ -408,3 +408,67 @@ fn a_backup_appears_whole_or_not_at_all() {
     assert_eq!(std::fs::read(&path).unwrap(), b"bytes");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_token_is_made_renewed_and_ended_as_vault_spells_it() {
+    let made = (
+        r#"POST auth/token/create {"display_name":"ci","explicit_max_ttl":"2h","meta":{"a":"b"},"num_uses":3,"policies":["x","y"],"ttl":"1h"}"#,
+        200,
+        r#"{"request_id":"r","auth":{"client_token":"s.x","accessor":"acc","lease_duration":3600,"policies":["x","y"]}}"#,
+    );
+    let line = "token create -policy=x -policy y -ttl=1h -explicit-max-ttl=2h -use-limit=3 -display-name=ci -metadata a=b";
+    let ended = run(line, &[made]);
+    assert_eq!(ended.code, 0, "{}", ended.text);
+    assert!(ended.text.contains("token_accessor    acc") && ended.text.contains("s.x"), "{}", ended.text);
+    let orphan =
+        (r#"POST auth/token/create-orphan {"renewable":false}"#, 200, r#"{"request_id":"r","auth":{}}"#);
+    assert_eq!(run("token create -orphan -renewable=false", &[orphan]).code, 0);
+    let step = |request| (request, 200, r#"{"request_id":"r","auth":{"client_token":"s.x"}}"#);
+    for (line, request) in [
+        ("token renew", "POST auth/token/renew-self {}"),
+        ("token renew s.x", r#"POST auth/token/renew {"token":"s.x"}"#),
+        ("token renew -increment=30m s.x", r#"POST auth/token/renew {"increment":"30m","token":"s.x"}"#),
+        ("token renew -accessor acc", r#"POST auth/token/renew-accessor {"accessor":"acc"}"#),
+        ("token lookup", "GET auth/token/lookup-self"),
+        ("token lookup s.x", r#"POST auth/token/lookup {"token":"s.x"}"#),
+        ("token lookup -accessor acc", r#"POST auth/token/lookup-accessor {"accessor":"acc"}"#),
+        ("token revoke -self", "POST auth/token/revoke-self {}"),
+        ("token revoke s.x", r#"POST auth/token/revoke {"token":"s.x"}"#),
+        ("token revoke -mode=orphan s.x", r#"POST auth/token/revoke-orphan {"token":"s.x"}"#),
+        ("token revoke -accessor acc", r#"POST auth/token/revoke-accessor {"accessor":"acc"}"#),
+    ] {
+        assert_eq!(run(line, &[step(request)]).code, 0, "{line}");
+    }
+    for line in ["token revoke", "token lookup -accessor", "token revoke -self -mode=orphan"] {
+        assert_eq!(run(line, &[]).code, 2, "{line}");
+    }
+}
+
+#[test]
+fn what_a_token_may_do_is_shown_on_one_line() {
+    let answer = r#"{"request_id":"r","data":{"capabilities":["list","read"],"a/b":["list","read"]}}"#;
+    let own = (r#"POST sys/capabilities-self {"path":"a/b"}"#, 200, answer);
+    assert_eq!(run("token capabilities a/b", &[own]).text, "list, read\n");
+    let other = (r#"POST sys/capabilities {"path":"a/b","token":"s.x"}"#, 200, answer);
+    assert_eq!(run("token capabilities s.x a/b", &[other]).text, "list, read\n");
+    let by_accessor = (r#"POST sys/capabilities-accessor {"accessor":"acc","path":"a/b"}"#, 200, answer);
+    assert_eq!(run("token capabilities -accessor acc a/b", &[by_accessor]).code, 0);
+}
+
+#[test]
+fn policies_are_written_from_files_and_shown_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.hcl");
+    std::fs::write(&path, "path \"a\" {}\n").unwrap();
+    let written = (r#"PUT sys/policies/acl/app {"policy":"path \"a\" {}\n"}"#, 204, "");
+    let ended = run(&format!("policy write app {}", path.display()), &[written]);
+    assert_eq!((ended.code, ended.text.as_str()), (0, "Success! Uploaded policy: app\n"));
+    let read = ("GET sys/policies/acl/app", 200, r#"{"request_id":"r","data":{"policy":"path \"a\" {}\n"}}"#);
+    assert_eq!(run("policy read app", &[read]).text, "path \"a\" {}\n");
+    assert_eq!(run("policy read none", &[("GET sys/policies/acl/none", 404, NOTHING)]).code, 1);
+    let listed =
+        ("GET sys/policies/acl?list=true", 200, r#"{"request_id":"r","data":{"keys":["app","root"]}}"#);
+    assert_eq!(run("policy list", &[listed]).text, "app\nroot\n");
+    assert_eq!(run("policy delete app", &[("DELETE sys/policies/acl/app", 204, "")]).code, 0);
+    assert_eq!(run("policy write app /nowhere", &[]).code, 2);
+}

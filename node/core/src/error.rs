@@ -10,6 +10,9 @@ pub enum Error {
     /// The caller is not known or not allowed.
     #[error("permission denied")]
     Denied,
+    /// The token that was asked about is none.
+    #[error("bad token")]
+    BadToken,
     /// There is nothing at the path. `Some`: a hint for the caller.
     #[error("nothing is stored at this path")]
     NotFound,

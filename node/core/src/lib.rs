@@ -4,12 +4,16 @@
 //! argument. Rules read one [`view::View`] and return a [`plan::Plan`]; the server commits it and then answers.
 
 pub mod audit;
+pub mod auth;
 pub mod crypto;
+pub mod duration;
 pub mod engine;
 pub mod error;
+mod fields;
 pub mod plan;
 pub mod policy;
 pub mod seal;
+mod stored;
 pub mod view;
 
 pub use error::Error;

@@ -71,6 +71,8 @@ pub struct Reply {
     pub status: u16,
     /// The `data` field as JSON text; absent: `null`, or no body at all with status 204.
     pub data: Option<Zeroizing<Vec<u8>>>,
+    /// The `auth` field as JSON text, of an answer that hands out a token.
+    pub auth: Option<Zeroizing<Vec<u8>>>,
     pub warnings: Vec<String>,
     /// The envelope's `lease_duration`, in seconds; 0 for all but KV v1 reads.
     pub lease_duration_s: u64,
@@ -78,12 +80,17 @@ pub struct Reply {
 
 impl Reply {
     pub fn no_content() -> Self {
-        Self { status: 204, data: None, warnings: Vec::new(), lease_duration_s: 0 }
+        Self::empty(204)
+    }
+
+    /// Without anything but a status.
+    pub fn empty(status: u16) -> Self {
+        Self { status, data: None, auth: None, warnings: Vec::new(), lease_duration_s: 0 }
     }
 
     pub fn json(data: &impl serde::Serialize) -> Self {
         let text = serde_json::to_vec(data).expect("replies are built from maps with string keys");
-        Self { status: 200, data: Some(Zeroizing::new(text)), warnings: Vec::new(), lease_duration_s: 0 }
+        Self { data: Some(Zeroizing::new(text)), ..Self::empty(200) }
     }
 }
 

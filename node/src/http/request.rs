@@ -204,7 +204,7 @@ fn consistency(mode: Option<&str>, bound: Option<&str>) -> Result<Consistency, F
         Some("stale") => Ok(Consistency::Stale {
             bound: match bound {
                 None => STALE_DEFAULT,
-                Some(text) => conclave_core::engine::duration::parse_s(text)
+                Some(text) => conclave_core::duration::parse_s(text)
                     .ok()
                     .and_then(|seconds| u64::try_from(seconds).ok())
                     .map(Duration::from_secs)

@@ -264,6 +264,8 @@ impl IdentityStore {
             .map_err(|error| io("create", &dir, error))?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(DIR_MODE))
             .map_err(|error| io("restrict", &dir, error))?;
+        // The files in it are synced as they come; without its name they would be lost all the same.
+        sync_dir(data_dir)?;
         let store = Self { dir };
         store.remove_leftovers()?;
         Ok(store)

@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use conclave_core::auth::token::TokenRequest;
 use conclave_core::plan::Operation;
 use metrics::{
     Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -131,19 +132,33 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
         (Action::Secret, Operation::Delete) => "secret_delete",
         (Action::Secret, Operation::List | Operation::Scan) => "secret_list",
         (Action::Health | Action::Leader | Action::SealStatus, _) => "status",
-        (Action::LookupSelf, _) => "token_lookup",
+        (Action::Token(TokenRequest::Create | TokenRequest::CreateOrphan), _) => "token_create",
+        (
+            Action::Token(TokenRequest::Lookup | TokenRequest::LookupSelf | TokenRequest::LookupAccessor),
+            _,
+        ) => "token_lookup",
+        (Action::Token(TokenRequest::Renew | TokenRequest::RenewSelf | TokenRequest::RenewAccessor), _) => {
+            "token_renew"
+        }
+        (Action::Token(TokenRequest::Accessors), _) => "token_lookup",
+        (Action::Token(_), _) => "token_revoke",
+        (Action::Policy(..) | Action::Rights(_) | Action::Password(_), _) => "policy",
         _ => "sys",
     }
 }
 
-const OPERATION_LABELS: [&str; 9] = [
+const OPERATION_LABELS: [&str; 13] = [
     "secret_read",
     "secret_write",
     "secret_patch",
     "secret_delete",
     "secret_list",
     "status",
+    "token_create",
     "token_lookup",
+    "token_renew",
+    "token_revoke",
+    "policy",
     "sys",
     UNKNOWN_OPERATION,
 ];

@@ -124,6 +124,13 @@ impl Membership {
         membership.nodes().map(member).collect()
     }
 
+    /// The sets of voters whose majorities are needed, each of them: two while one takes the place of the other.
+    pub fn quorum_sets(&self) -> Vec<BTreeSet<u64>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().clone()
+    }
+
     /// Makes this node a new cluster of one. Does nothing if it has a log already.
     ///
     /// # Errors
@@ -327,19 +334,6 @@ impl Membership {
     fn is_joint(&self) -> bool {
         let metrics = self.raft.server_metrics();
         metrics.borrow_watched().membership_config.membership().get_joint_config().len() > 1
-    }
-
-    /// How many more voters may fail while these are well. In the middle of a change the members before it and those after
-    /// it must each have a majority.
-    pub fn tolerates(&self, well: &BTreeSet<u64>) -> usize {
-        let metrics = self.raft.server_metrics();
-        let membership = metrics.borrow_watched().membership_config.clone();
-        let configs = membership.membership().get_joint_config();
-        let spare = configs.iter().map(|config| {
-            let voters = config.intersection(well).count();
-            voters.saturating_sub(config.len() / 2 + 1)
-        });
-        spare.min().unwrap_or_default()
     }
 
     fn node(&self, node_id: u64) -> Option<Node> {

@@ -122,16 +122,8 @@ impl RaftNode {
         let book = Arc::new(PeerBook::open(&data_dir, node_id)?);
         let roster = Roster::new();
         let is_real = surroundings.is_none();
-        let (runtime, dialer, clock) = match surroundings {
-            None => {
-                let runtime = RaftRuntime::start(options.threads)?;
-                let raft = runtime.handle().clone();
-                (runtime, Dialer::new(tls.clone(), roster.clone(), raft, calls.clone()), clock)
-            }
-            Some(Surroundings { transport, clock, .. }) => {
-                (RaftRuntime::current(), Dialer::over(transport, roster.clone()), clock)
-            }
-        };
+        let clock = surroundings.as_ref().map_or(clock, |given| given.clock.clone());
+        let (runtime, dialer) = means(surroundings, options.threads, &tls, &calls, &roster)?;
         let clock = Arc::new(ClusterClock::new(clock));
         let network = Network::new(node_id, dialer.clone(), fence.clone(), clock.clone());
         let (told, answers) = network.heard();
@@ -211,15 +203,20 @@ impl RaftNode {
             stop: CancellationToken::new(),
             runtime: Mutex::new(Some(runtime)),
         };
-        node.spawn(node.stop.clone().run_until_cancelled_owned(follow_membership(node.watched())));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(stand(
-            node.watched(),
-            promise,
-            node.admittance.clone(),
-        )));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(pulse(node.barrier.clone())));
-        node.spawn(node.stop.clone().run_until_cancelled_owned(inquire(node.watched())));
+        node.begin_tasks();
         Ok(node)
+    }
+
+    /// What goes on by itself until the node stops.
+    fn begin_tasks(&self) {
+        self.spawn(self.stop.clone().run_until_cancelled_owned(follow_membership(self.watched())));
+        self.spawn(self.stop.clone().run_until_cancelled_owned(stand(
+            self.watched(),
+            self.promise,
+            self.admittance.clone(),
+        )));
+        self.spawn(self.stop.clone().run_until_cancelled_owned(pulse(self.barrier.clone())));
+        self.spawn(self.stop.clone().run_until_cancelled_owned(inquire(self.watched())));
     }
 
     /// Counts this start and asks the other members what they know of this node, which must be served. Returns why it
@@ -389,6 +386,22 @@ struct Watched {
     peers: Peers,
     fence: Arc<Fence>,
     book: Arc<PeerBook>,
+}
+
+/// Where Raft runs, and its way to other nodes.
+fn means(
+    surroundings: Option<Surroundings>,
+    threads: usize,
+    tls: &Arc<LiveTls>,
+    calls: &Handle,
+    roster: &Arc<Roster>,
+) -> Result<(RaftRuntime, Dialer), StartError> {
+    if let Some(Surroundings { transport, .. }) = surroundings {
+        return Ok((RaftRuntime::current(), Dialer::over(transport, roster.clone())));
+    }
+    let runtime = RaftRuntime::start(threads)?;
+    let dialer = Dialer::new(tls.clone(), roster.clone(), runtime.handle().clone(), calls.clone());
+    Ok((runtime, dialer))
 }
 
 /// Tells the fence of every membership that is committed, and forgets the connections of those who left.

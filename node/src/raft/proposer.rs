@@ -75,6 +75,7 @@ pub struct Proposer {
     append: mpsc::Sender<Pending>,
     /// To be taken to another.
     carry: mpsc::Sender<Pending>,
+    clock: Arc<ClusterClock>,
     /// A leader whom no quorum has answered for this long appends nothing, as openraft has it.
     lease_promise: Duration,
 }
@@ -100,10 +101,12 @@ impl Proposer {
         let (append, to_append) = mpsc::channel(QUEUE_MAX);
         let (carry, to_carry) = mpsc::channel(QUEUE_MAX);
         let (metrics, server_metrics) = (raft.metrics(), raft.server_metrics());
-        let appender = Appender { node_id, raft, reader: reader.clone(), clock };
+        let appender = Appender { node_id, raft, reader: reader.clone(), clock: clock.clone() };
+        let carrier =
+            Carrier { peers, metrics: server_metrics, reader: reader.clone(), clock: clock.clone() };
         runtime.spawn(append_all(appender, to_append));
-        runtime.spawn(carry_all(peers, server_metrics, reader.clone(), to_carry));
-        Self { node_id, metrics, reader, append, carry, lease_promise }
+        runtime.spawn(carry_all(carrier, to_carry));
+        Self { node_id, metrics, reader, append, carry, clock, lease_promise }
     }
 
     /// Has a transaction committed by whoever leads, and waits until this node has applied it, or knows that it never
@@ -157,6 +160,10 @@ impl Proposer {
         }
         let places = self.append.try_reserve_many(request.txns.len());
         let places = places.map_err(|_| ProposeError::Overloaded)?;
+        // A deletion that was planned at a time must not be committed before it: it would show itself late.
+        if request.time_ms > 0 {
+            self.clock.observe(request.time_ms);
+        }
         for (place, txn) in places.zip(request.txns) {
             let bytes = txn.size_bytes();
             place.send(Pending { txn, bytes, leader });
@@ -266,18 +273,22 @@ impl Appender {
 }
 
 /// Takes what this node proposed to the leader it was planned for.
-async fn carry_all(
+#[derive(Clone)]
+struct Carrier {
     peers: Peers,
     metrics: ServerMetricsWatch,
     reader: StateReader,
-    queue: mpsc::Receiver<Pending>,
-) {
+    clock: Arc<ClusterClock>,
+}
+
+async fn carry_all(carrier: Carrier, queue: mpsc::Receiver<Pending>) {
     let mut batches = Batches::of(queue);
-    while let Some((leader, txns, place)) = batches.next(reader.awaited()).await {
-        let (peers, metrics, reader) = (peers.clone(), metrics.clone(), reader.clone());
+    while let Some((leader, txns, place)) = batches.next(carrier.reader.awaited()).await {
+        let Carrier { peers, metrics, reader, clock } = carrier.clone();
         tokio::spawn(async move {
             let names: Vec<TxnName> = txns.iter().map(TxnName::from).collect();
-            let request = ProposeRequest { term: leader.term, txns };
+            let time_ms = clock.led_ms().unwrap_or_default();
+            let request = ProposeRequest { term: leader.term, txns, time_ms };
             let answer = tokio::select! {
                 answer = peers.propose(leader.node_id, request, Instant::now() + CARRY_TIMEOUT) => answer,
                 // A leader that hangs must not hold back what is for its successor.

@@ -85,9 +85,12 @@ impl Answer {
         if warnings.is_empty() {
             body.extend_from_slice(b"null");
         } else {
-            body.extend_from_slice(&to_json(&warnings));
+            let list = serde_json::to_vec(&warnings).expect("texts always become JSON");
+            body.extend_from_slice(&list);
         }
-        body.extend_from_slice(b",\"auth\":null}\n");
+        body.extend_from_slice(b",\"auth\":");
+        body.extend_from_slice(reply.auth.as_deref().map_or(&b"null"[..], Vec::as_slice));
+        body.extend_from_slice(b"}\n");
         Self { stale_for, ..Self::new(reply.status, body) }
     }
 

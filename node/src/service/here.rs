@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::route::{Action, Route};
-use super::{Service, plan, sys};
+use super::{Service, sys};
 use crate::cluster::Cluster;
 
 impl Service {
@@ -55,7 +57,7 @@ impl Service {
             return Err(Failure::Sealed);
         }
         self.read_point(&cluster).await?;
-        plan::authorize(&cluster, call)?;
+        self.admit(&cluster, call, Instant::now() + self.node.config.request_wait).await?;
         Ok(cluster)
     }
 }

@@ -85,29 +85,36 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// `status u16, has data u8, data length u32, data, warnings as JSON`.
+/// `status u16`, then data and auth, each `is there u8, length u32, JSON`, then the warnings as JSON.
 fn encode_reply(reply: &Reply, out: &mut Vec<u8>) {
     out.extend_from_slice(&reply.status.to_be_bytes());
-    let data = reply.data.as_deref().map(Vec::as_slice);
-    out.push(u8::from(data.is_some()));
-    let data = data.unwrap_or_default();
-    out.extend_from_slice(&u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes());
-    out.extend_from_slice(data);
+    for part in [&reply.data, &reply.auth] {
+        let text = part.as_deref().map(Vec::as_slice);
+        out.push(u8::from(text.is_some()));
+        let text = text.unwrap_or_default();
+        out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(text);
+    }
     out.extend_from_slice(&serde_json::to_vec(&reply.warnings).unwrap_or_default());
 }
 
 fn decode_reply(bytes: &[u8]) -> Result<Reply, Failure> {
     let (status, rest) = split(bytes, 2)?;
-    let (has_data, rest) = split(rest, 1)?;
+    let status = u16::from_be_bytes(status.try_into().map_err(|_| damaged())?);
+    let (data, rest) = decode_part(rest)?;
+    let (auth, warnings) = decode_part(rest)?;
+    let warnings = serde_json::from_slice(warnings).map_err(|_| damaged())?;
+    Ok(Reply { data, auth, warnings, ..Reply::empty(status) })
+}
+
+type Part = Option<Zeroizing<Vec<u8>>>;
+
+fn decode_part(bytes: &[u8]) -> Result<(Part, &[u8]), Failure> {
+    let (is_there, rest) = split(bytes, 1)?;
     let (length, rest) = split(rest, 4)?;
     let length = u32::from_be_bytes(length.try_into().map_err(|_| damaged())?);
-    let (data, warnings) = split(rest, usize::try_from(length).map_err(|_| damaged())?)?;
-    Ok(Reply {
-        status: u16::from_be_bytes(status.try_into().map_err(|_| damaged())?),
-        data: (has_data == [1]).then(|| Zeroizing::new(data.to_vec())),
-        warnings: serde_json::from_slice(warnings).map_err(|_| damaged())?,
-        lease_duration_s: 0,
-    })
+    let (text, rest) = split(rest, usize::try_from(length).map_err(|_| damaged())?)?;
+    Ok(((is_there == [1]).then(|| Zeroizing::new(text.to_vec())), rest))
 }
 
 fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Failure> {
@@ -125,15 +132,16 @@ mod tests {
     #[test]
     fn a_reply_comes_back_as_it_was() {
         let reply = Reply {
-            status: 200,
             data: Some(Zeroizing::new(br#"{"version":3}"#.to_vec())),
+            auth: Some(Zeroizing::new(br#"{"accessor":"a"}"#.to_vec())),
             warnings: vec!["careful".to_owned()],
-            lease_duration_s: 0,
+            ..Reply::empty(200)
         };
         let mut bytes = Vec::new();
         encode_reply(&reply, &mut bytes);
         let back = decode_reply(&bytes).unwrap();
         assert_eq!((back.status, back.data, back.warnings), (reply.status, reply.data, reply.warnings));
+        assert_eq!(back.auth, reply.auth);
         for cut in 0..bytes.len() {
             assert!(decode_reply(&bytes[..cut]).is_err(), "{cut}");
         }

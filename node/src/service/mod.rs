@@ -11,6 +11,7 @@
 //! The decision itself is pure and lives in `conclave-core`; this module brings it a view, the time and randomness, and
 //! commits what it planned.
 
+mod access;
 mod answer;
 mod body;
 mod call;

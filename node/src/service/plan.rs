@@ -5,21 +5,24 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use conclave_core::Error;
+use conclave_core::auth::rights::{self, RightsRequest};
+use conclave_core::auth::token::{self, Identified};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, mount, mount::MountTable};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
+use conclave_core::policy::api::Form;
 use conclave_core::policy::{self, Permit};
-use conclave_core::seal::{self, Identified, TokenEntry};
 use conclave_core::view::View;
-use conclave_core::{Error, seal::lookup_data};
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 
+use super::access::permit;
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
-use super::route::{Action, Route};
+use super::route::{self, Action, Route};
 use super::sys;
 use crate::cluster::Cluster;
 use crate::seal::Unsealed;
@@ -52,6 +55,8 @@ fn mounts(ctx: &Context<'_>, unsealed: &Unsealed, learned: &Learned) -> Result<A
 pub struct Decided {
     pub plan: Plan,
     shape: Shape,
+    /// The answer is no; what is committed is only that a token was used.
+    refusal: Option<Failure>,
 }
 
 /// How the answer is wrapped.
@@ -65,7 +70,15 @@ enum Shape {
 }
 
 impl Decided {
+    /// Whether its transaction proves all that it was decided from: it tells nothing of the state, and does not refuse.
+    pub fn only_changes(&self, call: &Call) -> bool {
+        call.changes() && self.refusal.is_none()
+    }
+
     pub fn into_answer(self, request_id: &str, stale_for: Option<Duration>) -> Answer {
+        if let Some(refusal) = &self.refusal {
+            return Answer { stale_for, ..Answer::failure(refusal) };
+        }
         let reply = &self.plan.reply;
         match (self.shape, reply.data.as_deref()) {
             (Shape::Doubled, Some(data)) => match serde_json::from_slice(data) {
@@ -94,17 +107,16 @@ pub async fn decide(
     }
     with_fresh_keys(cluster, |unsealed| {
         let learned = Learned::default();
-        let make = |view: &dyn View, cluster_ms| {
+        let make = |view: &dyn View, now_ms| {
             let mut rng = rand::rng();
-            let now_ms = read_at_ms.unwrap_or(cluster_ms);
             let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
             learned.take();
             Decision { cluster, unsealed, route, call, learned: &learned }.make(&mut ctx)
         };
         let decided = match call.operation {
             // They read so much that some of it will have changed meanwhile.
-            Operation::List | Operation::Scan => cluster.view_now(make),
-            _ => cluster.glance_now(make),
+            Operation::List | Operation::Scan => cluster.view_at(read_at_ms, make),
+            _ => cluster.glance_at(read_at_ms, make),
         };
         if let Some(table) = learned.take() {
             unsealed.caches.mounts.store(Some(table));
@@ -113,21 +125,40 @@ pub async fn decide(
     })
 }
 
-/// Checks the caller's token and the policy only, for what is then done outside the state.
-pub fn authorize(cluster: &Cluster, call: &Call) -> Result<Permit, Failure> {
+/// Checks the caller's token and the policy only, for what is then done outside the state. The transaction, if there is one,
+/// must be committed whatever the verdict is: a token was used that can be used only so often.
+///
+/// # Errors
+/// There is no caller.
+pub fn authorize(cluster: &Cluster, call: &Call) -> Result<(Option<Txn>, Result<(), Failure>), Failure> {
     with_fresh_keys(cluster, |unsealed| {
         cluster.glance_now(|view, now_ms| {
             let identified = identify(view, unsealed, now_ms, call)?;
-            Ok(policy::authorize(&identified.identity, call.operation)?)
+            let verdict = permit(&identified.identity, call, false).map(drop);
+            let mut rng = rand::rng();
+            let mut ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
+            let mut txn = Txn::default();
+            charge(&mut ctx, identified, &mut txn)?;
+            Ok((Some(txn).filter(|txn| !txn.is_empty()), verdict))
         })
     })
+}
+
+/// Counts the use of a token that can be used only so often, and ties what is written to all that it was decided by.
+fn charge(ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Failure> {
+    token::plan_use(ctx, &by, txn)?;
+    if !txn.is_empty() {
+        // A token that was revoked in between, or lost a policy, must not have its way (I7).
+        txn.preconditions.extend(by.preconditions);
+    }
+    Ok(())
 }
 
 /// What a request's audit record tells of it.
 #[derive(Default)]
 pub struct Seen {
     /// The token's entry, and whether policy allows what is asked.
-    pub caller: Option<(Arc<TokenEntry>, bool)>,
+    pub caller: Option<(Arc<token::TokenEntry>, bool)>,
     pub mounts: Option<Arc<MountTable>>,
 }
 
@@ -141,7 +172,7 @@ pub fn look(cluster: &Cluster, call: &Call) -> Result<Seen, Failure> {
             learned.take();
             let caller = match identify(view, unsealed, now_ms, call) {
                 Ok(Identified { identity, entry, .. }) => {
-                    Some((entry, policy::authorize(&identity, call.operation).is_ok()))
+                    Some((entry, permit(&identity, call, false).is_ok()))
                 }
                 Err(Failure::Denied | Failure::Rule(Error::Denied)) => None,
                 Err(failure) => return Err(failure),
@@ -176,7 +207,9 @@ fn has_newer_keys(cluster: &Cluster, used: &Arc<Unsealed>) -> Result<bool, Failu
 }
 
 fn identify(view: &dyn View, unsealed: &Unsealed, now_ms: u64, call: &Call) -> Result<Identified, Failure> {
-    Ok(seal::identify(view, &unsealed.barrier, &unsealed.caches.tokens, now_ms, call.token()?)?)
+    let from = call.client.map(|client| client.ip());
+    let (barrier, caches) = (&unsealed.barrier, &unsealed.caches.tokens);
+    Ok(token::identify(view, barrier, caches, now_ms, call.token()?, from)?)
 }
 
 struct Decision<'a> {
@@ -195,25 +228,64 @@ impl Decision<'_> {
         }
         let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
         let table = mounts(ctx, self.unsealed, self.learned)?;
-        let permit = policy::authorize(&identified.identity, self.call.operation)?;
+        let mut decided = match self.allowed(ctx, &identified, &table) {
+            Err(refusal) if identified.entry.uses_left > 0 && !refusal.is_fault() => {
+                Decided { refusal: Some(refusal), ..envelope(Reply::no_content().into()) }
+            }
+            decided => decided?,
+        };
+        charge(ctx, identified, &mut decided.plan.txn)?;
+        Ok(decided)
+    }
+
+    /// What the caller's policies allow of it.
+    fn allowed(
+        &self,
+        ctx: &mut Context<'_>,
+        caller: &Identified,
+        table: &MountTable,
+    ) -> Result<Decided, Failure> {
+        let acl = caller.identity.acl();
+        match self.route.action {
+            // Clients ask these before they ask for anything: who may see nothing is told of nothing.
+            Action::VisibleMounts => {
+                return Ok(envelope(Reply::json(&sys::mounts::visible(table, acl)).into()));
+            }
+            Action::VisibleMount => {
+                let path = self.route.capture(&self.call.path).unwrap_or_default();
+                return Ok(envelope(sys::mounts::serving(table, acl, path)?.into()));
+            }
+            _ => {}
+        }
+        let permit = permit(&caller.identity, self.call, self.creates(ctx, caller, table)?)?;
         if !self.call.changes() {
-            return self.decide(ctx, &permit, &identified, &table, &Map::new());
+            return self.decide(ctx, &permit, caller, table, &Map::new());
         }
         // Only now: a stranger's body is not worth reading.
         let body = self.call.json()?;
         let name = Name::of(ctx, self.call);
         if let Some(reply) = name.as_ref().map(|name| name.recall(ctx)).transpose()?.flatten() {
-            return Ok(Decided { plan: reply.into(), shape: self.shape() });
+            return Ok(Decided { plan: reply.into(), shape: self.shape(), refusal: None });
         }
-        let mut decided = self.decide(ctx, &permit, &identified, &table, body)?;
-        if !decided.plan.txn.is_empty() {
-            // A token that was revoked in between must not have its way (I7).
-            decided.plan.txn.preconditions.push(identified.precondition);
-            if let Some(name) = name {
-                name.remember(ctx, &mut decided.plan)?;
-            }
+        let mut decided = self.decide(ctx, &permit, caller, table, body)?;
+        if let Some(name) = name.filter(|_| !decided.plan.txn.is_empty()) {
+            name.remember(ctx, &mut decided.plan)?;
         }
         Ok(decided)
+    }
+
+    /// Whether policies must allow `create`.
+    fn creates(&self, ctx: &Context<'_>, caller: &Identified, table: &MountTable) -> Result<bool, Failure> {
+        if self.route.action != Action::Secret
+            || self.call.operation != Operation::Write
+            || caller.identity.is_root()
+        {
+            return Ok(false);
+        }
+        Ok(match table.resolve(&self.call.path) {
+            Some((mount, rest)) => engine::creates(ctx, mount, rest)?,
+            None => false,
+        })
     }
 
     fn shape(&self) -> Shape {
@@ -223,7 +295,13 @@ impl Decision<'_> {
             | Action::ReadMountTune
             | Action::Remount
             | Action::KeyStatus
-            | Action::HaStatus => Shape::Doubled,
+            | Action::HaStatus
+            | Action::Policy(_, Form::Policy)
+            | Action::Rights(
+                RightsRequest::Capabilities
+                | RightsRequest::CapabilitiesSelf
+                | RightsRequest::CapabilitiesAccessor,
+            ) => Shape::Doubled,
             Action::OpenApi => Shape::Bare,
             _ => Shape::Envelope,
         }
@@ -240,15 +318,26 @@ impl Decision<'_> {
         let captured = self.route.capture(&self.call.path).unwrap_or_default();
         let plan = match self.route.action {
             Action::Secret => self.secret(ctx, permit, table, body)?,
-            Action::LookupSelf => {
-                Reply::json(&lookup_data(&caller.entry, self.call.token()?, ctx.now_ms)).into()
+            Action::Token(request) => {
+                let asked_by =
+                    token::Caller { identified: caller, token: self.call.token()?, path: &self.call.path };
+                token::handle(ctx, request, &asked_by, body)?
+            }
+            Action::Policy(request, form) => {
+                let versioned: Vec<&str> = table.versioned_paths().collect();
+                policy::api::handle(ctx, request, form, captured, body, &versioned)?
+            }
+            Action::Password(request) => policy::password_api::handle(ctx, request, captured, body)?,
+            Action::Rights(request) => {
+                let protected = |operation, path: &str| {
+                    route::find(operation, path).is_ok_and(|route| route.root_protected())
+                };
+                rights::handle(ctx, request, caller, body, &protected)?
             }
             Action::ListMounts => mount::list(table).into(),
             Action::ReadMount => mount::read(table, captured)?.into(),
             Action::ReadMountTune => mount::read_tune(table, captured)?.into(),
             Action::RemountStatus => mount::remount_status(table, captured)?.into(),
-            Action::VisibleMounts => Reply::json(&sys::mounts::visible(table)).into(),
-            Action::VisibleMount => sys::mounts::serving(table, captured)?.into(),
             Action::EnableMount => mount::enable(ctx, permit, table, captured, body)?,
             Action::DisableMount => mount::disable(ctx, permit, table, captured)?,
             Action::TuneMount => mount::tune(ctx, permit, table, captured, body)?,
@@ -271,7 +360,7 @@ impl Decision<'_> {
             Action::OpenApi => Reply::json(&sys::openapi::document()).into(),
             _ => return Err(Failure::Unsupported),
         };
-        Ok(Decided { plan, shape: self.shape() })
+        Ok(Decided { plan, shape: self.shape(), refusal: None })
     }
 
     fn secret(
@@ -295,7 +384,7 @@ impl Decision<'_> {
 }
 
 fn envelope(plan: Plan) -> Decided {
-    Decided { plan, shape: Shape::Envelope }
+    Decided { plan, shape: Shape::Envelope, refusal: None }
 }
 
 /// A change that is answered without content.

@@ -2,7 +2,11 @@
 //!
 //! A path that is not here and not below a mount does not exist. The tests walk the table.
 
+use conclave_core::auth::rights::RightsRequest;
+use conclave_core::auth::token::TokenRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
+use conclave_core::policy::api::{Form, PolicyRequest};
+use conclave_core::policy::password_api::PasswordRequest;
 
 use super::failure::Failure;
 
@@ -45,7 +49,10 @@ pub enum Action {
     HostInfo,
     Metrics,
     OpenApi,
-    LookupSelf,
+    Token(TokenRequest),
+    Policy(PolicyRequest, Form),
+    Rights(RightsRequest),
+    Password(PasswordRequest),
     ListAudit,
     ChangeAudit,
     AuditHash,
@@ -235,11 +242,209 @@ pub const ROUTES: &[Route] = &[
         "Heads of all nodes' audit trails, as the cluster noted them.",
     ),
     token(
-        Action::LookupSelf,
+        Action::Token(TokenRequest::Accessors),
+        &[List],
+        "auth/token/accessors",
+        Place::State,
+        "Accessors of all tokens.",
+    ),
+    token(
+        Action::Token(TokenRequest::CreateOrphan),
+        &[Write],
+        "auth/token/create-orphan",
+        Place::State,
+        "Make a token that outlives yours.",
+    ),
+    token(Action::Token(TokenRequest::Create), &[Write], "auth/token/create", Place::State, "Make a token."),
+    token(
+        Action::Token(TokenRequest::LookupSelf),
         &[Read, Write],
         "auth/token/lookup-self",
         Place::State,
         "The caller's own token.",
+    ),
+    token(
+        Action::Token(TokenRequest::LookupAccessor),
+        &[Write],
+        "auth/token/lookup-accessor",
+        Place::State,
+        "The token with this accessor.",
+    ),
+    token(Action::Token(TokenRequest::Lookup), &[Read, Write], "auth/token/lookup", Place::State, "A token."),
+    token(
+        Action::Token(TokenRequest::RenewSelf),
+        &[Write],
+        "auth/token/renew-self",
+        Place::State,
+        "Make the caller's own token last longer.",
+    ),
+    token(
+        Action::Token(TokenRequest::RenewAccessor),
+        &[Write],
+        "auth/token/renew-accessor",
+        Place::State,
+        "Make the token with this accessor last longer.",
+    ),
+    token(
+        Action::Token(TokenRequest::Renew),
+        &[Write],
+        "auth/token/renew",
+        Place::State,
+        "Make a token last longer.",
+    ),
+    token(
+        Action::Token(TokenRequest::RevokeSelf),
+        &[Write],
+        "auth/token/revoke-self",
+        Place::State,
+        "End the caller's own token and all made with it.",
+    ),
+    token(
+        Action::Token(TokenRequest::RevokeAccessor),
+        &[Write],
+        "auth/token/revoke-accessor",
+        Place::State,
+        "End the token with this accessor and all made with it.",
+    ),
+    token(
+        Action::Token(TokenRequest::RevokeOrphan),
+        &[Write],
+        "auth/token/revoke-orphan",
+        Place::State,
+        "End a token, and let those made with it live on.",
+    ),
+    token(
+        Action::Token(TokenRequest::Revoke),
+        &[Write],
+        "auth/token/revoke",
+        Place::State,
+        "End a token and all made with it.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::List, Form::Policies),
+        &[List],
+        "sys/policies/acl",
+        Place::State,
+        "Names of all policies.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::Read, Form::Policies),
+        &[Read],
+        "sys/policies/acl/*",
+        Place::State,
+        "A policy.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::Write, Form::Policies),
+        &[Write],
+        "sys/policies/acl/*",
+        Place::State,
+        "Write a policy.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::Delete, Form::Policies),
+        &[Delete],
+        "sys/policies/acl/*",
+        Place::State,
+        "Delete a policy.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::List, Form::Policy),
+        &[Read, List],
+        "sys/policy",
+        Place::State,
+        "Names of all policies.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::Read, Form::Policy),
+        &[Read],
+        "sys/policy/*",
+        Place::State,
+        "A policy.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::Write, Form::Policy),
+        &[Write],
+        "sys/policy/*",
+        Place::State,
+        "Write a policy.",
+    ),
+    token(
+        Action::Policy(PolicyRequest::Delete, Form::Policy),
+        &[Delete],
+        "sys/policy/*",
+        Place::State,
+        "Delete a policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::List),
+        &[List],
+        "sys/policies/password",
+        Place::State,
+        "Names of all password policies.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Generate),
+        &[Read],
+        "sys/policies/password/*/generate",
+        Place::State,
+        "A password made by a policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Read),
+        &[Read],
+        "sys/policies/password/*",
+        Place::State,
+        "A password policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Write),
+        &[Write],
+        "sys/policies/password/*",
+        Place::State,
+        "Write a password policy.",
+    ),
+    token(
+        Action::Password(PasswordRequest::Delete),
+        &[Delete],
+        "sys/policies/password/*",
+        Place::State,
+        "Delete a password policy.",
+    ),
+    token(
+        Action::Rights(RightsRequest::Capabilities),
+        &[Write],
+        "sys/capabilities",
+        Place::State,
+        "What a token may do at paths.",
+    ),
+    token(
+        Action::Rights(RightsRequest::CapabilitiesSelf),
+        &[Write],
+        "sys/capabilities-self",
+        Place::State,
+        "What the caller may do at paths.",
+    ),
+    token(
+        Action::Rights(RightsRequest::CapabilitiesAccessor),
+        &[Write],
+        "sys/capabilities-accessor",
+        Place::State,
+        "What the token with this accessor may do at paths.",
+    ),
+    token(
+        Action::Rights(RightsRequest::Explain),
+        &[Write],
+        "sys/policies/explain",
+        Place::State,
+        "Which rule decides a request, and what would allow it.",
+    ),
+    token(
+        Action::Rights(RightsRequest::ResultantAcl),
+        &[Read],
+        "sys/internal/ui/resultant-acl",
+        Place::State,
+        "All rules of the caller's policies.",
     ),
 ];
 
@@ -267,6 +472,24 @@ fn is_reserved(path: &str) -> bool {
 }
 
 impl Route {
+    /// Whether a policy must grant `sudo` as well. The actions are those for which OpenBao asks for it, and those of
+    /// ours that let a node in or out.
+    pub fn root_protected(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Seal
+                | Action::StepDown
+                | Action::Remount
+                | Action::RotateKeyring
+                | Action::JoinToken
+                | Action::Leave
+                | Action::ListAudit
+                | Action::ChangeAudit
+                | Action::AuditAnchors
+                | Action::Token(TokenRequest::Accessors | TokenRequest::RevokeOrphan)
+        )
+    }
+
     pub fn pattern(&self) -> &'static str {
         self.pattern
     }
@@ -339,6 +562,33 @@ mod tests {
                 "SealStatus",
                 "Unseal",
                 "VisibleMounts"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_these_actions_need_sudo() {
+        let mut protected: Vec<_> = ROUTES
+            .iter()
+            .filter(|route| route.root_protected())
+            .map(|route| format!("{:?}", route.action))
+            .collect();
+        protected.sort();
+        protected.dedup();
+        assert_eq!(
+            protected,
+            [
+                "AuditAnchors",
+                "ChangeAudit",
+                "JoinToken",
+                "Leave",
+                "ListAudit",
+                "Remount",
+                "RotateKeyring",
+                "Seal",
+                "StepDown",
+                "Token(Accessors)",
+                "Token(RevokeOrphan)"
             ]
         );
     }

@@ -165,6 +165,32 @@ impl Service {
         self.plan_and_commit(cluster, route, call, PLANS_MAX, deadline).await
     }
 
+    /// Checks the caller's token and policies for what is done outside the state, and counts the use of a token that can be
+    /// used only so often.
+    pub(super) async fn admit(
+        &self,
+        cluster: &Cluster,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        for _ in 0..PLANS_MAX {
+            let (used, verdict) = plan::authorize(cluster, call)?;
+            let Some(used) = used else { return verdict };
+            match cluster.propose_until(used, deadline).await {
+                Ok(Outcome::Applied { .. }) => return verdict,
+                Ok(Outcome::Conflict { .. }) => {}
+                Err(error) => {
+                    return Err(match Attempt::from(error) {
+                        Attempt::Failed(failure) => failure,
+                        Attempt::Unknown => Failure::Unknown,
+                        _ => Failure::NoLeader { waited: self.node.config.request_wait },
+                    });
+                }
+            }
+        }
+        Err(overtaken())
+    }
+
     /// Plans on this node's state, as often as that changes meanwhile, and has the plan committed by whoever leads.
     async fn plan_and_commit(
         &self,
@@ -181,7 +207,8 @@ impl Service {
         let mut plans = 0;
         while plans < plans_max {
             match plan::decide(cluster, route, call, None).await {
-                Ok(decided) if !decided.plan.txn.is_empty() => {
+                // What is told of the state, and not only changed, is proven to be of now.
+                Ok(decided) if !decided.plan.txn.is_empty() && (proven || decided.only_changes(call)) => {
                     plans += 1;
                     match cluster.propose_until(decided.plan.txn.clone(), deadline).await {
                         Ok(Outcome::Applied { revision }) => {
@@ -193,7 +220,7 @@ impl Service {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Ok(decided) if proven => {
+                Ok(decided) if proven && decided.plan.txn.is_empty() => {
                     let mut answer = decided.into_answer(&call.request_id, None);
                     answer.index = Some(cluster.reader.applied_index());
                     return Ok(answer);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::Error;
+use conclave_core::auth::token;
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::mount::{self, MountTable};
 use conclave_core::seal::{self, SEALS_RESERVED_AT_ONCE};
@@ -49,6 +50,7 @@ pub async fn run(cluster: Arc<Cluster>) {
             reserved = keep_count(&cluster, &unsealed, reserved).await;
             rotate_when_due(&cluster, &unsealed).await;
             keep_mounts(&cluster, &unsealed).await;
+            clear_tokens(&cluster, &unsealed).await;
         }
     }
 }
@@ -129,6 +131,22 @@ async fn keep_mounts(cluster: &Cluster, unsealed: &Unsealed) {
         Ok(batch)
     });
     commit(cluster, planned, "keeping the mounts").await;
+}
+
+/// Deletes what was made with tokens that have ended, a piece at a time.
+async fn clear_tokens(cluster: &Cluster, unsealed: &Unsealed) {
+    let planned = cluster.plan(unsealed, |ctx| {
+        let mark = plain_key(Kind::RestoreMarker);
+        if ctx.view.get(&mark)?.is_some() {
+            return Ok(None);
+        }
+        let mut batch = token::clear::next_batch(ctx)?;
+        if let Some(txn) = &mut batch {
+            txn.require(mark, 0);
+        }
+        Ok(batch)
+    });
+    commit(cluster, planned, "clearing tokens").await;
 }
 
 async fn commit(cluster: &Cluster, planned: Result<Option<Txn>, Error>, what: &'static str) {

@@ -112,6 +112,13 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
+    /// A request with this token.
+    pub async fn call_as(&self, node: usize, token: &str, method: &str, path: &str, body: Value) -> Answer {
+        self.try_call(node, method, path, body, &[("X-Vault-Token", token)])
+            .await
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
     /// A request with the root token and more headers; an error if the node cannot be reached.
     pub async fn try_call(
         &self,
@@ -269,7 +276,20 @@ impl Cluster {
     }
 
     pub fn restart_with(&mut self, node: usize, more: &[&str]) {
-        let child = spawn(&self.nodes[node], more);
+        let command = command(&self.nodes[node], more);
+        self.spawn(node, command);
+    }
+
+    /// Starts the node again, with more variables.
+    #[cfg(feature = "fail-points")]
+    pub fn restart_in(&mut self, node: usize, environment: &[(&str, &str)]) {
+        let mut command = command(&self.nodes[node], &[]);
+        command.envs(environment.iter().copied());
+        self.spawn(node, command);
+    }
+
+    fn spawn(&mut self, node: usize, mut command: Command) {
+        let child = command.spawn().expect("conclave runs");
         self.nodes[node].pid = i32::try_from(child.id()).expect("a process id");
         self.children.push(child);
     }
@@ -350,10 +370,11 @@ impl Drop for Cluster {
     }
 }
 
-fn spawn(node: &Node, more: &[&str]) -> Child {
+fn command(node: &Node, more: &[&str]) -> Command {
     let listen = node.api_addr.split("://").last().expect("a URL");
     let log = File::options().append(true).create(true).open(&node.log).expect("the log can be written");
-    Command::new(CONCLAVE)
+    let mut command = Command::new(CONCLAVE);
+    command
         .arg("server")
         .args(["--node-name", &node.id, "--data-dir"])
         .arg(&node.data_dir)
@@ -362,9 +383,8 @@ fn spawn(node: &Node, more: &[&str]) -> Child {
         .args(more)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file can be cloned"))
-        .stderr(log)
-        .spawn()
-        .expect("conclave runs")
+        .stderr(log);
+    command
 }
 
 /// For a node without TLS.

@@ -1,6 +1,8 @@
 //! What Conclave promises, shown on clusters of real processes with real TLS and real disks.
 
 mod admission;
+#[cfg(feature = "fail-points")]
+mod attempt;
 mod audit;
 mod bad_input;
 mod consistency;
@@ -16,3 +18,4 @@ mod recover;
 mod seal;
 mod secrecy;
 mod snapshot;
+mod tokens;

@@ -6,6 +6,8 @@
 //! Each is a table of data, from which the harness and the documents are made, and one call in the code it is about. Without
 //! the Cargo feature that call is a constant and nothing of it is compiled in. No release is built with it.
 
+#[cfg(feature = "fail-points")]
+mod armed;
 mod bugs;
 pub mod failpoint;
 pub mod planted;

@@ -8,12 +8,36 @@ pub struct PointRow {
     pub name: &'static str,
     /// Where the process is when it passes.
     pub at: &'static str,
+    /// What a power cut there leaves of the step.
+    pub leaves: Leaves,
     /// What holds after a crash there.
     pub proves: &'static str,
 }
 
+/// What is on disk, after a power cut, of the step that a point belongs to. A process that merely ends leaves all that it has
+/// written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaves {
+    /// It was not begun, or nothing of it counts yet.
+    Nothing,
+    /// It is written and not synced.
+    Perhaps,
+    /// It is synced here, or committed by a majority.
+    All,
+}
+
+impl Leaves {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Perhaps => "perhaps some",
+            Self::All => "all",
+        }
+    }
+}
+
 macro_rules! points {
-    ($($point:ident $name:literal at $at:literal proves $proves:literal;)+) => {
+    ($($point:ident $name:literal at $at:literal leaves $leaves:ident proves $proves:literal;)+) => {
         /// Every point that a server passes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Point {
@@ -22,186 +46,194 @@ macro_rules! points {
 
         /// All of them, by the part of the server they are in.
         pub const POINTS: &[PointRow] =
-            &[$(PointRow { point: Point::$point, name: $name, at: $at, proves: $proves },)+];
+            &[$(PointRow {
+                point: Point::$point,
+                name: $name,
+                at: $at,
+                leaves: Leaves::$leaves,
+                proves: $proves,
+            },)+];
     };
 }
 
 points! {
     // The log.
     LogAppend "log-append" at "Before entries are written to the log."
-        proves "what was only proposed is never acknowledged";
+        leaves Nothing proves "what was only proposed is never acknowledged";
     LogAppended "log-appended" at "Entries are written to the log, unsynced."
-        proves "an unsynced entry may come back or not, and nobody was told";
+        leaves Perhaps proves "an unsynced entry may come back or not, and nobody was told";
     LogSync "log-sync" at "The log thread is about to sync what was written."
-        proves "a group that was not synced was not reported";
+        leaves Perhaps proves "a group that was not synced was not reported";
     LogSynced "log-synced" at "The log is synced, nobody was told."
-        proves "a durable entry without an answer is unknown to its client, not failed";
+        leaves All proves "a durable entry without an answer is unknown to its client, not failed";
     VoteSave "vote-save" at "Before a vote is written."
-        proves "a vote that was not saved was not given";
+        leaves Nothing proves "a vote that was not saved was not given";
     VoteWritten "vote-written" at "A vote is written, unsynced."
-        proves "term and candidate come together or not at all";
+        leaves Perhaps proves "term and candidate come together or not at all";
     VoteSynced "vote-synced" at "A vote is on disk, not answered."
-        proves "the node does not vote for another in that term after a restart";
+        leaves All proves "the node does not vote for another in that term after a restart";
     TruncateBegin "truncate" at "Before entries that conflict are deleted."
-        proves "a follower still has its old tail and loses it later";
+        leaves Nothing proves "a follower still has its old tail and loses it later";
     TruncateWritten "truncate-written" at "The deletion is written, unsynced."
-        proves "the log has its old or its new end, and no hole";
+        leaves Perhaps proves "the log has its old or its new end, and no hole";
     TruncateSynced "truncate-synced" at "The deletion is on disk."
-        proves "the log ends where it was cut and goes on from the leader's";
+        leaves All proves "the log ends where it was cut and goes on from the leader's";
     PurgeBegin "purge" at "Before old entries are deleted."
-        proves "a snapshot beside the whole log is no contradiction";
+        leaves Nothing proves "a snapshot beside the whole log is no contradiction";
     PurgeWritten "purge-written" at "The deletion of old entries is written, unsynced."
-        proves "entries and the purged id go together";
+        leaves Perhaps proves "entries and the purged id go together";
     PurgeSynced "purge-synced" at "Old entries are gone from disk."
-        proves "state and snapshot reach at least the purged id";
+        leaves All proves "state and snapshot reach at least the purged id";
     CommittedSave "committed-save" at "Before the committed id is written."
-        proves "the committed id is a hint: without it the node learns it anew";
+        leaves Nothing proves "the committed id is a hint: without it the node learns it anew";
     CommittedWritten "committed-written" at "The committed id is written, unsynced."
-        proves "the node replays up to it and not beyond its log";
+        leaves Perhaps proves "the node replays up to it and not beyond its log";
 
     // The state.
     ChunkCommit "chunk-commit" at "A chunk of entries is applied in memory only."
-        proves "the same entries are applied again to the same state";
+        leaves Nothing proves "the same entries are applied again to the same state";
     ChunkCommitted "chunk-committed" at "The chunk is in the database, readers were not told."
-        proves "no entry is applied twice";
+        leaves Perhaps proves "no entry is applied twice";
     ChunkPublished "chunk-published" at "Readers were told, proposers not."
-        proves "a write that others can read is unknown to its client, not failed";
+        leaves Perhaps proves "a write that others can read is unknown to its client, not failed";
 
     // Making a snapshot.
     Checkpoint "checkpoint" at "Before a checkpoint of the state is made."
-        proves "nothing depends on a snapshot that was not begun";
+        leaves Nothing proves "nothing depends on a snapshot that was not begun";
     Checkpointed "checkpointed" at "The checkpoint's files are there, as a draft."
-        proves "a draft is removed at the next start";
+        leaves Perhaps proves "a draft is removed at the next start";
     SnapshotFlush "snapshot-flush" at "Before the state itself is flushed."
-        proves "a snapshot is not reported before the state it stands for is on disk";
+        leaves Nothing proves "a snapshot is not reported before the state it stands for is on disk";
     SnapshotFlushed "snapshot-flushed" at "The state is flushed, the snapshot is still a draft."
-        proves "the log is not purged for a draft";
+        leaves All proves "the log is not purged for a draft";
     SnapshotFileSynced "snapshot-file-synced" at "One file of the draft is synced and hashed."
-        proves "a draft with some of its files synced is no snapshot";
+        leaves Perhaps proves "a draft with some of its files synced is no snapshot";
     SnapshotDescribed "snapshot-described" at "All files are synced, there is no manifest."
-        proves "a folder without a manifest is no snapshot";
+        leaves All proves "a folder without a manifest is no snapshot";
     ManifestWrite "manifest-write" at "Before a manifest is written."
-        proves "a manifest comes last";
+        leaves Nothing proves "a manifest comes last";
     ManifestWritten "manifest-written" at "The manifest is on disk, the folder has its draft name."
-        proves "a whole draft is removed, not taken for a snapshot";
+        leaves All proves "a whole draft is removed, not taken for a snapshot";
     SnapshotRename "snapshot-rename" at "Before the folder gets its final name."
-        proves "the older snapshot still serves";
+        leaves Nothing proves "the older snapshot still serves";
     SnapshotRenamed "snapshot-renamed" at "The folder has its final name, durably."
-        proves "of two whole snapshots the newer is found at start";
+        leaves All proves "of two whole snapshots the newer is found at start";
     SnapshotCurrent "snapshot-current" at "The snapshot is the current one, Raft was not told."
-        proves "a log that is longer than it need be does no harm";
+        leaves All proves "a log that is longer than it need be does no harm";
 
     // Receiving and installing one.
     IncomingBegin "incoming-begin" at "A folder for an arriving snapshot was made."
-        proves "what is not finished is removed at start";
+        leaves Perhaps proves "what is not finished is removed at start";
     IncomingChunk "incoming-chunk" at "Before a received chunk is written."
-        proves "a partly received snapshot is never installed";
+        leaves Nothing proves "a partly received snapshot is never installed";
     IncomingChunkWritten "incoming-chunk-written" at "A received chunk is written."
-        proves "the sender begins anew";
+        leaves Perhaps proves "the sender begins anew";
     IncomingFileSynced "incoming-file-synced" at "A received file is whole and synced."
-        proves "whole files alone are no snapshot";
+        leaves Perhaps proves "whole files alone are no snapshot";
     IncomingFinish "incoming-finish" at "All has come, there is no manifest."
-        proves "a received folder without a manifest is removed";
+        leaves All proves "a received folder without a manifest is removed";
     IncomingFinished "incoming-finished" at "The received snapshot is whole on disk, not installed."
-        proves "the state is as before, and the snapshot is sent again";
+        leaves All proves "the state is as before, and the snapshot is sent again";
     InstallBegin "install" at "Before the files of a snapshot are put where a state is."
-        proves "the active state is untouched";
+        leaves Nothing proves "the active state is untouched";
     InstallFilled "install-filled" at "The new state's folder is filled and synced."
-        proves "a folder that the pointer does not name is removed";
+        leaves All proves "a folder that the pointer does not name is removed";
     InstallOpened "install-opened" at "The new state was opened and checked."
-        proves "opening it changed nothing of the old one";
+        leaves All proves "opening it changed nothing of the old one";
     InstallKept "install-kept" at "The snapshot is kept, the pointer still names the old state."
-        proves "a snapshot that is ahead of the state is no contradiction: it is installed again";
+        leaves All proves "a snapshot that is ahead of the state is no contradiction: it is installed again";
     InstallSwitched "install-switched" at "The pointer names the new state."
-        proves "the node starts with the installed state";
+        leaves All proves "the node starts with the installed state";
     InstallDone "install-done" at "State and snapshot are in place, readers still have the old state."
-        proves "nothing is lost that only memory knew";
+        leaves All proves "nothing is lost that only memory knew";
 
     // Small files.
     FileWritten "file-written" at "A small file is synced under its draft name."
-        proves "the old content stands, whole";
+        leaves Nothing proves "the old content stands, whole";
     FileRenamed "file-renamed" at "A small file was replaced, its folder not synced."
-        proves "the old or the new content stands, whole";
+        leaves Perhaps proves "the old or the new content stands, whole";
     FileReplaced "file-replaced" at "A small file was replaced, durably."
-        proves "the new content stands";
+        leaves All proves "the new content stands";
     FormatWrite "format-write" at "A new data directory is made but for its last file."
-        proves "a directory that was not made completely is made anew, if nothing is in it";
+        leaves Nothing proves "a directory that was not made completely is made anew, if nothing is in it";
     FormatWritten "format-written" at "A new data directory is complete."
-        proves "it is opened as an empty one";
+        leaves All proves "it is opened as an empty one";
     EraseBegin "erase" at "Before the store of a node that left is erased."
-        proves "leaving is finished at the next start";
+        leaves Nothing proves "leaving is finished at the next start";
     EraseHalf "erase-half" at "The format is gone, some of the data is not."
-        proves "a half erased store is never opened";
+        leaves Perhaps proves "a half erased store is never opened";
 
     // A node's own files.
     FenceSave "fence-save" at "Before the fence is written."
-        proves "a removed node is told again";
+        leaves Nothing proves "a removed node is told again";
     DraftWritten "draft-written" at "A small file, such as the fence, is synced under its draft name."
-        proves "a small file is whole or as it was";
+        leaves Nothing proves "a small file is whole or as it was";
     FenceSaved "fence-saved" at "The fence is on disk."
-        proves "a fenced node stays fenced";
+        leaves All proves "a fenced node stays fenced";
     IdentityAdopt "identity-adopt" at "Before the files of a new identity are written."
-        proves "the old identity stands";
+        leaves Nothing proves "the old identity stands";
     IdentityKeyWritten "identity-key-written" at "The key of a new identity is written, its certificate is not."
-        proves "half an identity is a leftover, and its key is removed";
+        leaves Perhaps proves "half an identity is a leftover, and its key is removed";
     IdentityWritten "identity-written" at "All files of a new identity are synced, nothing names them."
-        proves "the old identity stands, the new one is removed";
+        leaves All proves "the old identity stands, the new one is removed";
     IdentitySwitch "identity-switch" at "The link to the new identity lies beside the old."
-        proves "the old identity stands";
+        leaves Perhaps proves "the old identity stands";
     IdentitySwitched "identity-switched" at "The link names the new identity, its folder is not synced."
-        proves "the old or the new identity stands, whole";
+        leaves Perhaps proves "the old or the new identity stands, whole";
     IdentityAdopted "identity-adopted" at "The new identity stands, the old one's files are still there."
-        proves "an old key does not stay behind";
+        leaves All proves "an old key does not stay behind";
     IdentityWipe "identity-wipe" at "Before the identity of a node that left is forgotten."
-        proves "leaving is finished at the next start";
+        leaves Nothing proves "leaving is finished at the next start";
     IdentityUnlinked "identity-unlinked" at "Nothing names the identity any more, its key is still there."
-        proves "a key without a link is removed";
+        leaves All proves "a key without a link is removed";
     SealMark "seal-mark" at "An operator's seal is in memory only."
-        proves "a seal that was not answered may be lost";
+        leaves Nothing proves "a seal that was not answered may be lost";
     SealMarked "seal-marked" at "An operator's seal is on disk, not answered."
-        proves "the node stays sealed";
+        leaves All proves "the node stays sealed";
     UnsealMark "unseal-mark" at "Before the mark of an operator's seal is removed."
-        proves "the next start is sealed";
+        leaves Nothing proves "the next start is sealed";
+    UnsealMarked "unseal-marked" at "The mark of an operator's seal is gone, the unsealing is not answered."
+        leaves All proves "the next start is unsealed by its peers";
     LeaveMark "leave-mark" at "A node was removed and has not noted that it left."
-        proves "it is fenced";
+        leaves Nothing proves "it is fenced";
     LeaveMarked "leave-marked" at "A node has noted that it left and has its data."
-        proves "the data goes at the next start";
+        leaves All proves "the data goes at the next start";
     LeaveErased "leave-erased" at "The data of a node that left is gone, the note is still there."
-        proves "erasing again does no harm";
+        leaves All proves "erasing again does no harm";
 
     // Bootstrap, joining, keys, restoring.
     InitIdentity "init-identity" at "The first node has its identity, Raft was not started."
-        proves "init can be repeated, and finishes the same cluster";
+        leaves All proves "init can be repeated, and finishes the same cluster";
     InitRaft "init-raft" at "Raft of the new cluster was started, it has no membership."
-        proves "init can be repeated";
+        leaves Nothing proves "init can be repeated";
     InitMembership "init-membership" at "The new cluster has its member and no records."
-        proves "init can be repeated, and no keys were given out";
+        leaves All proves "init can be repeated, and no keys were given out";
     InitRecords "init-records" at "The first records are proposed next."
-        proves "keys that were not answered open nothing";
+        leaves Nothing proves "keys that were not answered open nothing";
     InitCommitted "init-committed" at "The cluster has its records, the keys were not answered."
-        proves "a cluster whose keys nobody got says that it is initialised";
+        leaves All proves "a cluster whose keys nobody got says that it is initialised";
     JoinAsk "join-ask" at "A node is about to show its join token."
-        proves "the token is unused";
+        leaves Nothing proves "the token is unused";
     JoinAnswered "join-answered" at "A node was admitted and has stored nothing."
-        proves "it asks again with the same token and key, and gets the same id";
+        leaves Nothing proves "it asks again with the same token and key, and gets the same id";
     JoinAdopted "join-adopted" at "A node has its identity and has not started Raft."
-        proves "it starts as the member it is";
+        leaves All proves "it starts as the member it is";
     AdmitCommitted "admit-committed" at "The leader has used up a join token, the node is in no membership."
-        proves "the same node is added when it asks again";
+        leaves All proves "the same node is added when it asks again";
     AdmitAdded "admit-added" at "The node is a learner, and was not answered."
-        proves "asking again gives the same answer";
+        leaves All proves "asking again gives the same answer";
     RotatePropose "rotate-propose" at "A key term is about to be proposed."
-        proves "the old term seals on";
+        leaves Nothing proves "the old term seals on";
     RotateCommitted "rotate-committed" at "The state has a new key term, this node does not use it yet."
-        proves "no node seals with a retired key, and all open with the new one";
+        leaves All proves "no node seals with a retired key, and all open with the new one";
     RestoreMarked "restore-marked" at "A restore has set its mark."
-        proves "requests are refused until it is run again";
+        leaves All proves "requests are refused until it is run again";
     RestoreDeleted "restore-deleted" at "A restore has deleted the secrets."
-        proves "nobody reads an empty cluster as the truth";
+        leaves All proves "nobody reads an empty cluster as the truth";
     RestoreFinish "restore-finish" at "A restore has put all back but the tables."
-        proves "running it again makes the same state";
+        leaves All proves "running it again makes the same state";
     RestoreFinished "restore-finished" at "A restore is done, and was not answered."
-        proves "the cluster serves what was restored";
+        leaves All proves "the cluster serves what was restored";
 }
 
 #[cfg(test)]

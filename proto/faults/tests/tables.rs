@@ -90,14 +90,22 @@ fn every_fail_point_is_passed_at_one_place() {
 fn the_document_of_the_fail_points_is_the_table() {
     let mut text = String::from(
         "# Fail points\n\nA server that is built with the Cargo feature `fail-points` can be stopped before and after each \
-         durable step, by the variable\n`FAILPOINTS`: `log-synced=2*off->1*return(abort)` ends it at the third time it passes \
-         (`kill` instead of `abort`: by SIGKILL), `pause` and\n`sleep(ms)` hold it there, so that the power can be cut. Without \
-         the feature nothing of it is compiled in.\n`make chaos-crashes` ends nodes at each point while \
-         clients work, and judges what they saw.\n\nThe table is made from `proto/faults/src/points.rs`; a test keeps the two \
-         equal and finds each point in the code.\n\n| name | where | what a crash there proves |\n|---|---|---|\n",
+         durable step. The variable\n`FAILPOINTS`, or the file that `FAILPOINTS_FILE` names, says where and how: \
+         `log-synced=2*off->1*return(abort)` ends it at the third\ntime it passes. With `kill` instead of `abort` it ends by \
+         SIGKILL, with `stop` all of it stands still right there, so that its power can be\ncut; `sleep(ms)` holds the one thread. \
+         The file is looked at all the time, so that a server need not be restarted. Without the feature\nnothing of it is \
+         compiled in.\n\n`make chaos-crashes` ends nodes at each point while clients work, in two ways by turns, and judges what \
+         the clients saw, what the\nnodes then serve, and whether their states are equal:\n\n\
+         - **abort**: the process ends there. What it has written is there, synced or not.\n\
+         - **power cut**: the process stops there, its disk is cut off (the ext4 shutdown call on a loop device), it is killed, \
+         and the disk is\n  mounted afresh. What was not synced is gone; of that, by the seed, the file system's own journal or \
+         some files have got to the disk\n  before. A cut counts only if a file that was synced before is there and one that was \
+         not is gone. \"On disk\" in the table says what it\n  leaves of the point's step.\n\n\
+         The table is made from `proto/faults/src/points.rs`; a test keeps the two \
+         equal and finds each point in the code.\n\n| name | where | on disk | what a crash there proves |\n|---|---|---|---|\n",
     );
     for row in POINTS {
-        text.push_str(&format!("| `{}` | {} | {} |\n", row.name, row.at, row.proves));
+        text.push_str(&format!("| `{}` | {} | {} | {} |\n", row.name, row.at, row.leaves.name(), row.proves));
     }
     assert_document("chaos-tests/FAILPOINTS.md", &text);
 }

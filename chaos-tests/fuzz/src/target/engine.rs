@@ -5,10 +5,10 @@
 use std::sync::LazyLock;
 
 use conclave_core::Error;
+use conclave_core::auth::token::{self, TokenCaches};
 use conclave_core::engine::{self, mount};
 use conclave_core::plan::{Context, Operation, Plan, Request};
-use conclave_core::policy::{Permit, authorize};
-use conclave_core::seal::{self, TokenCache};
+use conclave_core::policy::{Access, Permit, authorize};
 use conclave_node::http::parse_head;
 use conclave_node::service::{Action, Call, Failure, route};
 use conclave_proto::wire::RECORD_BYTES_MAX;
@@ -133,7 +133,7 @@ impl Script {
             Action::ReadMount => mount::read(&table, captured)?.into(),
             Action::ReadMountTune => mount::read_tune(&table, captured)?.into(),
             Action::RemountStatus => mount::remount_status(&table, captured)?.into(),
-            Action::VisibleMount => mount::ui_mount(&table, captured).ok_or(Error::Denied)?.into(),
+            Action::VisibleMount => mount::ui_mount(&table, captured, |_| true).ok_or(Error::Denied)?.into(),
             Action::EnableMount => mount::enable(context, &permit, &table, captured, body)?,
             Action::DisableMount => mount::disable(context, &permit, &table, captured)?,
             Action::TuneMount => mount::tune(context, &permit, &table, captured, body)?,
@@ -195,12 +195,21 @@ fn root(operation: Operation) -> Permit {
         let mut state = State::default();
         let mut rng = StdRng::seed_from_u64(3);
         let mut context = Context { view: &state, barrier: &BARRIER, now_ms: state.now_ms, rng: &mut rng };
-        let (_, txn) = seal::plan_root_token(&mut context, Some(TOKEN)).expect("a token may be fixed");
+        let (_, txn) = token::plan_root_token(&mut context, Some(TOKEN)).expect("a token may be fixed");
         state.commit(txn);
         state
     });
     let state = &*HOLDS_TOKEN;
-    let identified = seal::identify(state, &BARRIER, &TokenCache::default(), state.now_ms, TOKEN);
+    let identified = token::identify(state, &BARRIER, &TokenCaches::default(), state.now_ms, TOKEN, None);
     let identified = identified.expect("the token was just made");
-    authorize(&identified.identity, operation).expect("root may do everything")
+    let access = Access {
+        operation,
+        path: "v1/x",
+        creates: false,
+        root_protected: true,
+        parameters: &Map::new(),
+        wrap_ttl_s: None,
+        list_limit: None,
+    };
+    authorize(&identified.identity, &access).expect("root may do everything")
 }

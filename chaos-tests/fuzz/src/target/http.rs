@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use conclave_core::crypto::{Kind, key_len_of};
-use conclave_core::engine::duration;
+use conclave_core::duration;
 use conclave_node::http::{canonical_path, parse_head};
 use conclave_node::service::sys::admission::JoinRequest;
 use conclave_node::service::{Call, forwarded_call, route, to_wire};

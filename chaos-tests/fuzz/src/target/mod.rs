@@ -5,6 +5,7 @@ pub mod http;
 pub mod identity;
 pub mod operator;
 pub mod peer;
+pub mod policy;
 pub mod seal;
 pub mod snapshot;
 pub mod storage;

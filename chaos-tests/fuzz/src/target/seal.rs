@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use conclave_core::Error;
+use conclave_core::auth::token::{self as tokens, TokenCaches};
 use conclave_core::crypto::{Keyring, Kind, RootKey};
 use conclave_core::plan::Context;
 use conclave_core::seal::join_token::JoinToken;
 use conclave_core::seal::{
-    self, Initialized, Parameters, Progress, SealConfig, Share, StaticKey, TokenCache, UnsealProgress,
+    self, Initialized, Parameters, Progress, SealConfig, Share, StaticKey, UnsealProgress,
 };
 use conclave_proto::log::Txn;
 use rand::SeedableRng as _;
@@ -109,14 +110,23 @@ pub fn token(input: &[u8]) {
         txn.put(key, sealed);
         state.commit(txn);
     }
-    let cache = TokenCache::default();
-    match seal::identify(&state, &BARRIER, &cache, START_MS, token) {
+    let caches = TokenCaches::default();
+    match tokens::identify(&state, &BARRIER, &caches, START_MS, token, None) {
         Ok(identified) => {
-            assert!(identified.identity.is_root() && identified.entry.policies.iter().any(|p| p == "root"));
-            let data = seal::lookup_data(&identified.entry, token, START_MS);
+            let is_root = identified.entry.policies.iter().any(|policy| policy == "root");
+            assert_eq!(identified.identity.is_root(), is_root);
+            let found = tokens::find(&state, &BARRIER, &identified.hash(), START_MS);
+            let found = found.expect("it was just read").expect("it was just there");
+            let data =
+                tokens::lookup_data(&found.entry, token, found.is_orphan(), found.expires_at_ms, START_MS);
             assert_eq!(data["id"], token);
-            state.commit(seal::plan_revoke(&identified));
-            let revoked = seal::identify(&state, &BARRIER, &cache, START_MS, token);
+            let mut rng = StdRng::seed_from_u64(7);
+            let txn = {
+                let mut ctx = Context { view: &state, barrier: &BARRIER, now_ms: START_MS, rng: &mut rng };
+                tokens::plan_revoke(&mut ctx, &found).expect("keys have seals left")
+            };
+            state.commit(txn);
+            let revoked = tokens::identify(&state, &BARRIER, &caches, START_MS, token, None);
             assert!(matches!(revoked, Err(Error::Denied)), "a revoked token works");
         }
         Err(error) => {

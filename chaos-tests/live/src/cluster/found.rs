@@ -25,7 +25,7 @@ impl Cluster {
     /// All nodes serve and vote, and the mounts that clients work with are there.
     pub async fn found(net: Arc<Net>, program: &Path, folder: &Path, needs: Needs) -> anyhow::Result<Self> {
         let nodes = net.nodes();
-        let Needs { disks, environment, bends_clocks, heal_max } = needs;
+        let Needs { disks, environment, bends_clocks, heal_max, has_points } = needs;
         let clocks = bends_clocks.then(|| Clocks::new(folder, nodes).map(Arc::new)).transpose()?;
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).build()?;
         let mut cluster = Self {
@@ -42,7 +42,7 @@ impl Cluster {
             token: String::new(),
             shares: Vec::new(),
             deaths: Mutex::default(),
-            armed: Mutex::default(),
+            has_points,
         };
         cluster.start(0, None)?;
         cluster.await_health(0, |health| health == Health::NotInitialized).await?;

@@ -63,10 +63,7 @@ impl Cluster {
     /// The node's process ends, and its data directory is gone.
     pub async fn wipe(&self, node: usize) -> anyhow::Result<()> {
         self.kill(node).await?;
-        match std::fs::remove_dir_all(self.data(node)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.disks.wipe(node)
     }
 
     /// How many nodes vote, as far as any node says.

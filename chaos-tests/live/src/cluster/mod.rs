@@ -25,6 +25,7 @@ use process::Process;
 pub use api::{API_PORT, Api, Health, Probe};
 pub use clocks::{Clocks, forget_clock, library};
 pub use condition::minority;
+pub use crash::Way;
 pub use environment::Variable;
 
 /// Port for the other nodes, in each node's namespace.
@@ -37,13 +38,16 @@ const REJOINS: Duration = Duration::from_secs(20);
 /// A node that joins is left alone for so long.
 const JOINING_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
+/// What the harness itself writes when all nodes serve again.
+const HEALED: &str = "secret/data/harness/healed";
 /// Longest wait until a stopped process has come back from the kernel: a sync on a busy disk takes its time.
 const REST_MAX: Duration = Duration::from_secs(20);
 const REST_POLL: Duration = Duration::from_millis(1);
-/// Entries after which a node makes a snapshot: few, so that snapshots are made and sent during faults.
-const SNAPSHOT_AFTER_ENTRIES: &str = "500";
-/// Entries that a node may miss without needing a snapshot.
-const ENTRIES_KEPT: &str = "100";
+/// Entries after which a node makes a snapshot, and entries that a node may miss without needing one: few, so that snapshots
+/// are made and sent during faults.
+const SNAPSHOTS: (&str, &str) = ("500", "100");
+/// The same where nodes end at fail points, so that every part of it is passed every second.
+const CRASH_SNAPSHOTS: (&str, &str) = ("60", "10");
 
 /// What a cluster is given besides its network.
 pub struct Needs {
@@ -52,6 +56,8 @@ pub struct Needs {
     pub bends_clocks: bool,
     /// How long it may take, once it was healed, until all nodes serve.
     pub heal_max: Duration,
+    /// The servers have fail points.
+    pub has_points: bool,
 }
 
 pub struct Cluster {
@@ -72,8 +78,8 @@ pub struct Cluster {
     shares: Vec<String>,
     /// Servers that ended although nobody killed them: node and how.
     deaths: Mutex<Vec<String>>,
-    /// A node whose next start has fail points.
-    armed: Mutex<Option<(usize, String)>>,
+    /// Whether servers look for fail points all the time.
+    has_points: bool,
 }
 
 impl Cluster {
@@ -143,15 +149,16 @@ impl Cluster {
         command.args(["--api-listen", &format!("{address}:{API_PORT}"), "--api-addr", &self.url(node)]);
         let cluster = format!("{address}:{CLUSTER_PORT}");
         command.args(["--cluster-listen", &cluster, "--cluster-addr", &cluster]);
-        command.args(["--snapshot-after-entries", SNAPSHOT_AFTER_ENTRIES, "--entries-kept", ENTRIES_KEPT]);
+        let (entries, kept) = if self.has_points { CRASH_SNAPSHOTS } else { SNAPSHOTS };
+        command.args(["--snapshot-after-entries", entries, "--entries-kept", kept]);
         if let Some(clocks) = &self.clocks {
             clocks.bend(&mut command, node);
         }
         for variable in self.environment.iter().filter(|variable| variable.is_for(node)) {
             command.env(&variable.name, &variable.value);
         }
-        if let Some((_, points)) = self.armed.lock().take_if(|(armed, _)| *armed == node) {
-            command.env(crash::POINTS, points);
+        if self.has_points {
+            command.env(crash::POINTS_FILE, self.points_file(node));
         }
         if let Some((member, token)) = join {
             command.env("CONCLAVE_JOIN_ADDR", member).env("CONCLAVE_JOIN_TOKEN", token);
@@ -231,8 +238,8 @@ impl Cluster {
             }
             let leaders = healths.iter().filter(|health| **health == Health::Leads).count();
             let all_serve = leaders == 1 && healths.iter().all(|health| health.serves());
-            let whole = all_serve && self.voters().await == self.nodes();
-            if whole && self.tolerates().await == minority(self.nodes()) {
+            let votes = all_serve && self.voters().await == self.nodes();
+            if votes && self.tolerates().await == minority(self.nodes()) && self.commits().await {
                 self.end_excuses();
                 return Ok(began.elapsed());
             }
@@ -244,6 +251,14 @@ impl Cluster {
             "not all nodes serve and vote {:?} after every fault has ended: {healths:?}, {voters} voters",
             self.heal_max
         )
+    }
+
+    /// Whether a write goes through. Then so has every change of the membership before it: in the middle of one, a cluster
+    /// that was smaller may still need each of its nodes, and could not lose any.
+    async fn commits(&self) -> bool {
+        let Some(leader) = self.leader().await else { return false };
+        let body = json!({"data": {"value": 0}});
+        self.api(leader).call(Method::POST, HEALED, Some(&body)).await.is_ok()
     }
 
     /// What an operator does about a node that does not come back by itself. It is tried until it helps. Says whether

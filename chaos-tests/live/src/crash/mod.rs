@@ -1,31 +1,26 @@
-//! Ends nodes at every fail point, in the middle of what leads there, while clients work.
+//! Ends nodes at every fail point, in the middle of what leads there, while clients work: by abort, which leaves what was
+//! written, and by a power cut, which takes what was not synced.
 //!
 //! A point that is passed at boot, at a join or at a restore needs other deeds than one that every write passes:
-//! [`Deed`] names them, `deed.rs` does them. A point counts as hit only if the process ended there by itself.
+//! [`Deed`] names them, `deed.rs` does them. A point counts as hit only if the process ended there by itself, or stood still
+//! there and its disk then lost what was not synced. Points are armed while servers run, so that a crash costs one restart.
 
 mod deed;
 mod epilogue;
 mod hits;
+mod plan;
+mod step;
 
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use conclave_faults::failpoint::{POINTS, Point, PointRow};
 
 pub use epilogue::play as epilogue;
 pub use hits::Hits;
+pub use plan::Plan;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Way};
 use crate::random::Random;
-use crate::say;
-
-/// Which part of the seed's chance is the crashes'.
-const PART: u64 = 2;
-/// How often a point that every write passes may be passed before the node ends there.
-const PASSES_MAX: u64 = 25;
-/// The cluster runs undisturbed for so long between two points.
-const REST: Duration = Duration::from_millis(300);
 
 /// What leads to a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +46,19 @@ enum Deed {
     /// The node has left, and starts again.
     Forget,
     Rotate,
+    /// An operator seals the node, and unseals it.
     Seal,
-    Unseal,
     /// A backup is restored: not while clients work, since it takes back what they were told.
     Restore,
     /// A new cluster is made.
     Init,
+}
+
+impl Deed {
+    /// No client may live through it: it takes back what they were told.
+    fn needs_quiet(self) -> bool {
+        matches!(self, Self::Restore | Self::Init)
+    }
 }
 
 /// A match, so that a new point without a deed does not compile.
@@ -88,8 +90,7 @@ fn deed(point: Point) -> Deed {
         P::LeaveMark | P::LeaveMarked | P::IdentityWipe | P::IdentityUnlinked => Deed::Leave,
         P::EraseBegin | P::EraseHalf | P::LeaveErased => Deed::Forget,
         P::RotatePropose | P::RotateCommitted => Deed::Rotate,
-        P::SealMark | P::SealMarked => Deed::Seal,
-        P::UnsealMark => Deed::Unseal,
+        P::SealMark | P::SealMarked | P::UnsealMark | P::UnsealMarked => Deed::Seal,
         P::RestoreMarked | P::RestoreDeleted | P::RestoreFinish | P::RestoreFinished => Deed::Restore,
         P::InitIdentity | P::InitRaft | P::InitMembership | P::InitRecords | P::InitCommitted => Deed::Init,
     }
@@ -98,20 +99,32 @@ fn deed(point: Point) -> Deed {
 /// What every crash needs.
 struct Stage<'a> {
     cluster: &'a Cluster,
-    point: &'static str,
+    point: Point,
+    name: &'static str,
+    way: Way,
     node: usize,
     /// Name of the cut that this makes, if it makes one.
     cut: u64,
     /// How often the point is passed before.
     passes: u64,
+    /// What becomes of a disk that loses its power.
+    random: Random,
 }
 
 impl Stage<'_> {
     fn setting(&self) -> String {
-        match self.passes {
-            0 => format!("{}=return(abort)", self.point),
-            passes => format!("{}={passes}*off->1*return(abort)", self.point),
-        }
+        setting(self.name, self.way, self.passes)
+    }
+
+    fn after(&self) -> String {
+        format!("after {} at {} of {}", self.way.name(), self.name, crate::cluster::name(self.node))
+    }
+}
+
+fn setting(point: &str, way: Way, passes: u64) -> String {
+    match passes {
+        0 => format!("{point}=return({})", way.action()),
+        passes => format!("{point}={passes}*off->1*return({})", way.action()),
     }
 }
 
@@ -122,54 +135,6 @@ pub fn points(names: &[String]) -> anyhow::Result<Vec<&'static PointRow>> {
     let unknown = names.iter().find(|name| !known(name));
     anyhow::ensure!(unknown.is_none(), "there is no fail point {}", unknown.map_or("", String::as_str));
     Ok(POINTS.iter().filter(|row| all || names.iter().any(|name| name == row.name)).collect())
-}
-
-/// Chooses, with the seed, where and when the next crash is.
-pub struct Plan {
-    points: Vec<&'static PointRow>,
-    random: Random,
-    number: u64,
-    next: Vec<usize>,
-}
-
-impl Plan {
-    pub fn new(points: &[&'static PointRow], seed: u64) -> Self {
-        let under_load = |row: &&&PointRow| !matches!(deed(row.point), Deed::Restore | Deed::Init);
-        let points = points.iter().filter(under_load).copied().collect();
-        Self { points, random: Random::part(seed, PART), number: 0, next: Vec::new() }
-    }
-
-    /// Ends one node at one point, heals, and says how it went. Every point comes once before any comes again.
-    pub async fn crash_one(&mut self, cluster: &Cluster, hits: &mut Hits) -> anyhow::Result<()> {
-        if self.points.is_empty() {
-            tokio::time::sleep(REST).await;
-            return Ok(());
-        }
-        if self.next.is_empty() {
-            self.next = self.random.order(self.points.len());
-        }
-        let row = self.points[self.next.pop().unwrap_or_default()];
-        self.number += 1;
-        let passes = if deed(row.point) == Deed::Load { self.random.below(PASSES_MAX) } else { 0 };
-        let node = self.random.index(cluster.nodes());
-        let stage = Stage { cluster, point: row.name, node, cut: u64::MAX - self.number, passes };
-        let after = || format!("after a crash at {}", row.name);
-        let hit = stage.perform(deed(row.point)).await.with_context(after)?;
-        note(hits, &stage, hit);
-        cluster.heal().await.with_context(after)?;
-        tokio::time::sleep(REST).await;
-        Ok(())
-    }
-
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-}
-
-fn note(hits: &mut Hits, stage: &Stage<'_>, hit: bool) {
-    let verdict = if hit { "hit" } else { "not reached" };
-    say(format_args!("{} at {}: {verdict}", stage.point, crate::cluster::name(stage.node)));
-    hits.note(stage.point, hit);
 }
 
 /// Whether the server has fail points at all.
@@ -197,7 +162,11 @@ mod tests {
     #[test]
     fn every_setting_is_one_that_the_server_takes() {
         for row in POINTS {
-            assert_eq!(conclave_faults::failpoint::check(&format!("{}=return(abort)", row.name)), Ok(()));
+            for way in [Way::Abort, Way::PowerCut] {
+                assert_eq!(conclave_faults::failpoint::check(&setting(row.name, way, 0)), Ok(()));
+            }
         }
+        assert_eq!(setting("purge", Way::Abort, 0), "purge=return(abort)");
+        assert_eq!(setting("purge", Way::PowerCut, 7), "purge=7*off->1*return(stop)");
     }
 }

@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::tool::tool;
-use super::{Disks, text};
+use super::{Disk, Disks, text};
 use crate::random::Random;
 
 /// `EXT4_IOC_SHUTDOWN` for all paths, after all have been opened.
@@ -22,9 +22,10 @@ my $flag = pack("L", shift);
 my @disks = map { sysopen(my $disk, $_, 0) or die "$_: $!\n"; $disk } @ARGV;
 for (@disks) { ioctl($_, 0x8004587d, $flag) or die "this is no ext4 file system: $!\n" }
 "#;
-/// Written and synced before a cut: must be there afterwards.
+/// Written and synced when the disk is mounted: must be there after a cut.
 const SYNCED: &str = "synced";
-/// Written before a cut and not synced: must be gone afterwards, or there was no cut.
+/// Written just before a cut and not synced: must be gone afterwards, or there was no cut. Nothing is synced at that time: it
+/// would write the file system's journal, and with it all that the server has renamed and not synced.
 const UNSYNCED: &str = "unsynced";
 const MARK: &[u8] = b"on disk";
 /// How often a file is synced just before the cut, in percent: what the server wrote last is then there in part.
@@ -49,7 +50,7 @@ impl Disks {
         let mut arguments = vec!["-e", SCRIPT, flag];
         for node in nodes {
             let mount = &self.disks[*node].mount;
-            mark(mount)?;
+            mark(mount, UNSYNCED)?;
             arguments.push(text(mount)?);
         }
         tool("perl", &arguments).await.map(drop)
@@ -71,28 +72,28 @@ impl Disks {
 
     /// After [`Disks::remount`]: whether what was synced before the cut is there, and what was not is gone.
     pub fn was_cut(&self, node: usize) -> Result<(), String> {
-        let mount = &self.disks[node].mount;
+        self.disks[node].found.lock().clone()
+    }
+
+    /// What a disk that was just mounted shows of a cut. Afterwards it is ready for another.
+    pub(super) fn look(&self, node: usize) -> anyhow::Result<()> {
+        let Disk { mount, found, .. } = &self.disks[node];
         let whole = |name| std::fs::read(mount.join(name)).is_ok_and(|bytes| bytes == MARK);
-        match (whole(SYNCED), whole(UNSYNCED)) {
+        *found.lock() = match (whole(SYNCED), whole(UNSYNCED)) {
             (true, false) => Ok(()),
             (false, _) => Err("the disk lost what was synced".to_owned()),
             (true, true) => Err("the disk kept what was not synced".to_owned()),
-        }
+        };
+        drop(std::fs::remove_file(mount.join(UNSYNCED)));
+        mark(mount, SYNCED)?.sync_all()?;
+        Ok(File::open(mount)?.sync_all()?)
     }
 }
 
-fn mark(mount: &Path) -> anyhow::Result<()> {
-    for (name, synced) in [(SYNCED, true), (UNSYNCED, false)] {
-        // A full disk has no place for new marks; those of an earlier cut would say nothing.
-        drop(std::fs::remove_file(mount.join(name)));
-        let mut file = File::create(mount.join(name))?;
-        file.write_all(MARK)?;
-        if synced {
-            file.sync_all()?;
-            File::open(mount)?.sync_all()?;
-        }
-    }
-    Ok(())
+fn mark(mount: &Path, name: &str) -> anyhow::Result<File> {
+    let mut file = File::create(mount.join(name))?;
+    file.write_all(MARK)?;
+    Ok(file)
 }
 
 /// All files below a folder, as far as they can be seen, in a fixed order.
@@ -146,9 +147,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_cut_syncs_nothing_by_itself_not_even_a_name() {
+        let Some((disks, folder)) = disk(4).await else { return };
+        let (file, draft) = (disks.data(0).join("file"), disks.data(0).join("draft"));
+        let synced = |path: &Path, content: &str| {
+            std::fs::write(path, content).unwrap();
+            File::open(path).unwrap().sync_all().unwrap();
+        };
+        synced(&file, "old");
+        File::open(disks.data(0)).unwrap().sync_all().unwrap();
+        synced(&draft, "new");
+        std::fs::rename(&draft, &file).unwrap();
+        disks.cut(&[0], Flush::Nothing).await.unwrap();
+        disks.remount(0).await.unwrap();
+        assert_eq!(disks.was_cut(0), Ok(()));
+        assert_eq!(std::fs::read(&file).unwrap(), b"old", "the folder was not synced after the renaming");
+        drop(disks);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
     async fn a_disk_that_was_not_cut_is_not_taken_for_one_that_was() {
         let Some((disks, folder)) = disk(2).await else { return };
-        mark(&disks.disks[0].mount).unwrap();
+        mark(&disks.disks[0].mount, UNSYNCED).unwrap();
         disks.remount(0).await.unwrap();
         assert_eq!(disks.was_cut(0), Err("the disk kept what was not synced".to_owned()));
         drop(disks);

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::cluster::name;
@@ -52,13 +53,21 @@ pub struct Disks {
 struct Disk {
     image: PathBuf,
     mount: PathBuf,
+    /// What it showed of a cut when it was last mounted.
+    found: Mutex<Result<(), String>>,
+}
+
+impl Disk {
+    fn new(image: PathBuf, mount: PathBuf) -> Self {
+        Self { image, mount, found: Mutex::new(Ok(())) }
+    }
 }
 
 impl Disks {
     /// Makes and mounts an image a node, which lie in `folder`.
     pub async fn new(run: &str, nodes: usize, folder: &Path) -> anyhow::Result<Self> {
         let base = Path::new(MOUNTS).join(run);
-        let disk = |node| Disk { image: image(folder, node), mount: base.join(name(node)) };
+        let disk = |node| Disk::new(image(folder, node), base.join(name(node)));
         let lock = net::lock(&leftover::lock_name(run))?.context("another run has this run's number")?;
         let disks = Self { run: run.to_owned(), disks: (0..nodes).map(disk).collect(), lock: Some(lock) };
         std::fs::create_dir_all(&base)?;
@@ -76,7 +85,7 @@ impl Disks {
 
     /// Folders in `folder` instead of file systems: nothing can be cut or filled.
     pub fn plain(nodes: usize, folder: &Path) -> anyhow::Result<Self> {
-        let disk = |node| Disk { image: PathBuf::new(), mount: folder.join(name(node)) };
+        let disk = |node| Disk::new(PathBuf::new(), folder.join(name(node)));
         let disks = Self { run: String::new(), disks: (0..nodes).map(disk).collect(), lock: None };
         disks.disks.iter().try_for_each(|disk| std::fs::create_dir_all(&disk.mount))?;
         Ok(disks)
@@ -111,6 +120,15 @@ impl Disks {
         self.mount(node).await
     }
 
+    /// Removes the server's data directory for good: a power cut later does not bring it back.
+    pub fn wipe(&self, node: usize) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(self.data(node)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(File::open(&self.disks[node].mount)?.sync_all()?),
+        }
+    }
+
     async fn mount(&self, node: usize) -> anyhow::Result<()> {
         let disk = &self.disks[node];
         // Another program may take the free loop device first.
@@ -120,7 +138,7 @@ impl Disks {
             anyhow::ensure!(Instant::now() < deadline, "{error:#}");
             tokio::time::sleep(POLL).await;
         }
-        Ok(())
+        self.look(node)
     }
 
     /// Takes all free space of the node's disk; says how much that was.

@@ -46,6 +46,8 @@ pub struct Net {
 struct Links {
     cuts: BTreeMap<u64, Cuts>,
     dropped: BTreeMap<u64, u64>,
+    /// Anything was done to any link since all were whole.
+    touched: bool,
 }
 
 impl Net {
@@ -106,6 +108,7 @@ impl Net {
     /// Adds the cuts of one fault.
     pub async fn cut(&self, fault: u64, cuts: Cuts) -> anyhow::Result<()> {
         let mut links = self.links.lock().await;
+        links.touched = true;
         self.count(&mut links).await?;
         links.cuts.insert(fault, cuts);
         self.apply(&links.cuts).await
@@ -122,12 +125,17 @@ impl Net {
 
     pub async fn mend_all(&self) -> anyhow::Result<()> {
         let mut links = self.links.lock().await;
+        if !links.touched {
+            return Ok(());
+        }
         links.cuts.clear();
         links.dropped.clear();
         for node in 0..self.nodes {
             self.quicken(node).await?;
         }
-        self.apply(&links.cuts).await
+        self.apply(&links.cuts).await?;
+        links.touched = false;
+        Ok(())
     }
 
     async fn apply(&self, cuts: &BTreeMap<u64, Cuts>) -> anyhow::Result<()> {

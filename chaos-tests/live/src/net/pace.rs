@@ -9,6 +9,7 @@ const QUEUE: &str = "500ms";
 impl Net {
     /// The node sends no faster than this from now on.
     pub async fn slow(&self, node: usize, kilobits: u64) -> anyhow::Result<()> {
+        self.links.lock().await.touched = true;
         let rate = format!("{kilobits}kbit");
         self.tc(
             node,

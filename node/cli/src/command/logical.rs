@@ -87,7 +87,8 @@ pub async fn list(args: List, client: &Client) -> Result<Report, Failure> {
     Ok(Report::names(&answer))
 }
 
-fn report(answer: &Answer) -> Report {
+/// As a table of what is told, and of the token if one is handed out.
+pub fn report(answer: &Answer) -> Report {
     let fields = rows(answer.body(), answer.data());
     Report::answer(answer, table::map(&fields)).with_fields(fields)
 }

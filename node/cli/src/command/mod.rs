@@ -8,6 +8,7 @@ mod kv_patch;
 pub mod logical;
 mod mount;
 pub mod operator;
+pub mod policy;
 mod raft;
 mod recover;
 pub mod secrets;
@@ -32,6 +33,7 @@ pub async fn run(command: Command, session: &Session, local: &Local) -> Result<R
         Command::Kv(kv) => kv::run(kv, &session.client()?).await,
         Command::Secrets(secrets) => secrets::run(secrets, &session.client()?).await,
         Command::Token(token) => token::run(token, &session.client()?).await,
+        Command::Policy(policy) => policy::run(policy, &session.client()?).await,
         Command::Operator(operator) => operator::run(operator, session, local.recover).await,
         Command::Audit(audit) => audit::run(audit, session, local.audit_verify).await,
         Command::Status => status::run(&session.client()?).await,

@@ -27,6 +27,18 @@ pub enum Kind {
     Token = 0x11,
     /// What was answered to a request that carried an idempotency key.
     Dedup = 0x12,
+    /// A policy, under its name.
+    Policy = 0x13,
+    /// That some policy changed.
+    PolicyEpoch = 0x14,
+    /// From a token's accessor to the token.
+    TokenAccessor = 0x15,
+    /// That a token was made with another: below that one's hash.
+    TokenChild = 0x16,
+    /// That what was made with a token is to be cleared away.
+    TokenClearing = 0x17,
+    /// A rule for passwords, under its name.
+    PasswordPolicy = 0x18,
     /// Where the nodes' audit trails stood.
     AuditAnchors = 0x30,
     /// A secret of a KV v1 mount.
@@ -71,6 +83,12 @@ mod tests {
             (Kind::Mounts, 0x10),
             (Kind::Token, 0x11),
             (Kind::Dedup, 0x12),
+            (Kind::Policy, 0x13),
+            (Kind::PolicyEpoch, 0x14),
+            (Kind::TokenAccessor, 0x15),
+            (Kind::TokenChild, 0x16),
+            (Kind::TokenClearing, 0x17),
+            (Kind::PasswordPolicy, 0x18),
             (Kind::AuditAnchors, 0x30),
             (Kind::KvV1, 0x20),
             (Kind::KvMeta, 0x22),

@@ -12,10 +12,10 @@ use super::listing::{Listing, Page, keys_reply};
 use super::mount::Mount;
 use super::records::{self, Address};
 use super::text::JsonText;
-use super::{duration, fields};
 use crate::crypto::Kind;
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
+use crate::{duration, fields};
 
 const FORMAT: u8 = 1;
 const LEASE_BYTES: usize = 8;
@@ -66,10 +66,9 @@ impl Secret {
         // In the same buffer, so that no copy stays behind.
         data.drain(..1 + LEASE_BYTES);
         Reply {
-            status: 200,
             data: Some(data),
-            warnings: Vec::new(),
             lease_duration_s: self.lease_s.unwrap_or_else(|| mount.effective_default_lease_s()),
+            ..Reply::empty(200)
         }
     }
 }

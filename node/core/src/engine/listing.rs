@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use conclave_proto::path::SecretPath;
 use zeroize::Zeroizing;
 
-use super::fields;
 use super::text::JsonText;
 use crate::crypto::{Kind, after_prefix, child_key};
 use crate::error::Error;
+use crate::fields;
 use crate::plan::{Context, Query, Reply};
 use crate::view::Record;
 

@@ -7,8 +7,6 @@
 //! An engine never commits, asks for the time or tells a path or value in an error. A plan names the revisions of all
 //! records that it was decided from, the mount table's included, so that nothing lands in a mount that is gone (I7).
 
-pub mod duration;
-mod fields;
 mod kv1;
 mod kv2;
 mod listing;
@@ -16,11 +14,13 @@ pub mod mount;
 mod records;
 #[cfg(test)]
 pub(crate) mod testing;
-mod text;
+pub mod text;
 
 use conclave_proto::path::SecretPath;
 
 use self::mount::Mount;
+use self::records::Address;
+use crate::crypto::Kind;
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
 use crate::policy::Permit;
@@ -48,6 +48,29 @@ impl Backend {
             Self::KvV2 => true,
         }
     }
+}
+
+/// Whether a write to `path` would make something that is not there yet, so that policies must allow `create` and not
+/// `update`. Where the engine does not tell the two apart, it updates.
+///
+/// # Errors
+/// [`Error::View`].
+pub fn creates(context: &Context<'_>, mount: &Mount, path: &str) -> Result<bool, Error> {
+    let uuid = mount.uuid();
+    let key = match Backend::of(mount) {
+        Backend::KvV1 => {
+            SecretPath::parse(path).ok().map(|path| Address::of(context.barrier, Kind::KvV1, uuid, &path).key)
+        }
+        // A secret is there as long as its metadata is, whatever became of its versions.
+        Backend::KvV2 => path
+            .strip_prefix("data/")
+            .or_else(|| path.strip_prefix("metadata/"))
+            .and_then(|path| SecretPath::parse(path).ok())
+            .map(|path| Address::of(context.barrier, Kind::KvMeta, uuid, &path).key),
+    };
+    // What is no path is refused by the engine.
+    let Some(key) = key else { return Ok(false) };
+    Ok(context.view.stamp(&key)?.is_none())
 }
 
 /// Plans one request to a mount. `request.path` is what [`mount::MountTable::resolve`] left of the path.
@@ -102,5 +125,5 @@ fn nothing_listed(scan: bool) -> Result<Plan, Error> {
 
 /// The answer to a path that the engine does not have: 404 with a warning that says how to mend it.
 fn not_found_with(warning: String) -> Plan {
-    Reply { status: 404, data: None, warnings: vec![warning], lease_duration_s: 0 }.into()
+    Reply { warnings: vec![warning], ..Reply::empty(404) }.into()
 }

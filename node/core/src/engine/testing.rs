@@ -8,6 +8,7 @@ use crate::crypto::testing::seeded;
 use crate::crypto::{Barrier, Keyring};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query, Reply, Request};
+use crate::policy::testing::access;
 use crate::policy::{Identity, Permit, authorize};
 use crate::view::testing::MemoryView;
 
@@ -102,7 +103,7 @@ impl Bench {
         let body: Map<String, Value> =
             parts.next().map_or_else(Map::new, |body| serde_json::from_str(body).unwrap());
         let table = self.table();
-        let permit = authorize(&Identity::root(), operation).unwrap();
+        let permit = authorize(&Identity::root(), &access(operation, path)).unwrap();
         if let Some(path) = path.strip_prefix("sys/") {
             return self.plan_sys(&table, &permit, operation, path, &body);
         }
@@ -130,7 +131,7 @@ impl Bench {
             return mount::remount_status(table, id).map(Plan::from);
         }
         if let Some(path) = path.strip_prefix("internal/ui/mounts/") {
-            return mount::ui_mount(table, path).map(Plan::from).ok_or(Error::Denied);
+            return mount::ui_mount(table, path, |_| true).map(Plan::from).ok_or(Error::Denied);
         }
         let path = path.strip_prefix("mounts/").expect("a sys path that the bench knows");
         match (operation, path.strip_suffix("/tune")) {

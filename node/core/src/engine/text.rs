@@ -45,7 +45,7 @@ impl JsonText {
     }
 
     pub(super) fn reply(self, status: u16) -> Reply {
-        Reply { status, data: Some(self.0), warnings: Vec::new(), lease_duration_s: 0 }
+        Reply { data: Some(self.0), ..Reply::empty(status) }
     }
 }
 

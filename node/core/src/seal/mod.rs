@@ -17,8 +17,7 @@ pub mod join_token;
 pub mod keys;
 pub mod shamir;
 #[cfg(test)]
-mod testing;
-pub mod token;
+pub(crate) mod testing;
 pub mod unseal;
 
 pub use config::{SealConfig, SealType, StaticKey};
@@ -26,5 +25,4 @@ pub use count::{Reservation, SEALS_RESERVED_AT_ONCE, plan_reservation};
 pub use init::{Initialized, Parameters, initialize, replace_shares, replace_static_key};
 pub use keys::{load_config, open_barrier, plan_rotation};
 pub use shamir::Share;
-pub use token::{Identified, TokenCache, TokenEntry, identify, lookup_data, plan_revoke, plan_root_token};
 pub use unseal::{Progress, UnsealProgress};

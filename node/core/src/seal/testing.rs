@@ -4,7 +4,7 @@ use crate::crypto::{Barrier, ClusterId};
 use crate::seal::{Initialized, Parameters, StaticKey, initialize};
 
 pub(super) const CLUSTER: ClusterId = [0xc1; 16];
-pub(super) const NOW_MS: u64 = 1_700_000_000_000;
+pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
 pub(super) fn static_key(byte: u8) -> StaticKey {
     StaticKey::new("key-1", &[byte; 32]).unwrap()
@@ -15,6 +15,6 @@ pub(super) fn shamir(shares: u8, threshold: u8) -> Initialized {
     initialize(&parameters, CLUSTER, NOW_MS, &mut crate::crypto::testing::seeded(7)).unwrap()
 }
 
-pub(super) fn barrier() -> Barrier {
+pub(crate) fn barrier() -> Barrier {
     Barrier::new(CLUSTER, shamir(1, 1).keyring)
 }

@@ -189,10 +189,7 @@ async fn a_change_that_a_leader_left_half_made_is_completed_by_the_next() {
     for node_id in 1..=3 {
         cluster.restart(node_id).await;
     }
-    let all = BTreeSet::from([1, 2, 3]);
-    assert_eq!(cluster.leader().await.membership.tolerates(&all), 0, "of two voters none may fail");
+    assert_eq!(cluster.leader().await.membership.quorum_sets().len(), 2);
     cluster.change(|membership| async move { membership.promote_ready().await.map(drop) }).await;
-    let leader = cluster.leader().await;
-    assert_eq!(leader.membership.tolerates(&all), 1);
-    assert_eq!(leader.metrics().membership_config.membership().get_joint_config().len(), 1);
+    assert_eq!(cluster.leader().await.membership.quorum_sets(), [BTreeSet::from([1, 2, 3])]);
 }

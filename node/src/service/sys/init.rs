@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use conclave_core::auth::token::plan_root_token;
 use conclave_core::crypto::{Barrier, Kind};
 use conclave_core::plan::Context;
 use conclave_core::seal::{self, Initialized, Parameters};
@@ -171,7 +172,7 @@ fn first_records(
         let mut rng = rand::rng();
         let mut ctx = Context { view, barrier: &barrier, now_ms, rng: &mut rng };
         let fixed = node.config.dev_root_token.as_ref().map(|token| token.expose().as_str());
-        let (root_token, root_txn) = seal::plan_root_token(&mut ctx, fixed)?;
+        let (root_token, root_txn) = plan_root_token(&mut ctx, fixed)?;
         let mut txn = keys.txn();
         txn.preconditions.extend(root_txn.preconditions);
         txn.writes.extend(root_txn.writes);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conclave_core::Error;
 use conclave_core::crypto::{Kind, SEALS_PER_TERM_MAX};
-use conclave_core::engine::duration;
+use conclave_core::duration;
 use conclave_core::plan::Context;
 use conclave_core::seal;
 use conclave_faults::failpoint::{Point, hit};

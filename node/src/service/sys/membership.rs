@@ -60,7 +60,7 @@ pub fn plan_join_token(
 ) -> Result<(Txn, Value), Failure> {
     let ttl_ms = match body.get("ttl") {
         None | Some(Value::Null) => JOIN_TOKEN_TTL_MS,
-        Some(ttl) => conclave_core::engine::duration::from_json_s(ttl)
+        Some(ttl) => conclave_core::duration::from_json_s(ttl)
             .ok()
             .and_then(|seconds| u64::try_from(seconds).ok()?.checked_mul(1000))
             .ok_or_else(|| Failure::invalid("'ttl' must be a duration such as 10m"))?,
@@ -227,13 +227,13 @@ pub async fn autopilot_state(cluster: &Arc<Cluster>, call: &Call) -> Answer {
         (member, status)
     });
     let mut servers = Map::new();
-    let (mut voters, mut well, mut leader) = (Vec::new(), BTreeSet::new(), None);
+    let (mut voters, mut healthy_voters, mut leader) = (Vec::new(), BTreeSet::new(), None);
     for (member, status) in futures::future::join_all(asked).await {
         let name = member.node.name.clone();
         let healthy = status.is_some();
         if member.role != Role::Learner {
             voters.push(name.clone());
-            well.extend(healthy.then_some(member.node_id));
+            healthy_voters.extend(healthy.then_some(member.node_id));
         }
         if member.role == Role::Leader {
             leader = Some(name.clone());
@@ -241,13 +241,19 @@ pub async fn autopilot_state(cluster: &Arc<Cluster>, call: &Call) -> Answer {
         servers.insert(name, server_state(&member, status.as_ref()));
     }
     let data = json!({
-        "healthy": well.len() == voters.len(),
-        "failure_tolerance": cluster.membership.tolerates(&well),
+        "healthy": healthy_voters.len() == voters.len(),
+        "failure_tolerance": failure_tolerance(&cluster.membership.quorum_sets(), &healthy_voters),
         "leader": leader,
         "voters": voters,
         "servers": servers,
     });
     Answer::enveloped(&call.request_id, &Reply::json(&data), None)
+}
+
+/// How many nodes may be lost, whichever they are: in the middle of a change every set of voters needs its majority.
+fn failure_tolerance(quorum_sets: &[BTreeSet<u64>], healthy: &BTreeSet<u64>) -> usize {
+    let spare = |set: &BTreeSet<u64>| set.intersection(healthy).count().saturating_sub(set.len() / 2 + 1);
+    quorum_sets.iter().map(spare).min().unwrap_or(0)
 }
 
 fn server_state(member: &Member, status: Option<&StatusResponse>) -> Value {
@@ -271,4 +277,23 @@ fn server_state(member: &Member, status: Option<&StatusResponse>) -> Value {
 /// The DER of the first certificate in a PEM text.
 pub fn certificate_der(pem: &str) -> Option<Vec<u8>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).ok().map(|der| der.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_middle_of_a_change_no_set_of_voters_may_lose_its_majority() {
+        let set = |nodes: &[u64]| nodes.iter().copied().collect::<BTreeSet<_>>();
+        let healthy = set(&[1, 2, 3]);
+        assert_eq!(failure_tolerance(&[set(&[1, 2, 3])], &healthy), 1);
+        assert_eq!(failure_tolerance(&[set(&[1, 2, 3])], &set(&[1, 2])), 0);
+        assert_eq!(
+            failure_tolerance(&[set(&[1, 2]), set(&[1, 2, 3])], &healthy),
+            0,
+            "of two both are needed"
+        );
+        assert_eq!(failure_tolerance(&[set(&[1])], &set(&[])), 0);
+    }
 }

@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::Service;
 use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::route::{Action, Route};
 use super::write::{Attempt, prove};
-use super::{Service, plan};
 use crate::cluster::Cluster;
 
 /// What the leader does to the cluster itself, once it has proven that it leads and that the caller may.
@@ -34,9 +34,10 @@ pub async fn act(
     route: &'static Route,
     call: &Call,
 ) -> Result<Answer, Attempt> {
-    prove(cluster, Instant::now() + service.node().config.request_wait).await?;
+    let deadline = Instant::now() + service.node().config.request_wait;
+    prove(cluster, deadline).await?;
     if !route.open {
-        plan::authorize(cluster, call)?;
+        service.admit(cluster, call, deadline).await?;
     }
     match route.action {
         Action::AdmitNode => admission::admit(cluster, call).await,

@@ -2,6 +2,7 @@
 
 use conclave_core::engine::mount::{self, MountTable};
 use conclave_core::plan::Reply;
+use conclave_core::policy::Acl;
 use serde_json::{Map, Value, json};
 
 use crate::service::failure::Failure;
@@ -16,12 +17,15 @@ pub fn visible_to_all(table: &MountTable) -> Value {
     json!({ "auth": {}, "secret": mounts })
 }
 
-/// For a caller that may see everything.
-pub fn visible(table: &MountTable) -> Value {
-    json!({ "auth": {}, "secret": mount::list_json(table, |_| true) })
+/// For a caller with a token: the mounts in which there may be something for him.
+pub fn visible(table: &MountTable, acl: &Acl) -> Value {
+    let is_seen = |mount: &mount::Mount| mount.is_listed_for_all() || acl.reaches_below(mount.path());
+    json!({ "auth": {}, "secret": mount::list_json(table, is_seen) })
 }
 
-/// The mount that serves `path`; clients ask this before each secret, to learn the mount's version.
-pub fn serving(table: &MountTable, path: &str) -> Result<Reply, Failure> {
-    mount::ui_mount(table, path).ok_or_else(|| Failure::NoMountToSee { path: path.to_owned() })
+/// The mount that serves `path`, if there may be something for the caller in it; clients ask this before each secret, to
+/// learn the mount's version.
+pub fn serving(table: &MountTable, acl: &Acl, path: &str) -> Result<Reply, Failure> {
+    let told = mount::ui_mount(table, path, |mount| acl.reaches_below(mount.path()));
+    told.ok_or_else(|| Failure::NoMountToSee { path: path.to_owned() })
 }

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use super::metadata_fields;
 use crate::engine::mount::{KvConfig, Mount, MountTable};
 use crate::engine::text::JsonText;
-use crate::engine::{duration, fields};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
+use crate::{duration, fields};
 
 const KNOWN_PARAMETERS: [&str; 4] =
     ["cas_required", "delete_version_after", "max_versions", "metadata_cas_required"];

@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use super::Slot;
 use super::meta::{Meta, VersionJson};
 use crate::engine::mount::Mount;
+use crate::engine::records;
 use crate::engine::text::JsonText;
-use crate::engine::{fields, records};
 use crate::error::Error;
+use crate::fields;
 use crate::plan::{Context, Plan, Request};
 
 /// What all methods of `data/` know: Vault describes the fields of a path once for all of them.

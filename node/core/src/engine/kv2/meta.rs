@@ -10,10 +10,10 @@ use prost::Message;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use zeroize::Zeroizing;
 
-use super::super::duration;
 use super::super::mount::KvConfig;
 use super::super::text::time_text;
 use super::VERSIONS_DEFAULT;
+use crate::duration;
 use crate::error::Error;
 
 #[derive(Clone, PartialEq, Message)]

@@ -12,8 +12,9 @@ use crate::crypto::Kind;
 use crate::engine::listing::{Listing, Names, Page, keys_reply};
 use crate::engine::mount::{KvConfig, Mount};
 use crate::engine::text::JsonText;
-use crate::engine::{fields, nothing_listed, prefix_to_list};
+use crate::engine::{nothing_listed, prefix_to_list};
 use crate::error::Error;
+use crate::fields;
 use crate::plan::{Context, Operation, Plan, Reply, Request};
 
 pub(super) fn read(

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::VERSIONS_MAX;
 use super::meta::Meta;
-use crate::engine::fields;
 use crate::error::Error;
+use crate::fields;
 
 /// Most names in a secret's custom metadata.
 pub const CUSTOM_METADATA_KEYS_MAX: usize = 64;

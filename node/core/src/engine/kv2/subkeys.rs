@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 use super::meta::VersionJson;
 use super::patch::WipedValue;
 use super::{Slot, data};
-use crate::engine::fields;
 use crate::engine::mount::Mount;
 use crate::engine::text::JsonText;
 use crate::error::Error;
+use crate::fields;
 use crate::plan::{Context, Plan, Request};
 
 const KNOWN_PARAMETERS: [&str; 3] = ["depth", "path", "version"];

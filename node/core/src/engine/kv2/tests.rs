@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::engine::testing::Bench;
 use crate::plan::{Context, Operation, Query, Request};
+use crate::policy::testing::access;
 use crate::policy::{Identity, authorize};
 use crate::view::testing::CountedView;
 
@@ -419,7 +420,7 @@ fn a_read_costs_two_gets_and_a_write_one_get_and_two_seals() {
         let counted = CountedView::new(context.view);
         let mut context = Context { view: &counted, ..context };
         let sealed_before = context.barrier.seals_done();
-        let permit = authorize(&Identity::root(), operation).unwrap();
+        let permit = authorize(&Identity::root(), &access(operation, "v2/x")).unwrap();
         let request = Request { operation, path: "data/a/b/c", query: &Query::default(), body: &body };
         let plan = crate::engine::handle(&mut context, &permit, mount, &request).unwrap();
         assert_eq!(plan.reply.status, 200);
@@ -433,7 +434,7 @@ fn a_permit_is_good_for_its_own_operation_only() {
     let mut bench = Bench::with_mounts();
     let table = bench.table();
     let (mount, _) = table.resolve("v2/data/foo").unwrap();
-    let permit = authorize(&Identity::root(), Operation::Read).unwrap();
+    let permit = authorize(&Identity::root(), &access(Operation::Read, "v2/x")).unwrap();
     let body = serde_json::Map::from_iter([("data".to_owned(), json!({}))]);
     let request =
         Request { operation: Operation::Write, path: "data/foo", query: &Query::default(), body: &body };

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::meta::Meta;
 use super::{Slot, VERSIONS_MAX};
-use crate::engine::fields;
 use crate::engine::mount::Mount;
 use crate::error::Error;
+use crate::fields;
 use crate::plan::{Context, Plan, Reply, Request};
 
 /// `DELETE data/`: soft deletion of the current version.

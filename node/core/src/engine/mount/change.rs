@@ -8,9 +8,9 @@ use uuid::Builder;
 
 use super::record::{KvConfig, MountRecord, MoveRecord};
 use super::{DROPPED_MAX, MOVES_KEPT, Mount, MountTable, settings, system, with_slash};
-use crate::engine::fields;
 use crate::engine::text::JsonText;
 use crate::error::Error;
+use crate::fields;
 use crate::plan::{Context, Operation, Plan, Reply};
 use crate::policy::Permit;
 

@@ -61,8 +61,8 @@ pub fn read_tune(table: &MountTable, path: &str) -> Result<Reply, Error> {
 
 /// `GET sys/internal/ui/mounts/PATH`, where the path may go on below the mount. `None`: no mount leads there; the
 /// server answers as if the caller were not allowed, so that nothing can be learnt from it.
-pub fn ui_mount(table: &MountTable, path: &str) -> Option<Reply> {
-    let mount = table.resolve_shown(path)?;
+pub fn ui_mount(table: &MountTable, path: &str, visible: impl Fn(&Mount) -> bool) -> Option<Reply> {
+    let mount = table.resolve_shown(path).filter(|mount| visible(mount))?;
     let mut json = mount_json(mount);
     json["path"] = mount.path().into();
     Some(JsonText::of(&json).reply(200))

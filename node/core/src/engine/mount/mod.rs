@@ -104,6 +104,11 @@ impl MountTable {
         self.mounts.values()
     }
 
+    /// Paths of the mounts that keep versions (KV v2).
+    pub fn versioned_paths(&self) -> impl Iterator<Item = &str> {
+        self.iter().filter(|mount| mount.is_versioned()).map(Mount::path)
+    }
+
     fn at_or_above(&self, path: &str) -> Option<&Mount> {
         // Mounts never nest, so nothing sorts between a mount's path and a path below it.
         let last = self.mounts.range::<str, _>((Bound::Unbounded, Bound::Included(path))).next_back();

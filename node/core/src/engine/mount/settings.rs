@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::LEASE_DEFAULT_S;
 use super::record::MountRecord;
-use crate::engine::{duration, fields};
 use crate::error::Error;
+use crate::{duration, fields};
 
 /// Sets what `config` of a new mount gives.
 pub(super) fn apply_to_new(mount: &mut MountRecord, config: &Map<String, Value>) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::duration;
+use crate::duration;
 use crate::error::Error;
 use crate::plan::Query;
 
@@ -11,12 +11,12 @@ use crate::plan::Query;
 const KNOWN_EVERYWHERE: [&str; 3] = ["help", "list", "scan"];
 
 /// A whole number; `null` and empty text count as 0, as for Vault.
-pub(super) fn integer(body: &Map<String, Value>, name: &str) -> Result<Option<i64>, Error> {
+pub(crate) fn integer(body: &Map<String, Value>, name: &str) -> Result<Option<i64>, Error> {
     let refuse = || Error::invalid(format!("error converting input for field {name:?}: expected an integer"));
     body.get(name).map(|value| integer_of(value).ok_or_else(refuse)).transpose()
 }
 
-pub(super) fn integer_of(value: &Value) -> Option<i64> {
+pub(crate) fn integer_of(value: &Value) -> Option<i64> {
     match value {
         Value::Null => Some(0),
         Value::Number(number) => number.as_i64(),
@@ -36,7 +36,7 @@ fn integer_in(text: &str) -> Option<i64> {
 }
 
 /// A whole number from the query; empty counts as absent.
-pub(super) fn query_integer(query: &Query, name: &str) -> Result<Option<i64>, Error> {
+pub(crate) fn query_integer(query: &Query, name: &str) -> Result<Option<i64>, Error> {
     let refuse = |expected: &str| {
         Error::invalid(format!("error converting input for field {name:?}: expected {expected}"))
     };
@@ -49,7 +49,7 @@ pub(super) fn query_integer(query: &Query, name: &str) -> Result<Option<i64>, Er
 }
 
 /// `true` or `false`, also as text or as 1 or 0; `null` counts as `false`.
-pub(super) fn boolean(body: &Map<String, Value>, name: &str) -> Result<Option<bool>, Error> {
+pub(crate) fn boolean(body: &Map<String, Value>, name: &str) -> Result<Option<bool>, Error> {
     let refuse =
         || Error::invalid(format!("error converting input for field {name:?}: expected true or false"));
     body.get(name).map(|value| boolean_of(value).ok_or_else(refuse)).transpose()
@@ -74,7 +74,7 @@ fn boolean_of(value: &Value) -> Option<bool> {
 }
 
 /// Whole seconds; `null` counts as absent.
-pub(super) fn duration_s(body: &Map<String, Value>, name: &str) -> Result<Option<i64>, Error> {
+pub(crate) fn duration_s(body: &Map<String, Value>, name: &str) -> Result<Option<i64>, Error> {
     body.get(name)
         .filter(|value| !value.is_null())
         .map(duration::from_json_s)
@@ -83,12 +83,12 @@ pub(super) fn duration_s(body: &Map<String, Value>, name: &str) -> Result<Option
 }
 
 /// Text; a number counts as its digits and `null` as empty.
-pub(super) fn text(body: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
+pub(crate) fn text(body: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
     let refuse = || Error::invalid(format!("error converting input for field {name:?}: expected text"));
     body.get(name).map(|value| text_of(value).ok_or_else(refuse)).transpose()
 }
 
-pub(super) fn text_of(value: &Value) -> Option<String> {
+pub(crate) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
         Value::String(text) => Some(text.clone()),
@@ -99,7 +99,7 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
 }
 
 /// A list of texts, or one text with commas; `null` counts as empty.
-pub(super) fn texts(body: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>, Error> {
+pub(crate) fn texts(body: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>, Error> {
     let refuse =
         || Error::invalid(format!("error converting input for field {name:?}: expected a list of texts"));
     let list = |value: &Value| match value {
@@ -114,7 +114,7 @@ pub(super) fn texts(body: &Map<String, Value>, name: &str) -> Result<Option<Vec<
 }
 
 /// An object; `null` counts as absent.
-pub(super) fn object<'a>(
+pub(crate) fn object<'a>(
     body: &'a Map<String, Value>,
     name: &str,
 ) -> Result<Option<&'a Map<String, Value>>, Error> {
@@ -128,7 +128,7 @@ pub(super) fn object<'a>(
 }
 
 /// What Vault warns of: parameters that this endpoint does not know, sorted.
-pub(super) fn unknown_warning<'a>(names: impl Iterator<Item = &'a str>, known: &[&str]) -> Vec<String> {
+pub(crate) fn unknown_warning<'a>(names: impl Iterator<Item = &'a str>, known: &[&str]) -> Vec<String> {
     let mut unknown: Vec<&str> =
         names.filter(|name| !known.contains(name) && !KNOWN_EVERYWHERE.contains(name)).collect();
     if unknown.is_empty() {

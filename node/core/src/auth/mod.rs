@@ -1,0 +1,4 @@
+//! Who calls: tokens, and the policies that they bring.
+
+pub mod rights;
+pub mod token;
