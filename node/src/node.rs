@@ -55,7 +55,7 @@ pub struct Node {
     loss: parking_lot::Mutex<Option<Loss>>,
     /// Why this member does not take part, and what it waits for.
     rejoining: ArcSwapOption<String>,
-    audit: Option<Arc<Trail>>,
+    audit: Arc<Trail>,
     /// Why this node cannot go on.
     pub faults: Faults,
 }
@@ -124,9 +124,9 @@ impl Node {
         self.cluster.load_full()
     }
 
-    /// The audit trail, if there is a device for it.
-    pub fn audit(&self) -> Option<&Arc<Trail>> {
-        self.audit.as_ref()
+    /// The audit trail.
+    pub fn audit(&self) -> &Arc<Trail> {
+        &self.audit
     }
 
     /// Tells when the node has become a member.

@@ -4,12 +4,11 @@
 //! operator sealed stays sealed over restarts until an operator unseals it: peers must not undo that.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use conclave_core::Error;
-use conclave_core::audit::Salt;
 use conclave_core::auth::token::TokenCaches;
 use conclave_core::crypto::{Barrier, Kind, RootKey, plain_key};
 use conclave_core::engine::mount::MountTable;
@@ -20,6 +19,7 @@ use conclave_faults::{Bug, planted};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::audit::Salts;
 use crate::config::SealSetting;
 use crate::durable;
 
@@ -43,8 +43,7 @@ pub struct Unsealed {
 pub struct Caches {
     pub tokens: TokenCaches,
     pub mounts: ArcSwapOption<MountTable>,
-    /// Of the audit devices, in their order.
-    pub audit_salts: OnceLock<Vec<Salt>>,
+    pub audit_salts: ArcSwapOption<Salts>,
 }
 
 /// The seal of one node.

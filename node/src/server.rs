@@ -167,13 +167,11 @@ async fn wait_for_signal() {
     }
 }
 
-/// SIGHUP: whoever rotates an audit file says so by it. Without a trail it must not end the node either.
+/// SIGHUP: whoever rotates an audit file says so by it. Without a device it must not end the node either.
 async fn reopen_when_told(node: Arc<Node>) {
     let mut hangup = signal(SignalKind::hangup()).expect("the signal handler can be installed");
     while hangup.recv().await.is_some() {
-        if let Some(trail) = node.audit() {
-            trail.reopen();
-        }
+        node.audit().reopen();
     }
 }
 

@@ -1,15 +1,15 @@
 //! One device: a bounded queue, and the thread that writes what waits in it, many records at once.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use conclave_core::audit::{Chain, Head};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::OpenError;
@@ -28,12 +28,17 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of records that are written at once, at most; a single larger one is written alone.
 const GROUP_BYTES: usize = 1024 * 1024;
 
-/// Requests whose records are written at once, at most.
-const GROUP_JOBS: usize = 1_024;
+/// Who hands over so many at once comes again at once: what gathers meanwhile is one write and wakes each thread once.
+const BUSY_JOBS: usize = 4;
+/// How long records gather while many come, before they are written.
+const GATHER_PAUSE: Duration = Duration::from_micros(100);
 
-enum Job {
-    Write { records: Vec<Vec<u8>>, bytes: usize, taken: oneshot::Sender<bool> },
-    Reopen,
+/// The records of one request that are handed over together.
+struct Job {
+    records: Vec<Vec<u8>>,
+    bytes: usize,
+    /// Of a device that nobody waits for: `None`.
+    taken: Option<oneshot::Sender<bool>>,
 }
 
 pub struct Device {
@@ -41,8 +46,23 @@ pub struct Device {
     type_name: &'static str,
     required: bool,
     limit: Duration,
-    queue: SyncSender<Job>,
-    state: Arc<State>,
+    shared: Arc<Shared>,
+}
+
+/// What the device shares with its thread.
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something in the queue.
+    filled: Condvar,
+    state: State,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    reopen: bool,
+    closed: bool,
 }
 
 /// What the device's thread tells.
@@ -50,8 +70,6 @@ struct State {
     began: Instant,
     /// When the thread began what it is busy with, in milliseconds since `began`, and one more; 0: it is idle.
     busy_since: AtomicU64,
-    waiting: AtomicUsize,
-    waiting_bytes: AtomicUsize,
     head: Mutex<Head>,
     records: Counter,
     failures: Counter,
@@ -71,26 +89,23 @@ impl Device {
         let (sink, head, is_file) = opened;
         let chain = Chain::resume(node, &settings.name, head.as_ref());
         let name = settings.name.clone();
-        let state = Arc::new(State {
+        let state = State {
             began: Instant::now(),
             busy_since: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
-            waiting_bytes: AtomicUsize::new(0),
             head: Mutex::new(chain.head()),
             records: counter!("conclave_audit_records_total", "device" => name.clone()),
             failures: counter!("conclave_audit_failures_total", "device" => name.clone()),
             seconds: histogram!("conclave_audit_seconds", "device" => name.clone()),
-        });
-        let (queue, jobs) = sync_channel(QUEUE_JOBS);
-        let worker = Worker { name, sink, chain, heads, is_file, state: Arc::clone(&state), failing: false };
-        std::thread::Builder::new().name("audit".to_owned()).spawn(move || worker.run(&jobs))?;
+        };
+        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), state });
+        let worker = Worker { name, sink, chain, heads, is_file, shared: Arc::clone(&shared), failing: false };
+        std::thread::Builder::new().name("audit".to_owned()).spawn(move || worker.run())?;
         Ok(Self {
             name: settings.name.as_str().into(),
             type_name: settings.target.type_name(),
             required: settings.required,
             limit: settings.limit,
-            queue,
-            state,
+            shared,
         })
     }
 
@@ -107,50 +122,59 @@ impl Device {
     }
 
     pub fn head(&self) -> Head {
-        self.state.head.lock().clone()
+        self.shared.state.head.lock().clone()
     }
 
-    /// Puts records into the queue. `None`: there is no room, or the device hangs.
+    /// Puts records into the queue. `None`: nobody waits for this device, or it has no room, or hangs.
     pub fn offer(&self, records: Vec<Vec<u8>>) -> Option<oneshot::Receiver<bool>> {
         let bytes: usize = records.iter().map(Vec::len).sum();
-        let state = &self.state;
-        if state.is_busy_for(self.limit) || state.waiting_bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES
-        {
-            state.failures.increment(records.len() as u64);
-            return None;
-        }
-        let (taken, waits) = oneshot::channel();
         let count = records.len() as u64;
-        state.waiting.fetch_add(1, Ordering::Relaxed);
-        state.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if self.queue.try_send(Job::Write { records, bytes, taken }).is_err() {
-            state.left(bytes);
-            state.failures.increment(count);
+        let (taken, waits) = self.required.then(oneshot::channel).unzip();
+        let offered = !self.shared.state.is_busy_for(self.limit) && {
+            let mut queue = self.shared.queue.lock();
+            let fits = queue.jobs.len() < QUEUE_JOBS && queue.bytes + bytes <= QUEUE_BYTES;
+            if fits {
+                queue.bytes += bytes;
+                queue.jobs.push_back(Job { records, bytes, taken });
+            }
+            fits
+        };
+        if !offered {
+            self.shared.state.failures.increment(count);
             return None;
         }
-        Some(waits)
+        self.shared.filled.notify_one();
+        waits
     }
 
     /// Whether the device took what was offered, within its limit.
-    pub async fn await_taken(&self, taken: oneshot::Receiver<bool>) -> bool {
+    pub async fn await_taken(&self, taken: Option<oneshot::Receiver<bool>>) -> bool {
+        let Some(taken) = taken else { return false };
         match tokio::time::timeout(self.limit, taken).await {
             Ok(taken) => taken.unwrap_or(false),
             Err(_) => {
-                self.state.failures.increment(1);
+                self.shared.state.failures.increment(1);
                 false
             }
         }
     }
 
     pub fn reopen(&self) {
-        if self.queue.try_send(Job::Reopen).is_err() {
-            tracing::error!(device = %self.name, "an audit device has no room to be told to reopen: send SIGHUP again");
-        }
+        self.shared.queue.lock().reopen = true;
+        self.shared.filled.notify_one();
     }
 
     pub fn observe(&self) {
-        let waiting = self.state.waiting.load(Ordering::Relaxed);
+        let waiting = self.shared.queue.lock().jobs.len();
         gauge!("conclave_audit_queue_length", "device" => self.name.to_string()).set(waiting as f64);
+    }
+}
+
+impl Drop for Device {
+    /// Its thread ends once it has written what waits.
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.filled.notify_one();
     }
 }
 
@@ -164,11 +188,6 @@ impl State {
         let since = self.busy_since.load(Ordering::Relaxed);
         since != 0
             && self.now_ms().saturating_sub(since) > u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn left(&self, bytes: usize) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -208,62 +227,78 @@ struct Worker {
     heads: HeadFile,
     /// Its own lines tell where it stands.
     is_file: bool,
-    state: Arc<State>,
+    shared: Arc<Shared>,
     failing: bool,
 }
 
-/// Records that are written at once, and who waits for them.
-#[derive(Default)]
-struct Group {
-    lines: Vec<Vec<u8>>,
+/// What the thread found to do.
+struct Found {
+    /// To be written at once.
+    jobs: Vec<Job>,
     bytes: usize,
-    waits: Vec<oneshot::Sender<bool>>,
+    /// Before that.
+    reopen: bool,
+}
+
+impl Shared {
+    /// Waits for something to do; `None`: there will be nothing more.
+    fn next(&self) -> Option<Found> {
+        let mut queue = self.queue.lock();
+        while queue.jobs.is_empty() && !queue.reopen {
+            if queue.closed {
+                return None;
+            }
+            self.filled.wait(&mut queue);
+        }
+        // Under the lock: whoever finds room in the queue finds out as well since when the thread is busy.
+        self.state.busy_since.store(self.state.now_ms(), Ordering::Relaxed);
+        let mut found = Found { jobs: Vec::new(), bytes: 0, reopen: std::mem::take(&mut queue.reopen) };
+        while found.bytes < GROUP_BYTES
+            && let Some(job) = queue.jobs.pop_front()
+        {
+            found.bytes += job.bytes;
+            found.jobs.push(job);
+        }
+        queue.bytes -= found.bytes;
+        Some(found)
+    }
 }
 
 impl Worker {
-    fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            self.state.busy_since.store(self.state.now_ms(), Ordering::Relaxed);
-            let before = self.chain.clone();
-            let mut group = Group::default();
-            let mut next = Some(first);
-            let mut reopen = false;
-            while let Some(job) = next.take() {
-                match job {
-                    Job::Write { records, bytes, taken } => {
-                        self.state.left(bytes);
-                        group.bytes += bytes;
-                        group.lines.extend(records.into_iter().map(|record| self.chain.link(record)));
-                        group.waits.push(taken);
-                    }
-                    Job::Reopen => {
-                        reopen = true;
-                        break;
-                    }
-                }
-                if group.bytes < GROUP_BYTES && group.waits.len() < GROUP_JOBS {
-                    next = jobs.try_recv().ok();
-                }
-            }
-            self.write(group, before);
-            if reopen {
+    fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(found) = shared.next() {
+            if found.reopen {
                 self.reopen();
             }
-            self.state.busy_since.store(0, Ordering::Relaxed);
+            let many = found.jobs.len() >= BUSY_JOBS;
+            self.write(found.jobs);
+            shared.state.busy_since.store(0, Ordering::Relaxed);
+            if many {
+                std::thread::sleep(GATHER_PAUSE);
+            }
         }
     }
 
-    fn write(&mut self, group: Group, before: Chain) {
-        if group.lines.is_empty() {
+    fn write(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
             return;
         }
+        let before = self.chain.clone();
+        let mut lines = Vec::with_capacity(2 * jobs.len());
+        let mut waits = Vec::with_capacity(jobs.len());
+        for Job { records, taken, .. } in jobs {
+            lines.extend(records.into_iter().map(|record| self.chain.link(record)));
+            waits.extend(taken);
+        }
         let began = Instant::now();
-        let written = self.sink.write(&group.lines);
-        self.state.seconds.record(began.elapsed().as_secs_f64());
+        let written = self.sink.write(&lines);
+        let state = &self.shared.state;
+        state.seconds.record(began.elapsed().as_secs_f64());
         match &written {
             Ok(()) => {
-                self.state.records.increment(group.lines.len() as u64);
-                *self.state.head.lock() = self.chain.head();
+                state.records.increment(lines.len() as u64);
+                *state.head.lock() = self.chain.head();
                 if !self.is_file {
                     self.note_head();
                 }
@@ -272,7 +307,7 @@ impl Worker {
                 }
             }
             Err(error) => {
-                self.state.failures.increment(group.lines.len() as u64);
+                state.failures.increment(lines.len() as u64);
                 if self.sink.undoes() {
                     self.chain = before;
                 }
@@ -281,7 +316,7 @@ impl Worker {
                 }
             }
         }
-        for wait in group.waits {
+        for wait in waits {
             // Who gave up waiting has told its caller already.
             let _gave_up = wait.send(written.is_ok());
         }
@@ -307,6 +342,8 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
     use super::*;
     use crate::audit::settings::Endpoint;
 
@@ -342,9 +379,9 @@ mod tests {
     async fn once_a_device_hangs_nobody_waits_for_it_until_it_moves_again() {
         let (_folder, release, device) = hanging(Duration::from_millis(50));
         let first = device.offer(record()).unwrap();
-        assert!(!device.await_taken(first).await);
+        assert!(!device.await_taken(Some(first)).await);
         while let Some(taken) = device.offer(record()) {
-            assert!(!device.await_taken(taken).await);
+            assert!(!device.await_taken(Some(taken)).await);
         }
         for _ in 0..1000 {
             assert!(device.offer(record()).is_none(), "it was waited for again");

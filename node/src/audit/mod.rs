@@ -1,7 +1,7 @@
 //! The audit trail: every request leaves a record before its effect and one before its answer (I9).
 //!
 //! ```text
-//! service/recorded.rs -> Trail::record -> each device's queue -> its thread: chain, write, sync once for many
+//! service/recorded.rs -> Devices::record -> each device's queue -> its thread: chain, write, sync once for many
 //! ```
 //!
 //! A device is a thread of its own with a bounded queue, so whatever it waits for, nobody waits for it longer than its
@@ -22,6 +22,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use conclave_core::audit::{Head, Salt};
 use conclave_core::crypto::Barrier;
 use futures::StreamExt as _;
@@ -42,42 +43,83 @@ pub struct OpenError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotTaken;
 
-/// All devices of one node.
+/// The trail of one node.
 pub struct Trail {
-    devices: Vec<Device>,
+    /// `None`: there is no device.
+    devices: ArcSwapOption<Devices>,
+}
+
+/// All devices of one node, as they stand. Whoever writes records keeps the same ones from the first to the last.
+pub struct Devices {
+    list: Vec<Arc<Device>>,
+}
+
+/// The salts of some devices, in their order.
+pub struct Salts {
+    /// Whose they are.
+    devices: Arc<Devices>,
+    list: Vec<Salt>,
 }
 
 impl Trail {
-    /// `None`: no device is set.
-    ///
     /// # Errors
     /// [`OpenError`]: a required device cannot be opened.
-    pub fn open(settings: &Settings, node: &str) -> Result<Option<Arc<Self>>, OpenError> {
-        if settings.devices.is_empty() {
-            return Ok(None);
+    pub fn open(settings: &Settings, node: &str) -> Result<Arc<Self>, OpenError> {
+        let open = |device| Device::open(device, &settings.folder, node).map(Arc::new);
+        let list = settings.devices.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let devices = (!list.is_empty()).then(|| Arc::new(Devices { list }));
+        Ok(Arc::new(Self { devices: devices.into() }))
+    }
+
+    /// The devices, if there are any.
+    pub fn devices(&self) -> Option<Arc<Devices>> {
+        self.devices.load_full()
+    }
+
+    /// Has every device open again what it writes to: after a rotation.
+    pub fn reopen(&self) {
+        self.each(Device::reopen);
+    }
+
+    /// Where each trail stands: what to note elsewhere, so that a trail that was written anew or cut is found.
+    pub fn heads(&self) -> Vec<Head> {
+        let mut heads = Vec::new();
+        self.each(|device| heads.push(device.head()));
+        heads
+    }
+
+    /// Reads the gauges, just before they are written out.
+    pub fn observe(&self) {
+        self.each(Device::observe);
+    }
+
+    fn each(&self, visit: impl FnMut(&Device)) {
+        if let Some(devices) = &*self.devices.load() {
+            devices.list.iter().map(Arc::as_ref).for_each(visit);
         }
-        let open = |device| Device::open(device, &settings.folder, node);
-        let devices = settings.devices.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Some(Arc::new(Self { devices })))
     }
+}
 
-    /// The salts of all devices, in their order.
-    pub fn salts(&self, barrier: &Barrier) -> Vec<Salt> {
-        self.devices.iter().map(|device| barrier.audit_salt(device.name())).collect()
-    }
-
+impl Devices {
     /// What each device is, without where it leads.
-    pub fn devices(&self) -> impl Iterator<Item = (&str, &'static str, bool)> {
-        self.devices.iter().map(|device| (device.name(), device.type_name(), device.is_required()))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'static str, bool)> {
+        self.list.iter().map(|device| (device.name(), device.type_name(), device.is_required()))
     }
 
     /// How many devices there are.
-    pub fn len(&self) -> usize {
-        self.devices.len()
+    pub fn count(&self) -> usize {
+        self.list.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.devices.is_empty()
+    /// The salts of these devices: from the cache, if it has them.
+    pub fn salts(self: &Arc<Self>, barrier: &Barrier, cache: &ArcSwapOption<Salts>) -> Arc<Salts> {
+        if let Some(salts) = cache.load_full().filter(|salts| Arc::ptr_eq(&salts.devices, self)) {
+            return salts;
+        }
+        let list = self.list.iter().map(|device| barrier.audit_salt(device.name())).collect();
+        let salts = Arc::new(Salts { devices: Arc::clone(self), list });
+        cache.store(Some(Arc::clone(&salts)));
+        salts
     }
 
     /// Has every device take what `records` makes for it, given its position.
@@ -85,51 +127,43 @@ impl Trail {
     /// # Errors
     /// [`NotTaken`]: there are required devices, and none has taken it within its limit.
     pub async fn record(&self, mut records: impl FnMut(usize) -> Vec<Vec<u8>>) -> Result<(), NotTaken> {
+        if let [device] = &self.list[..] {
+            let taken = device.offer(records(0));
+            return done(!device.is_required() || device.await_taken(taken).await);
+        }
         let mut waits = FuturesUnordered::new();
         let mut required = false;
-        for (position, device) in self.devices.iter().enumerate() {
-            required |= device.is_required();
+        for (position, device) in self.list.iter().enumerate() {
             let taken = device.offer(records(position));
             if device.is_required() {
-                waits.extend(taken.map(|taken| device.await_taken(taken)));
+                required = true;
+                waits.push(device.await_taken(taken));
             }
         }
-        if !required {
-            return Ok(());
-        }
-        first_success(&mut waits).await
-    }
-
-    /// Has every device open again what it writes to: after a rotation.
-    pub fn reopen(&self) {
-        for device in &self.devices {
-            device.reopen();
-        }
-    }
-
-    /// Where each trail stands: what to note elsewhere, so that a trail that was written anew or cut is found.
-    pub fn heads(&self) -> Vec<Head> {
-        self.devices.iter().map(Device::head).collect()
-    }
-
-    /// Reads the gauges, just before they are written out.
-    pub fn observe(&self) {
-        for device in &self.devices {
-            device.observe();
-        }
+        done(!required || first_success(&mut waits).await)
     }
 }
 
-async fn first_success<F>(waits: &mut FuturesUnordered<F>) -> Result<(), NotTaken>
+impl Salts {
+    pub fn list(&self) -> &[Salt] {
+        &self.list
+    }
+}
+
+fn done(taken: bool) -> Result<(), NotTaken> {
+    if taken { Ok(()) } else { Err(NotTaken) }
+}
+
+async fn first_success<F>(waits: &mut FuturesUnordered<F>) -> bool
 where
     F: Future<Output = bool>,
 {
     while let Some(taken) = waits.next().await {
         if taken {
-            return Ok(());
+            return true;
         }
     }
-    Err(NotTaken)
+    false
 }
 
 /// What this machine's clock says, Unix nanoseconds: a record tells when things happened here.

@@ -29,7 +29,7 @@ fn socket_device(name: &str, required: bool, limit: Duration, endpoint: Endpoint
 }
 
 fn open(folder: &Path, devices: Vec<DeviceSettings>) -> Arc<Trail> {
-    Trail::open(&Settings { folder: folder.to_owned(), devices }, "n1").unwrap().unwrap()
+    Trail::open(&Settings { folder: folder.to_owned(), devices }, "n1").unwrap()
 }
 
 fn record(number: usize) -> Vec<u8> {
@@ -37,7 +37,7 @@ fn record(number: usize) -> Vec<u8> {
 }
 
 async fn record_one(trail: &Trail, number: usize) -> Result<(), NotTaken> {
-    trail.record(|_| vec![record(number)]).await
+    trail.devices().unwrap().record(|_| vec![record(number)]).await
 }
 
 /// The numbers that the records in a file were given by the test, once the trail is found whole.
@@ -139,7 +139,7 @@ async fn a_peer_that_takes_nothing_holds_nobody_up_for_longer_than_its_limit() {
     let mut outcome = Ok(());
     for _ in 0..50 {
         let began = Instant::now();
-        outcome = alone.record(|_| vec![record()]).await;
+        outcome = alone.devices().unwrap().record(|_| vec![record()]).await;
         assert!(began.elapsed() < PATIENCE);
         if outcome.is_err() {
             break;
@@ -152,8 +152,8 @@ async fn a_peer_that_takes_nothing_holds_nobody_up_for_longer_than_its_limit() {
     let beside = open(folder.path(), both);
     let unneeded = open(folder.path(), vec![socket_device("unneeded", false, PATIENCE, endpoint())]);
     for _ in 0..30 {
-        beside.record(|_| vec![record()]).await.unwrap();
-        unneeded.record(|_| vec![record()]).await.unwrap();
+        beside.devices().unwrap().record(|_| vec![record()]).await.unwrap();
+        unneeded.devices().unwrap().record(|_| vec![record()]).await.unwrap();
     }
 }
 
@@ -260,7 +260,7 @@ async fn a_full_disk_refuses_records_and_leaves_a_whole_trail() {
     let large = |number: usize| format!("{{\"n\":{number},\"x\":\"{}\"}}", "x".repeat(30_000)).into_bytes();
     let mut taken = Vec::new();
     let mut number = 0;
-    while trail.record(|_| vec![large(number)]).await.is_ok() {
+    while trail.devices().unwrap().record(|_| vec![large(number)]).await.is_ok() {
         taken.push(number as u64);
         number += 1;
         assert!(number < 100, "the disk does not fill");

@@ -131,7 +131,7 @@ async fn handle(
     let request_id = request::request_id(request.headers());
     let head = request.method() == hyper::Method::HEAD;
     let asked_for =
-        service.node().audit().map(|_| (request.method().clone(), request.uri().path().to_owned()));
+        service.node().audit().devices().map(|_| (request.method().clone(), request.uri().path().to_owned()));
     let answer = match request::parse(request, client, request_id.clone(), service.body_budget()).await {
         Ok(call) => service.answer(call).await,
         Err(failure) => match asked_for {

@@ -71,6 +71,7 @@ pub fn parse_head(
         client: None,
         request_id,
         attempt: OnceLock::new(),
+        trace: None,
     })
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::body::Body;
 use super::failure::Failure;
+use super::recorded::Trace;
 
 /// One request to `/v1/...`.
 pub struct Call {
@@ -32,6 +33,8 @@ pub struct Call {
     pub request_id: String,
     /// Names a write that may be repeated, so that it is applied at most once: set when it is forwarded.
     pub attempt: OnceLock<Bytes>,
+    /// What its audit records will tell, if there is a trail at this node and a client of this node asked.
+    pub trace: Option<Trace>,
 }
 
 /// The headers that mean something.

@@ -112,6 +112,7 @@ pub fn forwarded_call(
         client: request.client_addr.parse().ok(),
         request_id: request.request_id,
         attempt: OnceLock::from(request.attempt_id),
+        trace: None,
         uri: request.uri,
     };
     Ok((route, call))

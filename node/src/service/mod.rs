@@ -82,15 +82,16 @@ impl Service {
     }
 
     /// Answers one request from a client.
-    pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
+    pub async fn answer(self: &Arc<Self>, mut call: Call) -> Answer {
         let began = Instant::now();
         if planted::is(Bug::PathInLog) {
             tracing::info!(path = %call.path, "asked");
         }
         let found = route::find(call.operation, &call.path);
-        let answer = match self.node.audit().filter(|_| recorded::is_recorded(&found)) {
+        call.trace = self.trace(&found);
+        let answer = match &call.trace {
             None => self.decided(&found, &call).await,
-            Some(trail) => self.recorded(trail, &found, &call).await,
+            Some(trace) => self.recorded(&found, &call, trace).await,
         };
         let Ok(route) = found else {
             metrics::request(metrics::UNKNOWN_OPERATION, answer.status, began.elapsed());

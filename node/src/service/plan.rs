@@ -22,6 +22,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
+use super::recorded::Seen;
 use super::route::{self, Action, Route};
 use super::sys;
 use crate::cluster::Cluster;
@@ -154,15 +155,7 @@ fn charge(ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Fa
     Ok(())
 }
 
-/// What a request's audit record tells of it.
-#[derive(Default)]
-pub struct Seen {
-    /// The token's entry, and whether policy allows what is asked.
-    pub caller: Option<(Arc<token::TokenEntry>, bool)>,
-    pub mounts: Option<Arc<MountTable>>,
-}
-
-/// Who calls, and what is mounted, as this node's state stands: for the audit trail, since nothing is decided by it.
+/// Who calls, and what is mounted, as this node's state stands: for the audit record of what is not decided from the state.
 pub fn look(cluster: &Cluster, call: &Call) -> Result<Seen, Failure> {
     with_fresh_keys(cluster, |unsealed| {
         let learned = Learned::default();
@@ -171,13 +164,11 @@ pub fn look(cluster: &Cluster, call: &Call) -> Result<Seen, Failure> {
             let ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
             learned.take();
             let caller = match identify(view, unsealed, now_ms, call) {
-                Ok(Identified { identity, entry, .. }) => {
-                    Some((entry, permit(&identity, call, false).is_ok()))
-                }
+                Ok(caller) => Some((caller.entry, permit(&caller.identity, call, false).is_ok())),
                 Err(Failure::Denied | Failure::Rule(Error::Denied)) => None,
                 Err(failure) => return Err(failure),
             };
-            Ok(Seen { caller, mounts: mounts(&ctx, unsealed, &learned).ok() })
+            Ok(Seen { caller, mounts: mounts(&ctx, unsealed, &learned).ok(), creates: false })
         });
         if let Some(table) = learned.take() {
             unsealed.caches.mounts.store(Some(table));
@@ -224,9 +215,11 @@ impl Decision<'_> {
     fn make(&self, ctx: &mut Context<'_>) -> Result<Decided, Failure> {
         if self.route.action == Action::VisibleMounts && self.call.headers.token.is_none() {
             let table = mounts(ctx, self.unsealed, self.learned)?;
+            self.trace(None, &table, false);
             return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
         }
-        let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)?;
+        let identified =
+            identify(ctx.view, self.unsealed, ctx.now_ms, self.call).inspect_err(|failure| self.trace_stranger(failure))?;
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let mut decided = match self.allowed(ctx, &identified, &table) {
             Err(refusal) if identified.entry.uses_left > 0 && !refusal.is_fault() => {
@@ -243,21 +236,26 @@ impl Decision<'_> {
         &self,
         ctx: &mut Context<'_>,
         caller: &Identified,
-        table: &MountTable,
+        table: &Arc<MountTable>,
     ) -> Result<Decided, Failure> {
         let acl = caller.identity.acl();
         match self.route.action {
             // Clients ask these before they ask for anything: who may see nothing is told of nothing.
             Action::VisibleMounts => {
+                self.trace(Some((caller, true)), table, false);
                 return Ok(envelope(Reply::json(&sys::mounts::visible(table, acl)).into()));
             }
             Action::VisibleMount => {
+                self.trace(Some((caller, true)), table, false);
                 let path = self.route.capture(&self.call.path).unwrap_or_default();
                 return Ok(envelope(sys::mounts::serving(table, acl, path)?.into()));
             }
             _ => {}
         }
-        let permit = permit(&caller.identity, self.call, self.creates(ctx, caller, table)?)?;
+        let creates = self.creates(ctx, caller, table)?;
+        let permit = permit(&caller.identity, self.call, creates);
+        self.trace(Some((caller, permit.is_ok())), table, creates);
+        let permit = permit?;
         if !self.call.changes() {
             return self.decide(ctx, &permit, caller, table, &Map::new());
         }
@@ -274,11 +272,25 @@ impl Decision<'_> {
         Ok(decided)
     }
 
-    /// Whether policies must allow `create`.
+    /// Notes for the audit records what this decision was made by.
+    fn trace(&self, caller: Option<(&Identified, bool)>, table: &Arc<MountTable>, creates: bool) {
+        if let Some(trace) = &self.call.trace {
+            let caller = caller.map(|(caller, allowed)| (Arc::clone(&caller.entry), allowed));
+            trace.saw(Seen { caller, mounts: Some(Arc::clone(table)), creates });
+        }
+    }
+
+    fn trace_stranger(&self, failure: &Failure) {
+        if let (Some(trace), Failure::Denied | Failure::Rule(Error::Denied)) = (&self.call.trace, failure) {
+            trace.saw(Seen { caller: None, mounts: self.unsealed.caches.mounts.load_full(), creates: false });
+        }
+    }
+
+    /// Whether policies must allow `create`, and the audit record says so.
     fn creates(&self, ctx: &Context<'_>, caller: &Identified, table: &MountTable) -> Result<bool, Failure> {
         if self.route.action != Action::Secret
             || self.call.operation != Operation::Write
-            || caller.identity.is_root()
+            || (caller.identity.is_root() && self.call.trace.is_none())
         {
             return Ok(false);
         }

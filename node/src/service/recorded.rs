@@ -1,14 +1,19 @@
 //! The audit records of a request: one before its effect, one before its answer (I9).
 //!
-//! The node that a client asked writes both, whoever decides. A request that can have no effect has nothing that a
-//! record must come before, so both of its records are written together, while the answer waits.
+//! The node that a client asked writes both, whoever decides. On its way a request gathers who asked and what policy says
+//! ([`Trace`]); the record of it is left just before what may have an effect: before a transaction is proposed, before the
+//! leader is asked to decide, and before anything that a node does of itself. What has no effect has nothing that a record
+//! must come before, so both of its records are written together, while the answer waits.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use conclave_core::audit::{self, Answered, Asked, Caller, MountPoint, Record, Salt};
+use conclave_core::auth::token::TokenEntry;
 use conclave_core::engine::mount::MountTable;
+use conclave_core::plan::Operation;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -16,11 +21,10 @@ use super::Service;
 use super::answer::{Answer, Body};
 use super::call::Call;
 use super::failure::Failure;
-use super::plan::{self, Seen};
+use super::plan;
 use super::route::{Action, Place, Route};
-use crate::audit::{Trail, wall_clock_ns};
+use crate::audit::{Devices, NotTaken, Salts, wall_clock_ns};
 use crate::http::method;
-use crate::seal::Unsealed;
 
 /// How long the record of an act may wait for this node to know whether a token that it does not know is valid.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,56 +33,98 @@ const DENIED: &str = "permission denied";
 
 type Found = Result<&'static Route, Failure>;
 
-/// What this node knew of a request and its caller.
+/// Who asked for what, as the decision found it.
 #[derive(Default)]
-struct Known {
-    /// The keys of before the request: it may be the one that seals the node.
-    unsealed: Option<Arc<Unsealed>>,
-    seen: Seen,
+pub struct Seen {
+    /// The token's entry, and whether policy allows what is asked.
+    pub caller: Option<(Arc<TokenEntry>, bool)>,
+    pub mounts: Option<Arc<MountTable>>,
+    /// It would make something that is not there yet.
+    pub creates: bool,
+}
+
+/// What a request gathers on its way for its records.
+pub struct Trace {
+    devices: Arc<Devices>,
+    arrived_ns: i128,
+    /// It needs no token.
+    open: bool,
+    /// By the keys of before the request: it may be the one that seals the node.
+    salts: Option<Arc<Salts>>,
+    seen: Mutex<Option<Seen>>,
+    /// Set once that of the request is left.
+    records: OnceLock<Vec<Record>>,
 }
 
 /// Whether a request leaves records. Who polls a node's state needs no token, and would only fill the trail.
-pub fn is_recorded(found: &Found) -> bool {
+fn is_recorded(found: &Found) -> bool {
     let action = found.as_ref().ok().map(|route| route.action);
     !matches!(action, Some(Action::Health | Action::SealStatus | Action::Leader | Action::InitStatus))
 }
 
 impl Service {
+    /// What a request's records will be made of, if there is a device for them.
+    pub(super) fn trace(&self, found: &Found) -> Option<Trace> {
+        let devices = self.node.audit().devices().filter(|_| is_recorded(found))?;
+        Some(Trace {
+            salts: self.salts(&devices),
+            devices,
+            arrived_ns: wall_clock_ns(),
+            open: found.as_ref().is_ok_and(|route| route.open),
+            seen: Mutex::default(),
+            records: OnceLock::new(),
+        })
+    }
+
     /// Answers a request, and leaves its records.
-    pub(super) async fn recorded(self: &Arc<Self>, trail: &Trail, found: &Found, call: &Call) -> Answer {
-        let acts = call.changes() || found.as_ref().is_ok_and(|route| route.place != Place::State);
-        let mut known = self.look(call);
-        if !acts {
-            let arrived_ns = wall_clock_ns();
-            let answer = self.decided(found, call).await;
-            if known.seen.caller.is_none() {
-                // Only now is this node's state as new as the cluster's.
-                known = self.look(call);
-            }
-            let records = known.records(trail, call);
-            let done = leave(
-                trail,
-                &records,
-                known.salts(trail),
-                &answer,
-                known.plain(call),
-                Some((arrived_ns, known.error(found, call))),
-            );
-            return done.await.map_or_else(|()| Answer::failure(&Failure::Unrecorded), |()| answer);
-        }
-        if known.is_puzzled(call) {
-            self.catch_up().await;
-            known = self.look(call);
-        }
-        let records = known.records(trail, call);
-        let error = known.error(found, call);
-        let asked = trail.record(|device| vec![records[device].request(wall_clock_ns(), error)]).await;
-        if asked.is_err() {
-            return Answer::failure(&Failure::Unrecorded);
+    pub(super) async fn recorded(self: &Arc<Self>, found: &Found, call: &Call, trace: &Trace) -> Answer {
+        let acts = found.as_ref().is_ok_and(|route| route.place != Place::State);
+        if acts && let Err(failure) = self.record_before_act(call, trace).await {
+            return Answer::failure(&failure);
         }
         let answer = self.decided(found, call).await;
-        let done = leave(trail, &records, known.salts(trail), &answer, known.plain(call), None);
-        done.await.map_or_else(|()| Answer::failure(&Failure::AnswerUnrecorded), |()| answer)
+        let response = Response::of(&answer);
+        if let Some(records) = trace.records.get() {
+            let left = trace.leave(records, |record, salt, plain| vec![response.record(record, salt, plain)], call);
+            return left.await.map_or_else(|_| Answer::failure(&Failure::AnswerUnrecorded), |()| answer);
+        }
+        // It has had no effect: nothing had to come before that.
+        self.look(call, trace);
+        let records = trace.records_of(call);
+        let error = trace.error(call);
+        let pair = |record: &Record, salt: Option<&Salt>, plain: &[String]| {
+            vec![record.request(trace.arrived_ns, error), response.record(record, salt, plain)]
+        };
+        let left = trace.leave(&records, pair, call);
+        left.await.map_or_else(|_| Answer::failure(&Failure::Unrecorded), |()| answer)
+    }
+
+    /// Leaves the record of a request of a client of this node, once, before what may have an effect.
+    ///
+    /// # Errors
+    /// [`Failure::Unrecorded`].
+    pub(super) async fn record_before_effect(&self, call: &Call) -> Result<(), Failure> {
+        let Some(trace) = call.trace.as_ref().filter(|trace| trace.records.get().is_none()) else {
+            return Ok(());
+        };
+        self.look(call, trace);
+        let records = trace.records_of(call);
+        let error = trace.error(call);
+        let request = |record: &Record, _: Option<&Salt>, _: &[String]| vec![record.request(trace.arrived_ns, error)];
+        trace.leave(&records, request, call).await.map_err(|_| Failure::Unrecorded)?;
+        let _only_once = trace.records.set(records);
+        Ok(())
+    }
+
+    /// The same for what this node does of itself, or the leader: nobody decides about it from the state, so this looks
+    /// who asks.
+    async fn record_before_act(&self, call: &Call, trace: &Trace) -> Result<(), Failure> {
+        self.look(call, trace);
+        if trace.is_puzzled(call) {
+            self.catch_up().await;
+            *trace.seen.lock() = None;
+        }
+        self.record_before_effect(call).await
     }
 
     /// Leaves the records of a request that was refused before it could be understood.
@@ -90,9 +136,8 @@ impl Service {
         failure: &Failure,
     ) -> Answer {
         let answer = Answer::failure(failure);
-        let Some(trail) = self.node.audit() else { return answer };
+        let Some(devices) = self.node.audit().devices() else { return answer };
         let (method, path) = asked_for;
-        let known = Known { unsealed: self.unsealed(), seen: Seen::default() };
         let asked = Asked {
             id: request_id,
             operation: method::operation(method.as_str()).map_or("unknown", audit::operation_name),
@@ -104,22 +149,28 @@ impl Service {
             body: None,
             query: &[],
         };
-        let salts = known.salts(trail);
-        let records = write(trail, salts, &asked);
-        let done = leave(trail, &records, salts, &answer, &[], Some((wall_clock_ns(), None))).await;
-        done.map_or_else(|()| Answer::failure(&Failure::Unrecorded), |()| answer)
+        let salts = self.salts(&devices);
+        let salt = |device: usize| salts.as_ref().map(|salts| &salts.list()[device]);
+        let (now, response) = (wall_clock_ns(), Response::of(&answer));
+        let left = devices.record(|device| {
+            let record = asked.write(salt(device));
+            vec![record.request(now, None), response.record(&record, salt(device), &[])]
+        });
+        left.await.map_or_else(|_| Answer::failure(&Failure::Unrecorded), |()| answer)
     }
 
-    fn unsealed(&self) -> Option<Arc<Unsealed>> {
-        self.node.cluster().and_then(|cluster| cluster.seal.unsealed())
+    fn salts(&self, devices: &Arc<Devices>) -> Option<Arc<Salts>> {
+        let unsealed = self.node.cluster()?.seal.unsealed()?;
+        Some(devices.salts(&unsealed.barrier, &unsealed.caches.audit_salts))
     }
 
-    /// What this node's own state says of the caller; nothing is decided by it.
-    fn look(&self, call: &Call) -> Known {
-        let Some(cluster) = self.node.cluster() else { return Known::default() };
-        let Some(unsealed) = cluster.seal.unsealed() else { return Known::default() };
-        let seen = plan::look(&cluster, call).unwrap_or_default();
-        Known { unsealed: Some(unsealed), seen }
+    /// What this node's own state says of the caller, unless a decision has told it.
+    fn look(&self, call: &Call, trace: &Trace) {
+        if trace.salts.is_none() || trace.seen.lock().is_some() {
+            return;
+        }
+        let seen = self.node.cluster().and_then(|cluster| plan::look(&cluster, call).ok());
+        *trace.seen.lock() = seen;
     }
 
     async fn catch_up(&self) {
@@ -130,47 +181,76 @@ impl Service {
     }
 }
 
-impl Known {
+impl Trace {
+    /// What a decision about the request found; the last one counts.
+    pub fn saw(&self, seen: Seen) {
+        *self.seen.lock() = Some(seen);
+    }
+
     /// Whether the cluster may know the token, though this node does not.
     fn is_puzzled(&self, call: &Call) -> bool {
-        self.unsealed.is_some() && self.seen.caller.is_none() && call.headers.token.is_some()
+        let is_stranger = self.seen.lock().as_ref().is_none_or(|seen| seen.caller.is_none());
+        self.salts.is_some() && is_stranger && call.headers.token.is_some()
     }
 
-    fn salts(&self, trail: &Trail) -> Option<&[Salt]> {
-        let unsealed = self.unsealed.as_ref()?;
-        Some(unsealed.caches.audit_salts.get_or_init(|| trail.salts(&unsealed.barrier)))
+    fn salt(&self, device: usize) -> Option<&Salt> {
+        self.salts.as_ref().map(|salts| &salts.list()[device])
     }
 
-    fn records(&self, trail: &Trail, call: &Call) -> Vec<Record> {
-        let caller = self.seen.caller.as_ref().map(|(entry, allowed)| Caller {
-            accessor: &entry.accessor,
-            display_name: &entry.display_name,
-            policies: &entry.policies,
-            issued_ms: entry.created_ms,
-            ttl_ms: entry.ttl_ms,
-            allowed: *allowed,
-        });
+    fn records_of(&self, call: &Call) -> Vec<Record> {
+        let seen = self.seen.lock();
+        let nothing = Seen::default();
+        let seen = seen.as_ref().unwrap_or(&nothing);
+        let caller = seen.caller.as_ref().map(|(entry, allowed)| Caller { entry, allowed: *allowed });
         // A stranger's body is not worth reading.
         let reads_body = caller.is_some() && call.changes() && call.json().is_ok();
         let asked = Asked {
             id: &call.request_id,
-            operation: audit::operation_name(call.operation),
+            operation: match call.operation {
+                Operation::Write if seen.creates => "create",
+                operation => audit::operation_name(operation),
+            },
             path: &call.path,
             client: call.client,
             token: call.headers.token.as_ref().map(|token| token.expose().as_str()),
-            mount: self.mount(call),
+            mount: seen.mount_point(call),
             caller,
             body: reads_body.then(|| call.body.bytes().as_ref()),
             query: &call.query.0,
         };
-        write(trail, self.salts(trail), &asked)
+        (0..self.devices.count()).map(|device| asked.write(self.salt(device))).collect()
     }
 
-    fn mount(&self, call: &Call) -> Option<MountPoint<'_>> {
+    /// Why it is already known that the request will be refused.
+    fn error(&self, call: &Call) -> Option<&'static str> {
+        let seen = self.seen.lock();
+        let denied = match seen.as_ref().and_then(|seen| seen.caller.as_ref()) {
+            Some((_, allowed)) => !allowed,
+            None => self.salts.is_some() && !(self.open && call.headers.token.is_none()),
+        };
+        denied.then_some(DENIED)
+    }
+
+    /// Leaves what `lines` makes of each device's record, by its salt and what the mount's owner wants to read of answers.
+    async fn leave(
+        &self,
+        records: &[Record],
+        lines: impl Fn(&Record, Option<&Salt>, &[String]) -> Vec<Vec<u8>>,
+        call: &Call,
+    ) -> Result<(), NotTaken> {
+        let mounts = self.seen.lock().as_ref().and_then(|seen| seen.mounts.clone());
+        let mount = mounts.as_ref().and_then(|table| table.resolve_shown(&call.path));
+        let plain = mount.map_or(&[][..], |mount| mount.audit_plain_response_keys());
+        self.devices.record(|device| lines(&records[device], self.salt(device), plain)).await
+    }
+}
+
+impl Seen {
+    fn mount_point(&self, call: &Call) -> Option<MountPoint<'_>> {
         if call.path.starts_with("auth/token/") {
             return Some(MountPoint { path: "auth/token/", engine_type: "token", ..MountPoint::default() });
         }
-        let mount = self.table()?.resolve_shown(&call.path)?;
+        let mount = self.mounts.as_ref()?.resolve_shown(&call.path)?;
         Some(MountPoint {
             path: mount.path(),
             engine_type: mount.engine_type(),
@@ -178,58 +258,39 @@ impl Known {
             plain_request_keys: mount.audit_plain_request_keys(),
         })
     }
+}
 
-    /// What the mount's owner wants to read of answers.
-    fn plain(&self, call: &Call) -> &[String] {
-        let mount = self.table().and_then(|table| table.resolve_shown(&call.path));
-        mount.map_or(&[], |mount| mount.audit_plain_response_keys())
-    }
+/// What an answer's record tells of it.
+struct Response<'a> {
+    answer: &'a Answer,
+    data: Option<&'a [u8]>,
+    auth: Option<&'a [u8]>,
+    refusal: Option<String>,
+    made_ns: i128,
+}
 
-    fn table(&self) -> Option<&MountTable> {
-        self.seen.mounts.as_deref()
-    }
-
-    /// Why it is already known that the request will be refused.
-    fn error(&self, found: &Found, call: &Call) -> Option<&'static str> {
-        let is_open = found.as_ref().is_ok_and(|route| route.open);
-        let denied = match &self.seen.caller {
-            Some((_, allowed)) => !allowed,
-            None => self.unsealed.is_some() && !(is_open && call.headers.token.is_none()),
+impl<'a> Response<'a> {
+    fn of(answer: &'a Answer) -> Self {
+        let body: &[u8] = match &answer.body {
+            Body::Whole(bytes) => bytes,
+            // A backup is as large as the state, and sealed.
+            Body::Stream(_) => &[],
         };
-        denied.then_some(DENIED)
+        let refusal = refusal(answer.status, body);
+        let (data, auth) = if refusal.is_none() { contents(body) } else { (None, None) };
+        Self { answer, data, auth, refusal, made_ns: wall_clock_ns() }
     }
-}
 
-fn write(trail: &Trail, salts: Option<&[Salt]>, asked: &Asked<'_>) -> Vec<Record> {
-    (0..trail.len()).map(|device| asked.write(salts.map(|salts| &salts[device]))).collect()
-}
-
-/// Leaves the record of an answer, behind that of its request if that is still to be left: with the time of its arrival,
-/// and why it was known to be refused.
-async fn leave(
-    trail: &Trail,
-    records: &[Record],
-    salts: Option<&[Salt]>,
-    answer: &Answer,
-    plain: &[String],
-    request: Option<(i128, Option<&'static str>)>,
-) -> Result<(), ()> {
-    let body: &[u8] = match &answer.body {
-        Body::Whole(bytes) => bytes,
-        // A backup is as large as the state, and sealed.
-        Body::Stream(_) => &[],
-    };
-    let refusal = refusal(answer.status, body);
-    let data = refusal.is_none().then(|| data(body)).flatten();
-    let answered = Answered { status: answer.status, index: answer.index, data, refusal: refusal.as_deref() };
-    let now = wall_clock_ns();
-    let written = trail.record(|device| {
-        let salt = salts.map(|salts| &salts[device]);
-        let response = records[device].response(now, salt, plain, &answered);
-        let request = request.map(|(arrived_ns, error)| records[device].request(arrived_ns, error));
-        request.into_iter().chain([response]).collect()
-    });
-    written.await.map_err(|_| ())
+    fn record(&self, record: &Record, salt: Option<&Salt>, plain: &[String]) -> Vec<u8> {
+        let answered = Answered {
+            status: self.answer.status,
+            index: self.answer.index,
+            data: self.data,
+            auth: self.auth,
+            refusal: self.refusal.as_deref(),
+        };
+        record.response(self.made_ns, salt, plain, &answered)
+    }
 }
 
 /// The sentences of a refusal. Nothing at a path is none: it has no sentence.
@@ -245,16 +306,15 @@ fn refusal(status: u16, body: &[u8]) -> Option<String> {
     (!errors.is_empty()).then(|| errors.join("; "))
 }
 
-/// The data of an answer; all of it where there is no envelope.
-fn data(body: &[u8]) -> Option<&[u8]> {
+/// The data of an answer, all of it where there is no envelope; and the token that it hands out.
+fn contents(body: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
     let body = body.trim_ascii();
     if !body.starts_with(b"{") {
-        return None;
+        return (None, None);
     }
-    let enveloped = audit::member(body, "request_id").is_some();
-    if enveloped || audit::member(body, "errors").is_some() {
-        audit::member(body, "data")
-    } else {
-        Some(body)
+    let [id, errors, data, auth] = audit::members(body, ["request_id", "errors", "data", "auth"]);
+    if id.is_none() && errors.is_none() {
+        return (Some(body), None);
     }
+    (data, auth.filter(|auth| auth.trim_ascii() != b"null"))
 }

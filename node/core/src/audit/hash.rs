@@ -113,31 +113,32 @@ fn decoded(text: &[u8]) -> Result<Cow<'_, str>, NotRewritten> {
     serde_json::from_slice::<String>(text).map(Cow::Owned).map_err(|_| NotRewritten)
 }
 
-/// The member `name` of the object that `json` is, as it is written there.
-pub fn member<'j>(json: &'j [u8], name: &str) -> Option<&'j [u8]> {
+/// The members `names` of the object that `json` is, as they are written there. Looks no further than it must.
+pub fn members<'j, const COUNT: usize>(json: &'j [u8], names: [&str; COUNT]) -> [Option<&'j [u8]>; COUNT] {
+    let mut found = [None; COUNT];
     let mut scanner = Scanner::new(json);
-    let mut begin = None;
+    let mut open: Option<(usize, usize)> = None;
     while let Ok(Some(token)) = scanner.next() {
         match token {
-            Token::Name(text)
-                if scanner.depth() == 1 && text.get(1..text.len() - 1) == Some(name.as_bytes()) =>
-            {
+            Token::Name(text) if scanner.depth() == 1 => {
+                let name = text.get(1..text.len() - 1).unwrap_or_default();
+                let wanted = names.iter().position(|wanted| wanted.as_bytes() == name);
                 // Behind the colon.
-                scanner.next().ok()??;
-                begin = Some(scanner.at);
+                let Ok(Some(Token::Mark(b':'))) = scanner.next() else { break };
+                open = wanted.map(|wanted| (wanted, scanner.at));
             }
-            Token::Mark(b',') if scanner.depth() == 1 => {
-                if let Some(begin) = begin {
-                    return json.get(begin..scanner.at - 1);
+            Token::Mark(mark) if (mark == b',' && scanner.depth() == 1) || (mark == b'}' && scanner.depth() == 0) => {
+                if let Some((wanted, begin)) = open.take() {
+                    found[wanted] = json.get(begin..scanner.at - 1);
+                    if found.iter().all(Option::is_some) {
+                        break;
+                    }
                 }
-            }
-            Token::Mark(b'}') if scanner.depth() == 0 => {
-                return json.get(begin?..scanner.at - 1);
             }
             _ => {}
         }
     }
-    None
+    found
 }
 
 enum Token<'j> {
@@ -312,12 +313,12 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_found_in_its_own_object_only() {
+    fn members_are_found_in_their_own_object_only() {
         let text = br#"{"x":{"data":1},"y":"data", "data" : {"data":[2,"}"]} ,"z":null}"#;
-        assert_eq!(member(text, "data").map(<[u8]>::trim_ascii), Some(&br#"{"data":[2,"}"]}"#[..]));
-        assert_eq!(member(text, "z"), Some(&b"null"[..]));
-        assert_eq!(member(text, "none"), None);
-        assert_eq!(member(b"[1]", "x"), None);
+        let [z, none, data] = members(text, ["z", "none", "data"]);
+        assert_eq!(data.map(<[u8]>::trim_ascii), Some(&br#"{"data":[2,"}"]}"#[..]));
+        assert_eq!((z, none), (Some(&b"null"[..]), None));
+        assert_eq!(members(b"[1]", ["x"]), [None]);
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -360,7 +361,7 @@ mod tests {
         fn no_bytes_make_it_fail_badly(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let mut out = Vec::new();
             let _ = Salt::new(b"k").rewrite(&bytes, &[], PLENTY, &mut out);
-            let _ = member(&bytes, "data");
+            let _ = members(&bytes, ["data"]);
         }
     }
 }

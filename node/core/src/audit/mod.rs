@@ -13,6 +13,6 @@ mod verify;
 
 pub use anchors::{Anchor, anchors, plan_anchors};
 pub use chain::{Chain, HASH_BYTES, Head};
-pub use hash::{Salt, member};
+pub use hash::{Salt, members};
 pub use record::{Answered, Asked, Caller, MountPoint, Record, operation_name};
 pub use verify::{Finding, Place, Verdict, Verifier};

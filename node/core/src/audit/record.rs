@@ -3,11 +3,14 @@
 //! A request has two records, before its effect and before its answer. Both say who asked for what, so that part is
 //! made once ([`Asked::write`]) for each device, with that device's hashes.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::hash::Salt;
+use crate::auth::token::TokenEntry;
 use crate::plan::Operation;
 
 /// Longest data of a request or an answer in a record, in bytes; longer data is left out, and the record says so.
@@ -19,13 +22,7 @@ const OMITTED: &[u8] = b"{\"omitted\":true}";
 
 /// Who called, as far as a valid token told.
 pub struct Caller<'a> {
-    pub accessor: &'a str,
-    pub display_name: &'a str,
-    pub policies: &'a [String],
-    /// Unix milliseconds.
-    pub issued_ms: u64,
-    /// Lifetime in milliseconds; 0: for ever.
-    pub ttl_ms: u64,
+    pub entry: &'a TokenEntry,
     /// Whether policy allowed it.
     pub allowed: bool,
 }
@@ -61,6 +58,8 @@ pub struct Answered<'a> {
     pub index: Option<u64>,
     /// The answer's data as JSON.
     pub data: Option<&'a [u8]>,
+    /// The token that it hands out, as JSON.
+    pub auth: Option<&'a [u8]>,
     /// Why it was refused, in the words that the caller got.
     pub refusal: Option<&'a str>,
 }
@@ -88,7 +87,7 @@ impl Asked<'_> {
     pub fn write(&self, salt: Option<&Salt>) -> Record {
         let mut out = Vec::with_capacity(RECORD_BYTES_EXPECTED);
         let token = hashed(salt, self.token);
-        let accessor = hashed(salt, self.caller.as_ref().map(|caller| caller.accessor));
+        let accessor = hashed(salt, self.caller.as_ref().map(|caller| caller.entry.accessor.as_str()));
         out.extend_from_slice(b"\"auth\":");
         self.write_auth(&token, &accessor, &mut out);
         out.extend_from_slice(b",\"request\":{\"id\":");
@@ -138,17 +137,24 @@ impl Asked<'_> {
         out.extend_from_slice(b"{\"client_token\":");
         out.extend_from_slice(token);
         raw("accessor", accessor, out);
-        member("display_name", caller.display_name, out);
+        let entry = caller.entry;
+        member("display_name", &entry.display_name, out);
         for name in ["policies", "token_policies"] {
-            member(name, caller.policies, out);
+            member(name, &entry.policies, out);
         }
         out.extend_from_slice(b",\"policy_results\":{\"allowed\":");
         out.extend_from_slice(if caller.allowed { b"true}" } else { b"false}" });
-        member("token_type", "service", out);
-        if caller.ttl_ms > 0 {
-            number("token_ttl", caller.ttl_ms / 1000, out);
+        if !entry.meta.is_empty() {
+            member("metadata", &entry.meta, out);
         }
-        member("token_issue_time", &crate::engine::time_text(caller.issued_ms / 1000 * 1000), out);
+        if entry.uses_left > 0 {
+            number("remaining_uses", entry.uses_left, out);
+        }
+        member("token_type", &entry.kind, out);
+        if entry.ttl_ms > 0 {
+            number("token_ttl", entry.ttl_ms / 1000, out);
+        }
+        member("token_issue_time", &crate::engine::time_text(entry.created_ms / 1000 * 1000), out);
         out.push(b'}');
     }
 
@@ -201,19 +207,22 @@ impl Record {
         let mut out = self.begin(time_ns, "response");
         out.extend_from_slice(b",\"response\":{");
         let begin = out.len();
-        out.extend_from_slice(self.mount.strip_prefix(b",").unwrap_or(&self.mount));
         if let Some(salt) = salt {
-            let comma: &[u8] = if out.len() > begin { b"," } else { b"" };
+            if let Some(granted) = answered.auth.and_then(|auth| serde_json::from_slice(auth).ok()) {
+                write_granted(salt, &granted, &mut out);
+            }
             if let Some(refusal) = answered.refusal {
-                out.extend_from_slice(comma);
-                out.extend_from_slice(b"\"data\":{\"error\":");
+                out.extend_from_slice(b",\"data\":{\"error\":");
                 salt.write_hash(refusal, &mut out);
                 out.push(b'}');
             } else if let Some(json) = answered.data.filter(|json| json.trim_ascii() != b"null") {
-                out.extend_from_slice(comma);
-                out.extend_from_slice(b"\"data\":");
+                out.extend_from_slice(b",\"data\":");
                 data(salt, json, plain_keys, &mut out);
             }
+        }
+        out.extend_from_slice(&self.mount);
+        if out.get(begin) == Some(&b',') {
+            out.remove(begin);
         }
         out.push(b'}');
         number("status", answered.status.into(), &mut out);
@@ -237,6 +246,39 @@ impl Record {
         out.extend_from_slice(&self.common);
         out
     }
+}
+
+/// A token that an answer hands out.
+#[derive(Deserialize)]
+struct Granted<'a> {
+    client_token: Cow<'a, str>,
+    accessor: Cow<'a, str>,
+    policies: Vec<String>,
+    token_policies: Vec<String>,
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    num_uses: u64,
+    token_type: Cow<'a, str>,
+    lease_duration: u64,
+}
+
+fn write_granted(salt: &Salt, granted: &Granted<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"auth\":{\"client_token\":");
+    salt.write_hash(&granted.client_token, out);
+    raw("accessor", &hashed(Some(salt), Some(&granted.accessor)), out);
+    member("policies", &granted.policies, out);
+    member("token_policies", &granted.token_policies, out);
+    if let Some(metadata) = granted.metadata.as_ref().filter(|metadata| !metadata.is_empty()) {
+        member("metadata", metadata, out);
+    }
+    if granted.num_uses > 0 {
+        number("num_uses", granted.num_uses, out);
+    }
+    member("token_type", &granted.token_type, out);
+    if granted.lease_duration > 0 {
+        number("token_ttl", granted.lease_duration, out);
+    }
+    out.push(b'}');
 }
 
 /// What stands in clear of a refusal: never the sentence itself, which may tell of what was sent.
@@ -298,21 +340,21 @@ mod tests {
 
     const CANARY: &str = "canary-5d1f";
 
-    fn asked<'a>(body: &'a [u8], query: &'a [(String, String)], policies: &'a [String]) -> Asked<'a> {
+    fn entry() -> TokenEntry {
+        TokenEntry {
+            display_name: "root".to_owned(),
+            ..TokenEntry::new(CANARY.to_owned(), vec!["root".to_owned()], "auth/token/root", 1_700_000_000_123)
+        }
+    }
+
+    fn asked<'a>(body: &'a [u8], query: &'a [(String, String)], entry: &'a TokenEntry) -> Asked<'a> {
         Asked {
             id: "r-1",
             operation: operation_name(Operation::Write),
             path: "secret/data/\"quoted\"",
             client: Some("[::ffff:10.1.2.3]:4000".parse().unwrap()),
             token: Some(CANARY),
-            caller: Some(Caller {
-                accessor: CANARY,
-                display_name: "root",
-                policies,
-                issued_ms: 1_700_000_000_123,
-                ttl_ms: 0,
-                allowed: true,
-            }),
+            caller: Some(Caller { entry, allowed: true }),
             mount: Some(MountPoint {
                 path: "secret/",
                 engine_type: "kv",
@@ -333,9 +375,9 @@ mod tests {
     #[test]
     fn a_record_has_the_shape_of_openbaos() {
         let salt = Salt::new(b"k");
-        let policies = ["root".to_owned()];
+        let entry = entry();
         let body = format!("{{\"data\":{{\"a\":\"{CANARY}\",\"n\":1}}}}");
-        let record = asked(body.as_bytes(), &[], &policies).write(Some(&salt));
+        let record = asked(body.as_bytes(), &[], &entry).write(Some(&salt));
         let request = record.request(1_700_000_000_120_000_000, None);
         let hash = salt.hash(CANARY);
         let expected = format!(
@@ -351,7 +393,7 @@ mod tests {
         assert_eq!(String::from_utf8(request).unwrap(), expected);
 
         let answered =
-            Answered { status: 200, index: Some(7), data: Some(b"{\"version\":1}"), refusal: None };
+            Answered { status: 200, index: Some(7), data: Some(b"{\"version\":1}"), auth: None, refusal: None };
         let response = parsed(&record.response(0, Some(&salt), &[], &answered));
         assert_eq!(response["type"], "response");
         assert_eq!(response["request"], parsed(&record.request(0, None))["request"]);
@@ -364,13 +406,14 @@ mod tests {
     #[test]
     fn a_refusal_tells_its_kind_and_hides_its_sentence() {
         let salt = Salt::new(b"k");
-        let stranger = Asked { caller: None, body: None, ..asked(b"", &[], &[]) };
+        let entry = entry();
+        let stranger = Asked { caller: None, body: None, ..asked(b"", &[], &entry) };
         let record = stranger.write(Some(&salt));
         let request = parsed(&record.request(0, Some("permission denied")));
         assert_eq!(request["auth"], json!({ "token_type": "default" }));
         assert_eq!(request["error"], "permission denied");
         assert_eq!(request["request"].get("client_token_accessor"), None);
-        let answered = Answered { status: 400, index: None, data: None, refusal: Some(CANARY) };
+        let answered = Answered { status: 400, index: None, data: None, auth: None, refusal: Some(CANARY) };
         let response = record.response(0, Some(&salt), &[], &answered);
         assert!(!String::from_utf8_lossy(&response).contains(CANARY));
         assert_eq!(parsed(&response)["error"], "invalid request");

@@ -13,8 +13,9 @@ use crate::service::failure::Failure;
 
 /// The devices of this node, in Vault's shape.
 pub fn list(service: &Service, call: &Call) -> Result<Answer, Failure> {
+    let present = service.node().audit().devices();
     let mut devices = Map::new();
-    for (name, type_name, required) in service.node().audit().into_iter().flat_map(|trail| trail.devices()) {
+    for (name, type_name, required) in present.iter().flat_map(|present| present.iter()) {
         let path = format!("{name}/");
         let device = json!({
             "type": type_name,
@@ -37,9 +38,9 @@ pub fn refuse_change() -> Failure {
 /// What stands for a text in the trail of one device, to look for it there.
 pub fn hash(service: &Service, cluster: &Cluster, call: &Call) -> Result<Answer, Failure> {
     let name = call.path.rsplit('/').next().unwrap_or_default();
-    let trail = service.node().audit();
-    if !trail.is_some_and(|trail| trail.devices().any(|(device, ..)| device == name)) {
-        return Err(Failure::invalid("this node has no audit device of this name"));
+    let devices = service.node().audit().devices();
+    if !devices.is_some_and(|devices| devices.iter().any(|(device, ..)| device == name)) {
+        return Err(Failure::invalid(format!("unknown audit backend \"{name}/\"")));
     }
     let input = call.json()?.get("input").and_then(Value::as_str);
     let input = input.ok_or_else(|| Failure::invalid("the \"input\" parameter is empty"))?;

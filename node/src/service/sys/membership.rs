@@ -130,6 +130,7 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
         client: call.client,
         request_id: call.request_id.clone(),
         attempt: Default::default(),
+        trace: None,
     };
     let answer = Box::pin(service.answer(request)).await;
     if answer.status != 204 {
