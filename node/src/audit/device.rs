@@ -17,7 +17,7 @@ use super::file::{FileSink, make_folder};
 use super::heads::HeadFile;
 use super::http::HttpSink;
 use super::settings::{DeviceSettings, Target};
-use super::sink::Sink;
+use super::sink::{Lines, Sink};
 use super::socket::SocketSink;
 use super::syslog::SyslogSink;
 
@@ -98,7 +98,16 @@ impl Device {
             seconds: histogram!("conclave_audit_seconds", "device" => name.clone()),
         };
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), state });
-        let worker = Worker { name, sink, chain, heads, is_file, shared: Arc::clone(&shared), failing: false };
+        let worker = Worker {
+            name,
+            sink,
+            chain,
+            lines: Lines::default(),
+            heads,
+            is_file,
+            shared: Arc::clone(&shared),
+            failing: false,
+        };
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || worker.run())?;
         Ok(Self {
             name: settings.name.as_str().into(),
@@ -224,6 +233,8 @@ struct Worker {
     name: String,
     sink: Box<dyn Sink>,
     chain: Chain,
+    /// Empty: its memory is used again.
+    lines: Lines,
     heads: HeadFile,
     /// Its own lines tell where it stands.
     is_file: bool,
@@ -285,10 +296,12 @@ impl Worker {
             return;
         }
         let before = self.chain.clone();
-        let mut lines = Vec::with_capacity(2 * jobs.len());
+        let mut lines = std::mem::take(&mut self.lines);
         let mut waits = Vec::with_capacity(jobs.len());
         for Job { records, taken, .. } in jobs {
-            lines.extend(records.into_iter().map(|record| self.chain.link(record)));
+            for record in records {
+                lines.add(|bytes| self.chain.link(&record, bytes));
+            }
             waits.extend(taken);
         }
         let began = Instant::now();
@@ -297,7 +310,7 @@ impl Worker {
         state.seconds.record(began.elapsed().as_secs_f64());
         match &written {
             Ok(()) => {
-                state.records.increment(lines.len() as u64);
+                state.records.increment(lines.count() as u64);
                 *state.head.lock() = self.chain.head();
                 if !self.is_file {
                     self.note_head();
@@ -307,7 +320,7 @@ impl Worker {
                 }
             }
             Err(error) => {
-                state.failures.increment(lines.len() as u64);
+                state.failures.increment(lines.count() as u64);
                 if self.sink.undoes() {
                     self.chain = before;
                 }
@@ -320,6 +333,8 @@ impl Worker {
             // Who gave up waiting has told its caller already.
             let _gave_up = wait.send(written.is_ok());
         }
+        lines.clear(GROUP_BYTES);
+        self.lines = lines;
     }
 
     fn note_head(&self) {
@@ -351,7 +366,7 @@ mod tests {
     struct Hanging(Receiver<()>);
 
     impl Sink for Hanging {
-        fn write(&mut self, _lines: &[Vec<u8>]) -> io::Result<()> {
+        fn write(&mut self, _lines: &Lines) -> io::Result<()> {
             self.0.recv().map_err(io::Error::other)
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use conclave_core::audit::Head;
 use rustix::fs::OFlags;
 
-use super::sink::Sink;
+use super::sink::{Lines, Sink};
 
 pub const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
@@ -63,7 +63,7 @@ impl FileSink {
             .ok_or_else(|| io::Error::other("the newest line in the file was changed"))
     }
 
-    fn append(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+    fn append(&mut self, lines: &Lines) -> io::Result<()> {
         let mut status = self.file.metadata()?;
         if status.nlink() == 0 {
             tracing::error!("the file of an audit device was removed: writing to a new one");
@@ -77,7 +77,7 @@ impl FileSink {
             self.torn_at = None;
             length = whole;
         }
-        if let Err(error) = self.file.write_all(&lines.concat()) {
+        if let Err(error) = self.file.write_all(lines.all()) {
             if self.file.set_len(length).is_err() {
                 self.torn_at = Some(length);
             }
@@ -94,7 +94,7 @@ impl FileSink {
 }
 
 impl Sink for FileSink {
-    fn write(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+    fn write(&mut self, lines: &Lines) -> io::Result<()> {
         if self.lost {
             return Err(io::Error::other(
                 "an earlier sync failed: rotate the file and send SIGHUP, or restart",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Certificate, Client, header};
 use tokio::runtime::Runtime;
 
-use super::sink::Sink;
+use super::sink::{Lines, Sink};
 
 const MEDIA_TYPE: &str = "application/x-ndjson";
 
@@ -38,9 +38,9 @@ impl HttpSink {
 }
 
 impl Sink for HttpSink {
-    fn write(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+    fn write(&mut self, lines: &Lines) -> io::Result<()> {
         let request =
-            self.client.post(&self.url).header(header::CONTENT_TYPE, MEDIA_TYPE).body(lines.concat());
+            self.client.post(&self.url).header(header::CONTENT_TYPE, MEDIA_TYPE).body(lines.all().to_vec());
         // The error would name the URL, which may hold a password.
         let answered = self.runtime.block_on(async { request.send().await });
         let answer = answered.map_err(|error| io::Error::other(error.without_url()))?;

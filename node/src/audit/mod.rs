@@ -11,6 +11,7 @@ mod device;
 mod file;
 mod heads;
 mod http;
+mod options;
 mod settings;
 mod sink;
 mod socket;
@@ -20,13 +21,15 @@ mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
-use conclave_core::audit::{Head, Salt};
+use conclave_core::audit::{DeviceTable, Enabled, Head, Salt};
 use conclave_core::crypto::Barrier;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 
 use device::Device;
 pub use settings::{DeviceSettings, Settings, SettingsError, Written};
@@ -45,6 +48,14 @@ pub struct NotTaken;
 
 /// The trail of one node.
 pub struct Trail {
+    settings: Settings,
+    node: String,
+    /// Those of the settings.
+    configured: Vec<Arc<Device>>,
+    /// Those that were enabled through the API, by their accessors. Held while devices come and go.
+    enabled: Mutex<Vec<(String, Arc<Device>)>>,
+    /// Of the table that they were opened by.
+    revision: AtomicU64,
     /// `None`: there is no device.
     devices: ArcSwapOption<Devices>,
 }
@@ -52,6 +63,8 @@ pub struct Trail {
 /// All devices of one node, as they stand. Whoever writes records keeps the same ones from the first to the last.
 pub struct Devices {
     list: Vec<Arc<Device>>,
+    /// A required device that is enabled cannot be opened here.
+    lacking: bool,
 }
 
 /// The salts of some devices, in their order.
@@ -63,12 +76,111 @@ pub struct Salts {
 
 impl Trail {
     /// # Errors
-    /// [`OpenError`]: a required device cannot be opened.
+    /// [`OpenError`]: a device of the settings cannot be opened.
     pub fn open(settings: &Settings, node: &str) -> Result<Arc<Self>, OpenError> {
         let open = |device| Device::open(device, &settings.folder, node).map(Arc::new);
-        let list = settings.devices.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let devices = (!list.is_empty()).then(|| Arc::new(Devices { list }));
-        Ok(Arc::new(Self { devices: devices.into() }))
+        let configured = settings.devices.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let trail = Self {
+            settings: settings.clone(),
+            node: node.to_owned(),
+            configured,
+            enabled: Mutex::default(),
+            revision: AtomicU64::new(0),
+            devices: ArcSwapOption::empty(),
+        };
+        trail.assemble(&[], false);
+        Ok(Arc::new(trail))
+    }
+
+    /// Whether the operator's file has a device of this name.
+    pub fn is_configured(&self, name: &str) -> bool {
+        self.settings.devices.iter().any(|device| device.name == name)
+    }
+
+    /// The revision of the table that was adopted.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Opens a device that is to be enabled beside those of `table`, so that it is there when the state has it.
+    ///
+    /// # Errors
+    /// Why it cannot be: for whoever asked.
+    pub async fn prepare(self: &Arc<Self>, enabled: Enabled, table: DeviceTable) -> Result<(), String> {
+        let trail = Arc::clone(self);
+        let prepare = move || {
+            let mut before = trail.settings.devices.clone();
+            before.extend(table.devices.iter().filter_map(|other| trail.settings_of(other).ok()));
+            let settings = trail.settings_of(&enabled).map_err(|error| error.to_string())?;
+            settings::check(&settings, &before).map_err(|error| error.to_string())?;
+            let mut opened = trail.enabled.lock();
+            let device = trail.open_device(&settings).map_err(|error| error.to_string())?;
+            opened.push((enabled.accessor, device));
+            Ok(())
+        };
+        tokio::task::spawn_blocking(prepare).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Uses the devices of the settings and of `table` from now on. One that cannot be opened is lacking, and tried again.
+    pub async fn adopt(self: &Arc<Self>, table: DeviceTable) {
+        let trail = Arc::clone(self);
+        // Opening waits for files.
+        let adopted = tokio::task::spawn_blocking(move || trail.adopt_now(&table)).await;
+        if let Err(error) = adopted {
+            tracing::error!(%error, "the audit devices that are enabled could not be opened");
+        }
+    }
+
+    fn adopt_now(&self, table: &DeviceTable) {
+        let mut opened = self.enabled.lock();
+        if table.revision < self.revision() {
+            return;
+        }
+        let mut lacking = false;
+        let mut used: Vec<(String, Arc<Device>)> = Vec::new();
+        for enabled in table.devices.iter().filter(|enabled| !self.is_configured(&enabled.name)) {
+            if let Some(known) = opened.iter().find(|(accessor, _)| *accessor == enabled.accessor) {
+                used.push(known.clone());
+                continue;
+            }
+            let settings = self.settings_of(enabled);
+            let required = settings.as_ref().map_or(true, |settings| settings.required);
+            let device = settings.map_err(|error| error.to_string()).and_then(|settings| {
+                // Each node's configuration may differ.
+                settings::check(&settings, &self.settings.devices).map_err(|error| error.to_string())?;
+                self.open_device(&settings).map_err(|error| error.to_string())
+            });
+            match device {
+                Ok(device) => used.push((enabled.accessor.clone(), device)),
+                Err(error) => {
+                    tracing::error!(device = enabled.name, error, "an audit device that is enabled cannot be used here");
+                    lacking |= required;
+                }
+            }
+        }
+        *opened = used;
+        self.assemble(&opened, lacking);
+        self.revision.store(table.revision, Ordering::Release);
+    }
+
+    fn settings_of(&self, enabled: &Enabled) -> Result<DeviceSettings, SettingsError> {
+        options::settings(enabled, &self.settings.folder)
+    }
+
+    fn open_device(&self, settings: &DeviceSettings) -> Result<Arc<Device>, OpenError> {
+        Device::open(settings, &self.settings.folder, &self.node).map(Arc::new)
+    }
+
+    fn assemble(&self, enabled: &[(String, Arc<Device>)], lacking: bool) {
+        let mut list = self.configured.clone();
+        list.extend(enabled.iter().map(|(_, device)| Arc::clone(device)));
+        let some = !list.is_empty() || lacking;
+        self.devices.store(some.then(|| Arc::new(Devices { list, lacking })));
+    }
+
+    /// Whether an enabled device should be tried again.
+    pub fn is_lacking(&self) -> bool {
+        self.devices.load().as_ref().is_some_and(|devices| devices.lacking)
     }
 
     /// The devices, if there are any.
@@ -127,12 +239,12 @@ impl Devices {
     /// # Errors
     /// [`NotTaken`]: there are required devices, and none has taken it within its limit.
     pub async fn record(&self, mut records: impl FnMut(usize) -> Vec<Vec<u8>>) -> Result<(), NotTaken> {
-        if let [device] = &self.list[..] {
+        if let ([device], false) = (&self.list[..], self.lacking) {
             let taken = device.offer(records(0));
             return done(!device.is_required() || device.await_taken(taken).await);
         }
         let mut waits = FuturesUnordered::new();
-        let mut required = false;
+        let mut required = self.lacking;
         for (position, device) in self.list.iter().enumerate() {
             let taken = device.offer(records(position));
             if device.is_required() {

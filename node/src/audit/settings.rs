@@ -1,5 +1,4 @@
-//! Which devices there are, as the settings name them. All of it comes from the operator's file: nothing that a client
-//! sends can name a file or a host (I9).
+//! Which devices there are, as the operator's file names them; `options` reads those that were enabled through the API.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,23 +81,23 @@ pub enum Endpoint {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
-    r#type: Type,
+    pub(super) r#type: Type,
     /// The type's name, if there is one device of it.
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// A file's name in the audit folder.
-    path: Option<String>,
+    pub(super) path: Option<String>,
     /// `unix:/dev/log`, `udp:host:port`, `tcp:host:port`, `tls:host:port`, or a URL for `http`.
-    address: Option<String>,
+    pub(super) address: Option<String>,
     /// The authorities to trust (PEM), for TLS.
-    ca_file: Option<PathBuf>,
-    required: Option<bool>,
-    limit_ms: Option<u64>,
-    sync: Option<bool>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) required: Option<bool>,
+    pub(super) limit_ms: Option<u64>,
+    pub(super) sync: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Type {
+pub(super) enum Type {
     File,
     Syslog,
     Socket,
@@ -135,7 +134,7 @@ impl Settings {
 }
 
 impl Written {
-    fn complete(self) -> Result<DeviceSettings, SettingsError> {
+    pub(super) fn complete(self) -> Result<DeviceSettings, SettingsError> {
         let type_name = match self.r#type {
             Type::File => FILE_DEVICE,
             Type::Syslog => "syslog",
@@ -200,7 +199,7 @@ fn endpoint(name: &str, address: &str, ca_file: Option<PathBuf>) -> Result<Endpo
     }
 }
 
-fn check(device: &DeviceSettings, before: &[DeviceSettings]) -> Result<(), SettingsError> {
+pub(super) fn check(device: &DeviceSettings, before: &[DeviceSettings]) -> Result<(), SettingsError> {
     let name = device.name.as_str();
     // It stands in every line, in metrics and in a file's name.
     if !is_plain_name(name) {
@@ -234,7 +233,7 @@ fn is_plain_name(name: &str) -> bool {
         && name.as_bytes()[0].is_ascii_alphanumeric()
 }
 
-fn fault(name: &str, sentence: &str) -> SettingsError {
+pub(super) fn fault(name: &str, sentence: &str) -> SettingsError {
     SettingsError(format!("device \"{name}\": {sentence}"))
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::settings::Endpoint;
-use super::sink::Sink;
+use super::sink::{Lines, Sink};
 use super::wire::{Connection, Framed};
 
 pub struct SocketSink {
@@ -18,7 +18,7 @@ impl SocketSink {
 }
 
 impl Sink for SocketSink {
-    fn write(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+    fn write(&mut self, lines: &Lines) -> io::Result<()> {
         let framed: Vec<_> = lines.iter().map(|line| Framed { in_stream: line, as_message: line }).collect();
         self.connection.send(&framed)
     }

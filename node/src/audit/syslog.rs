@@ -7,7 +7,7 @@ use std::time::Duration;
 use conclave_core::engine::time_text;
 
 use super::settings::Endpoint;
-use super::sink::Sink;
+use super::sink::{Lines, Sink};
 use super::wire::{Connection, Framed};
 use crate::raft::clock::wall_clock_ms;
 
@@ -39,7 +39,7 @@ impl SyslogSink {
 }
 
 impl Sink for SyslogSink {
-    fn write(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+    fn write(&mut self, lines: &Lines) -> io::Result<()> {
         let time = time_text(wall_clock_ms());
         let messages: Vec<_> = lines.iter().map(|line| self.frame(line, &time)).collect();
         let framed: Vec<_> = messages

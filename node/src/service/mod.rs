@@ -21,7 +21,7 @@ mod here;
 mod idempotency;
 mod order;
 pub mod peer;
-mod plan;
+pub mod plan;
 mod read;
 mod recorded;
 pub mod route;
@@ -88,7 +88,7 @@ impl Service {
             tracing::info!(path = %call.path, "asked");
         }
         let found = route::find(call.operation, &call.path);
-        call.trace = self.trace(&found);
+        call.trace = self.trace(&found).await;
         let answer = match &call.trace {
             None => self.decided(&found, &call).await,
             Some(trace) => self.recorded(&found, &call, trace).await,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::Error;
+use conclave_core::audit::{self, DeviceTable};
 use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
 use conclave_core::crypto::{Kind, plain_key};
@@ -174,6 +175,22 @@ pub fn look(cluster: &Cluster, call: &Call) -> Result<Seen, Failure> {
             unsealed.caches.mounts.store(Some(table));
         }
         seen
+    })
+}
+
+/// The audit devices that are enabled, as this node's state stands, if they are not those of `revision`.
+///
+/// # Errors
+/// Their record cannot be read.
+pub fn audit_devices(cluster: &Cluster, revision: Option<u64>) -> Result<Option<DeviceTable>, Failure> {
+    with_fresh_keys(cluster, |unsealed| {
+        cluster.glance_now(|view, _| {
+            let stamp = view.stamp(&audit::devices_key())?;
+            if revision.is_some_and(|revision| stamp.map_or(0, |stamp| stamp.revision) == revision) {
+                return Ok(None);
+            }
+            Ok(Some(audit::devices(view, &unsealed.barrier)?))
+        })
     })
 }
 

@@ -64,8 +64,12 @@ fn is_recorded(found: &Found) -> bool {
 
 impl Service {
     /// What a request's records will be made of, if there is a device for them.
-    pub(super) fn trace(&self, found: &Found) -> Option<Trace> {
-        let devices = self.node.audit().devices().filter(|_| is_recorded(found))?;
+    pub(super) async fn trace(&self, found: &Found) -> Option<Trace> {
+        if !is_recorded(found) {
+            return None;
+        }
+        self.adopt_audit_devices().await;
+        let devices = self.node.audit().devices()?;
         Some(Trace {
             salts: self.salts(&devices),
             devices,
@@ -74,6 +78,17 @@ impl Service {
             seen: Mutex::default(),
             records: OnceLock::new(),
         })
+    }
+
+    /// Has this node use the devices that are enabled by now.
+    pub async fn adopt_audit_devices(&self) {
+        let trail = self.node.audit();
+        let Some(cluster) = self.node.cluster() else { return };
+        match plan::audit_devices(&cluster, Some(trail.revision())) {
+            Ok(None) | Err(Failure::Sealed) => {}
+            Ok(Some(table)) => trail.adopt(table).await,
+            Err(error) => tracing::error!(%error, "the audit devices that are enabled cannot be read"),
+        }
     }
 
     /// Answers a request, and leaves its records.

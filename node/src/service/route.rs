@@ -54,7 +54,8 @@ pub enum Action {
     Rights(RightsRequest),
     Password(PasswordRequest),
     ListAudit,
-    ChangeAudit,
+    EnableAudit,
+    DisableAudit,
     AuditHash,
     AuditAnchors,
     /// Below a mount: the engine decides.
@@ -221,11 +222,18 @@ pub const ROUTES: &[Route] = &[
     token(Action::OpenApi, &[Read], "sys/internal/specs/openapi", Place::State, "This API's description."),
     token(Action::ListAudit, &[Read], "sys/audit", Place::Here, "This node's audit devices."),
     token(
-        Action::ChangeAudit,
-        &[Write, Delete],
-        "sys/audit/*",
+        Action::EnableAudit,
+        &[Write],
+        "sys/audit/:id",
         Place::Here,
-        "Refused: audit devices are set in the nodes' configuration.",
+        "Enable an audit device at all nodes.",
+    ),
+    token(
+        Action::DisableAudit,
+        &[Delete],
+        "sys/audit/:id",
+        Place::Here,
+        "Disable an audit device at all nodes.",
     ),
     token(
         Action::AuditHash,
@@ -484,7 +492,8 @@ impl Route {
                 | Action::JoinToken
                 | Action::Leave
                 | Action::ListAudit
-                | Action::ChangeAudit
+                | Action::EnableAudit
+                | Action::DisableAudit
                 | Action::AuditAnchors
                 | Action::Token(TokenRequest::Accessors | TokenRequest::RevokeOrphan)
         )
@@ -579,7 +588,8 @@ mod tests {
             protected,
             [
                 "AuditAnchors",
-                "ChangeAudit",
+                "DisableAudit",
+                "EnableAudit",
                 "JoinToken",
                 "Leave",
                 "ListAudit",

@@ -91,7 +91,7 @@ async fn every_request_leaves_its_pair_where_it_was_asked_and_nothing_secret() {
         assert_eq!(answer.status, 200);
         assert_eq!(response["index"].to_string(), answer.header("X-Conclave-Index").unwrap());
         let asked_for = &request["request"];
-        assert_eq!((&asked_for["operation"], &asked_for["path"]), (&json!("update"), &json!(path)));
+        assert_eq!((&asked_for["operation"], &asked_for["path"]), (&json!("create"), &json!(path)));
         assert_eq!((&asked_for["mount_point"], &asked_for["mount_type"]), (&json!("secret/"), &json!("kv")));
         assert_eq!(
             (&asked_for["data"]["data"]["n"], &asked_for["data"]["options"]["cas"]),
@@ -123,6 +123,10 @@ async fn every_request_leaves_its_pair_where_it_was_asked_and_nothing_secret() {
                 assert_eq!(request["auth"], json!({ "token_type": "default" }));
             }
         }
+        let body = json!({ "data": { "a": "again" } });
+        let (_, request, _) = asked(&cluster, node, ("POST", &path), body, root).await;
+        assert_eq!(request["request"]["operation"], "update");
+        tells_of_tokens(&cluster, node, root).await;
         asked(&cluster, node, ("LIST", "secret/metadata/audited"), Value::Null, root).await;
         asked(&cluster, node, ("GET", "sys/mounts"), Value::Null, root).await;
         asked(&cluster, node, ("GET", "sys/metrics?format=prometheus"), Value::Null, root).await;
@@ -140,6 +144,86 @@ async fn every_request_leaves_its_pair_where_it_was_asked_and_nothing_secret() {
             assert!(!text.contains(secret), "{secret} in the trail of {node}");
         }
         assert!(!text.contains("sys/health"), "who polls fills the trail");
+        assert_eq!(verify(&[&trail(&cluster, node)]).0, 0);
+    }
+}
+
+/// Records of who holds a token that was made, and of what it may not do.
+async fn tells_of_tokens(cluster: &Cluster, node: usize, root: Option<&str>) {
+    let body = json!({ "policies": ["default"], "meta": { "team": "a" }, "num_uses": 2, "ttl": "1h" });
+    let (answer, _, response) = asked(cluster, node, ("POST", "auth/token/create"), body, root).await;
+    let made = &answer.json()["auth"];
+    let granted = &response["response"]["auth"];
+    assert_eq!((&granted["policies"], &granted["num_uses"]), (&json!(["default"]), &json!(2)));
+    assert_eq!((&granted["token_ttl"], &granted["token_type"]), (&json!(3600), &json!("service")));
+    let token = made["client_token"].as_str().unwrap();
+    for told in [&response.to_string(), &std::fs::read_to_string(trail(cluster, node)).unwrap()] {
+        assert!(!told.contains(token) && !told.contains(made["accessor"].as_str().unwrap()));
+    }
+    let look = ("GET", "auth/token/lookup-self");
+    let (answer, request, response) = asked(cluster, node, look, Value::Null, Some(token)).await;
+    assert_eq!(answer.status, 200);
+    for record in [&request, &response] {
+        let auth = &record["auth"];
+        // As many as before this one: the record is there before the use is counted.
+        assert_eq!((&auth["remaining_uses"], &auth["metadata"]), (&json!(2), &json!({ "team": "a" })));
+        assert_eq!((&auth["accessor"], &auth["client_token"]), (&granted["accessor"], &granted["client_token"]));
+        assert_eq!((&auth["display_name"], &auth["token_ttl"]), (&json!("token"), &json!(3600)));
+        assert_eq!(auth["policy_results"], json!({ "allowed": true }));
+    }
+    let denied = ("GET", "secret/data/x");
+    let (answer, request, _) = asked(cluster, node, denied, Value::Null, Some(token)).await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(request["auth"]["policy_results"], json!({ "allowed": false }));
+    assert_eq!((&request["auth"]["remaining_uses"], &request["error"]), (&json!(1), &json!("permission denied")));
+    // It is used up.
+    let (_, request, _) = asked(cluster, node, look, Value::Null, Some(token)).await;
+    assert_eq!(request["auth"], json!({ "token_type": "default" }));
+}
+
+#[tokio::test]
+async fn a_device_that_is_enabled_at_one_node_records_at_all_until_it_is_disabled() {
+    let mut cluster = Cluster::start(3);
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let options = json!({ "file_path": "audit.log", "sync": "false" });
+    let device = json!({ "type": "file", "description": "all of it", "options": options });
+    let put = async |node: usize, device: &Value| cluster.call(node, "PUT", "sys/audit/all", device.clone()).await;
+    for path in ["/tmp/x.log", "../x.log", "stdout", "a/b"] {
+        let mut bad = device.clone();
+        bad["options"]["file_path"] = json!(path);
+        put(follower, &bad).await.expect(400);
+    }
+    let weak = cluster.call(leader, "POST", "auth/token/create", json!({ "policies": ["default"] })).await;
+    let weak = weak.json()["auth"]["client_token"].as_str().unwrap().to_owned();
+    cluster.call_as(follower, &weak, "PUT", "sys/audit/all", device.clone()).await.expect(403);
+    assert!((0..3).all(|node| !trail(&cluster, node).exists()));
+
+    put(follower, &device).await.expect(204);
+    assert!(put(leader, &device).await.expect(400).errors().contains("path already in use at all/"));
+    let token = cluster.root_token.clone();
+    for node in 0..3 {
+        // Linearizable, so that this node has applied what enabled the device.
+        cluster.call(node, "GET", "sys/key-status", Value::Null).await.expect(200);
+        let read = ("GET", "secret/data/nothing");
+        let (answer, request, _) = asked(&cluster, node, read, Value::Null, Some(&token)).await;
+        assert_eq!((answer.status, &request["chain"]["device"]), (404, &json!("all")));
+        let shown = cluster.call(node, "GET", "sys/audit", Value::Null).await.expect(200).json();
+        let shown = &shown["data"]["all/"];
+        assert_eq!((&shown["options"], &shown["description"]), (&options, &json!("all of it")));
+    }
+
+    cluster.kill(follower).await;
+    cluster.restart_with(follower, &[]);
+    cluster.wait_for_health(follower, &[200, 429]).await;
+    asked(&cluster, follower, ("GET", "secret/data/nothing"), Value::Null, Some(&token)).await;
+
+    cluster.call(leader, "DELETE", "sys/audit/all", Value::Null).await.expect(204);
+    cluster.call(leader, "DELETE", "sys/audit/all", Value::Null).await.expect(204);
+    for node in 0..3 {
+        cluster.call(node, "GET", "sys/key-status", Value::Null).await.expect(200);
+        let lines = records(&trail(&cluster, node)).len();
+        cluster.call(node, "GET", "secret/data/nothing", Value::Null).await.expect(404);
+        assert_eq!(records(&trail(&cluster, node)).len(), lines);
         assert_eq!(verify(&[&trail(&cluster, node)]).0, 0);
     }
 }
@@ -266,9 +350,16 @@ async fn where_no_required_device_takes_a_record_nothing_is_done_and_no_answer_g
     let log = cluster.log_of(node);
     let devices = cluster.call(leader, "GET", "sys/audit", Value::Null).await.expect(200);
     assert_eq!(devices.json()["data"], json!({}), "the leader has none");
-    let change = json!({ "type": "file", "options": { "file_path": "/tmp/x" } });
-    let refused = cluster.call(leader, "PUT", "sys/audit/x", change).await.expect(400);
-    assert!(refused.errors().contains("configuration file"), "{}", refused.text);
+    let limited = json!({ "policies": ["default"], "num_uses": 1 });
+    let limited = cluster.call(leader, "POST", "auth/token/create", limited).await.expect(200).json();
+    let limited = &limited["auth"];
+    let token = limited["client_token"].as_str().unwrap();
+    cluster.call_as(node, token, "GET", "auth/token/lookup-self", Value::Null).await.expect(503);
+    let accessor = json!({ "accessor": limited["accessor"] });
+    let found = cluster.call(leader, "POST", "auth/token/lookup-accessor", accessor).await.expect(200);
+    assert_eq!(found.json()["data"]["num_uses"], 1, "a use was counted without a record");
+    let refused = cluster.call(node, "DELETE", "sys/audit/socket", Value::Null).await.expect(503);
+    assert!(refused.errors().contains(SENTENCE), "{}", refused.text);
     assert!(log.contains("an audit device fails") && log.contains("socket"), "{log}");
 
     let unneeded = config(folder.path(), "best-effort.toml", &format!("{nobody}required = false\n"));
@@ -276,6 +367,8 @@ async fn where_no_required_device_takes_a_record_nothing_is_done_and_no_answer_g
     cluster.restart_with(node, &["--config", &unneeded]);
     cluster.wait_for_health(node, &[429, 200]).await;
     assert_eq!(cluster.get(node, "a").await.as_deref(), Some("1"));
+    let refused = cluster.call(node, "DELETE", "sys/audit/socket", Value::Null).await.expect(400);
+    assert!(refused.errors().contains("configuration-managed"), "{}", refused.text);
 
     let (port, takes_answers) = taker();
     let http =

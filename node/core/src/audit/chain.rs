@@ -60,24 +60,32 @@ impl Chain {
         }
     }
 
-    /// Makes the next line of `record`, a JSON object; ends with a newline.
-    pub fn link(&mut self, mut record: Vec<u8>) -> Vec<u8> {
+    /// Appends the next line to `out`: that of `record`, a JSON object. It ends with a newline.
+    pub fn link(&mut self, record: &[u8], out: &mut Vec<u8>) {
         debug_assert!(record.len() > 2 && record.ends_with(b"}"), "a record is an object with members");
-        record.pop();
-        record.reserve(LINK_BYTES_EXPECTED);
         self.number += 1;
-        let previous = hex::encode(self.previous);
+        out.reserve(record.len() + LINK_BYTES_EXPECTED);
+        let begin = out.len();
+        out.extend_from_slice(&record[..record.len() - 1]);
         // Names of nodes and devices are checked when they are set: they need no escapes.
-        let link = format!(
-            ",\"chain\":{{\"node\":\"{}\",\"device\":\"{}\",\"number\":{},\"previous\":\"{previous}\"",
-            self.node, self.device, self.number
-        );
-        record.extend_from_slice(link.as_bytes());
-        self.previous = Sha256::digest(&record).into();
-        record.extend_from_slice(ending(&self.previous).as_bytes());
-        record.push(b'\n');
-        record
+        for text in [",\"chain\":{\"node\":\"", &self.node, "\",\"device\":\"", &self.device, "\",\"number\":"] {
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.extend_from_slice(self.number.to_string().as_bytes());
+        out.extend_from_slice(b",\"previous\":\"");
+        push_hex(&self.previous, out);
+        out.push(b'"');
+        self.previous = Sha256::digest(&out[begin..]).into();
+        out.extend_from_slice(b",\"hash\":\"");
+        push_hex(&self.previous, out);
+        out.extend_from_slice(b"\"}}\n");
     }
+}
+
+fn push_hex(bytes: &[u8; HASH_BYTES], out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.resize(begin + 2 * HASH_BYTES, 0);
+    hex::encode_to_slice(bytes, &mut out[begin..]).expect("two digits for each byte");
 }
 
 /// What a line says of its place, and what it really is.

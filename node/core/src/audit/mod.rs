@@ -9,10 +9,12 @@ mod anchors;
 mod chain;
 mod hash;
 mod record;
+mod table;
 mod verify;
 
 pub use anchors::{Anchor, anchors, plan_anchors};
 pub use chain::{Chain, HASH_BYTES, Head};
 pub use hash::{Salt, members};
 pub use record::{Answered, Asked, Caller, MountPoint, Record, operation_name};
+pub use table::{DeviceTable, Enabled, devices, devices_key, in_use, plan_disable, plan_enable};
 pub use verify::{Finding, Place, Verdict, Verifier};

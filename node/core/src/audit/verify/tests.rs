@@ -9,7 +9,13 @@ fn trail() -> Vec<Vec<u8>> {
     let mut chain = Chain::begin("n1", "file");
     let record =
         |number| format!("{{\"type\":\"request\",\"n\":{number},\"chain\":{{\"a\":1}}}}").into_bytes();
-    (1..=LINES).map(|number| chain.link(record(number))).collect()
+    (1..=LINES).map(|number| line(&mut chain, &record(number))).collect()
+}
+
+fn line(chain: &mut Chain, record: &[u8]) -> Vec<u8> {
+    let mut line = Vec::new();
+    chain.link(record, &mut line);
+    line
 }
 
 fn head_of(lines: &[Vec<u8>]) -> Head {
@@ -63,7 +69,7 @@ fn each_kind_of_change_is_named_with_its_line() {
     finds(
         &change(&|lines| {
             let mut other = Chain::begin("n2", "file");
-            lines.insert(3, other.link(b"{\"a\":1}".to_vec()));
+            lines.insert(3, line(&mut other, b"{\"a\":1}"));
         }),
         4,
         "another trail",
@@ -98,7 +104,7 @@ fn only_what_was_changed_is_found() {
 fn a_trail_written_anew_is_found_by_a_head_that_was_noted() {
     let mut chain = Chain::begin("n1", "file");
     let forged: Vec<_> =
-        (1..=LINES).map(|n| chain.link(format!("{{\"forged\":{n}}}").into_bytes())).collect();
+        (1..=LINES).map(|n| line(&mut chain, format!("{{\"forged\":{n}}}").as_bytes())).collect();
     assert!(judge(&forged.concat(), Vec::new()).is_whole());
     finds(&forged, LINES, "written anew");
 }
@@ -117,7 +123,7 @@ fn a_trail_may_begin_later_if_that_is_said() {
 fn a_chain_goes_on_where_it_stood() {
     let mut lines = trail();
     let head = head_of(&lines);
-    lines.push(Chain::resume("n1", "file", Some(&head)).link(b"{\"a\":1}".to_vec()));
+    lines.push(line(&mut Chain::resume("n1", "file", Some(&head)), b"{\"a\":1}"));
     assert!(judge(&lines.concat(), Vec::new()).is_whole());
     assert_eq!(Chain::resume("n2", "file", Some(&head)).head().number, 0);
 }
