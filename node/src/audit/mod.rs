@@ -153,7 +153,11 @@ impl Trail {
             match device {
                 Ok(device) => used.push((enabled.accessor.clone(), device)),
                 Err(error) => {
-                    tracing::error!(device = enabled.name, error, "an audit device that is enabled cannot be used here");
+                    tracing::error!(
+                        device = enabled.name,
+                        error,
+                        "an audit device that is enabled cannot be used here"
+                    );
                     lacking |= required;
                 }
             }
@@ -285,4 +289,8 @@ pub fn wall_clock_ns() -> i128 {
 }
 
 #[cfg(test)]
+mod enabled_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -62,7 +62,8 @@ pub fn settings(enabled: &Enabled, folder: &Path) -> Result<DeviceSettings, Sett
         return Err(fault(name, "a trail goes to a file that is kept: stdout and discard are not supported"));
     }
     if written.address.as_ref().is_some_and(|to| to.starts_with("tls:") || to.starts_with("https:")) {
-        let sentence = "TLS needs a file of trusted authorities: set such a device in the nodes' configuration files";
+        let sentence =
+            "TLS needs a file of trusted authorities: set such a device in the nodes' configuration files";
         return Err(fault(name, sentence));
     }
     written.complete()

@@ -235,8 +235,8 @@ impl Decision<'_> {
             self.trace(None, &table, false);
             return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
         }
-        let identified =
-            identify(ctx.view, self.unsealed, ctx.now_ms, self.call).inspect_err(|failure| self.trace_stranger(failure))?;
+        let identified = identify(ctx.view, self.unsealed, ctx.now_ms, self.call)
+            .inspect_err(|failure| self.trace_stranger(failure))?;
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let mut decided = match self.allowed(ctx, &identified, &table) {
             Err(refusal) if identified.entry.uses_left > 0 && !refusal.is_fault() => {

@@ -100,7 +100,8 @@ impl Service {
         let answer = self.decided(found, call).await;
         let response = Response::of(&answer);
         if let Some(records) = trace.records.get() {
-            let left = trace.leave(records, |record, salt, plain| vec![response.record(record, salt, plain)], call);
+            let left =
+                trace.leave(records, |record, salt, plain| vec![response.record(record, salt, plain)], call);
             return left.await.map_or_else(|_| Answer::failure(&Failure::AnswerUnrecorded), |()| answer);
         }
         // It has had no effect: nothing had to come before that.
@@ -125,7 +126,8 @@ impl Service {
         self.look(call, trace);
         let records = trace.records_of(call);
         let error = trace.error(call);
-        let request = |record: &Record, _: Option<&Salt>, _: &[String]| vec![record.request(trace.arrived_ns, error)];
+        let request =
+            |record: &Record, _: Option<&Salt>, _: &[String]| vec![record.request(trace.arrived_ns, error)];
         trace.leave(&records, request, call).await.map_err(|_| Failure::Unrecorded)?;
         let _only_once = trace.records.set(records);
         Ok(())

@@ -21,7 +21,9 @@ pub async fn run(service: Arc<Service>, cluster: Arc<Cluster>) {
     let mut pause = RETRY_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
-        if trail.is_lacking() && let Ok(Some(table)) = plan::audit_devices(&cluster, None) {
+        if trail.is_lacking()
+            && let Ok(Some(table)) = plan::audit_devices(&cluster, None)
+        {
             trail.adopt(table).await;
         }
         pause = if note(&trail, &cluster).await { PAUSE } else { RETRY_PAUSE };

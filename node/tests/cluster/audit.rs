@@ -167,7 +167,10 @@ async fn tells_of_tokens(cluster: &Cluster, node: usize, root: Option<&str>) {
         let auth = &record["auth"];
         // As many as before this one: the record is there before the use is counted.
         assert_eq!((&auth["remaining_uses"], &auth["metadata"]), (&json!(2), &json!({ "team": "a" })));
-        assert_eq!((&auth["accessor"], &auth["client_token"]), (&granted["accessor"], &granted["client_token"]));
+        assert_eq!(
+            (&auth["accessor"], &auth["client_token"]),
+            (&granted["accessor"], &granted["client_token"])
+        );
         assert_eq!((&auth["display_name"], &auth["token_ttl"]), (&json!("token"), &json!(3600)));
         assert_eq!(auth["policy_results"], json!({ "allowed": true }));
     }
@@ -175,7 +178,10 @@ async fn tells_of_tokens(cluster: &Cluster, node: usize, root: Option<&str>) {
     let (answer, request, _) = asked(cluster, node, denied, Value::Null, Some(token)).await;
     assert_eq!(answer.status, 403);
     assert_eq!(request["auth"]["policy_results"], json!({ "allowed": false }));
-    assert_eq!((&request["auth"]["remaining_uses"], &request["error"]), (&json!(1), &json!("permission denied")));
+    assert_eq!(
+        (&request["auth"]["remaining_uses"], &request["error"]),
+        (&json!(1), &json!("permission denied"))
+    );
     // It is used up.
     let (_, request, _) = asked(cluster, node, look, Value::Null, Some(token)).await;
     assert_eq!(request["auth"], json!({ "token_type": "default" }));
@@ -187,7 +193,8 @@ async fn a_device_that_is_enabled_at_one_node_records_at_all_until_it_is_disable
     let (leader, follower) = (cluster.leader().await, cluster.follower().await);
     let options = json!({ "file_path": "audit.log", "sync": "false" });
     let device = json!({ "type": "file", "description": "all of it", "options": options });
-    let put = async |node: usize, device: &Value| cluster.call(node, "PUT", "sys/audit/all", device.clone()).await;
+    let put =
+        async |node: usize, device: &Value| cluster.call(node, "PUT", "sys/audit/all", device.clone()).await;
     for path in ["/tmp/x.log", "../x.log", "stdout", "a/b"] {
         let mut bad = device.clone();
         bad["options"]["file_path"] = json!(path);
@@ -215,6 +222,7 @@ async fn a_device_that_is_enabled_at_one_node_records_at_all_until_it_is_disable
     cluster.kill(follower).await;
     cluster.restart_with(follower, &[]);
     cluster.wait_for_health(follower, &[200, 429]).await;
+    cluster.call(follower, "GET", "sys/key-status", Value::Null).await.expect(200);
     asked(&cluster, follower, ("GET", "secret/data/nothing"), Value::Null, Some(&token)).await;
 
     cluster.call(leader, "DELETE", "sys/audit/all", Value::Null).await.expect(204);

@@ -68,7 +68,9 @@ impl Chain {
         let begin = out.len();
         out.extend_from_slice(&record[..record.len() - 1]);
         // Names of nodes and devices are checked when they are set: they need no escapes.
-        for text in [",\"chain\":{\"node\":\"", &self.node, "\",\"device\":\"", &self.device, "\",\"number\":"] {
+        for text in
+            [",\"chain\":{\"node\":\"", &self.node, "\",\"device\":\"", &self.device, "\",\"number\":"]
+        {
             out.extend_from_slice(text.as_bytes());
         }
         out.extend_from_slice(self.number.to_string().as_bytes());

@@ -127,7 +127,9 @@ pub fn members<'j, const COUNT: usize>(json: &'j [u8], names: [&str; COUNT]) -> 
                 let Ok(Some(Token::Mark(b':'))) = scanner.next() else { break };
                 open = wanted.map(|wanted| (wanted, scanner.at));
             }
-            Token::Mark(mark) if (mark == b',' && scanner.depth() == 1) || (mark == b'}' && scanner.depth() == 0) => {
+            Token::Mark(mark)
+                if (mark == b',' && scanner.depth() == 1) || (mark == b'}' && scanner.depth() == 0) =>
+            {
                 if let Some((wanted, begin)) = open.take() {
                     found[wanted] = json.get(begin..scanner.at - 1);
                     if found.iter().all(Option::is_some) {

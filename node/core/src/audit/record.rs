@@ -343,7 +343,12 @@ mod tests {
     fn entry() -> TokenEntry {
         TokenEntry {
             display_name: "root".to_owned(),
-            ..TokenEntry::new(CANARY.to_owned(), vec!["root".to_owned()], "auth/token/root", 1_700_000_000_123)
+            ..TokenEntry::new(
+                CANARY.to_owned(),
+                vec!["root".to_owned()],
+                "auth/token/root",
+                1_700_000_000_123,
+            )
         }
     }
 
@@ -392,8 +397,13 @@ mod tests {
         );
         assert_eq!(String::from_utf8(request).unwrap(), expected);
 
-        let answered =
-            Answered { status: 200, index: Some(7), data: Some(b"{\"version\":1}"), auth: None, refusal: None };
+        let answered = Answered {
+            status: 200,
+            index: Some(7),
+            data: Some(b"{\"version\":1}"),
+            auth: None,
+            refusal: None,
+        };
         let response = parsed(&record.response(0, Some(&salt), &[], &answered));
         assert_eq!(response["type"], "response");
         assert_eq!(response["request"], parsed(&record.request(0, None))["request"]);

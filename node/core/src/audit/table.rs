@@ -47,7 +47,11 @@ impl Enabled {
     ///
     /// # Errors
     /// [`Error::Invalid`]: fields of other kinds, or one that is not supported.
-    pub fn asked(name: &str, body: &Map<String, Value>, rng: &mut dyn rand::CryptoRng) -> Result<Self, Error> {
+    pub fn asked(
+        name: &str,
+        body: &Map<String, Value>,
+        rng: &mut dyn rand::CryptoRng,
+    ) -> Result<Self, Error> {
         const KNOWN: [&str; 4] = ["type", "description", "options", "local"];
         if let Some(unknown) = body.keys().find(|field| !KNOWN.contains(&field.as_str())) {
             return Err(Error::invalid(format!("the field {unknown:?} is not supported for audit devices")));
