@@ -82,7 +82,7 @@ pub enum Command {
     /// Initialise, unseal, back up and maintain a cluster
     #[command(subcommand)]
     Operator(Operator),
-    /// List audit devices, and find what was changed in a trail
+    /// List, enable and disable audit devices, and find what was changed in a trail
     #[command(subcommand)]
     Audit(Audit),
     /// Show the seal and leadership of a node (exit code 1: sealed)
@@ -161,6 +161,8 @@ mod tests {
             "conclave operator raft snapshot save backup.snap",
             "conclave operator snapshot restore -force backup.snap",
             "conclave operator unseal",
+            "conclave audit enable -path=all -description=x file file_path=audit.log required=false",
+            "conclave audit disable all/",
             "conclave audit verify -from=5 -anchors=heads.json audit.log.1 audit.log",
             "conclave -address=https://n1:8200 status",
             "conclave write -f sys/rotate",

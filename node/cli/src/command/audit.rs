@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use conclave_client::{Client, Request};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::trimmed;
 use crate::AuditVerify;
 use crate::failure::Failure;
+use crate::input;
 use crate::output::{Report, table};
 use crate::session::Session;
 
@@ -18,8 +20,27 @@ const CODE_CHANGED: u8 = 1;
 pub enum Audit {
     /// List the audit devices of the addressed node
     List,
+    /// Enable an audit device at all nodes
+    Enable(Enable),
+    /// Disable an audit device at all nodes
+    Disable { path: String },
     /// Find what was changed in a trail since it was written (exit code 1: something was)
     Verify(Verify),
+}
+
+#[derive(Args)]
+pub struct Enable {
+    /// The device's name [default: the type]
+    #[arg(long)]
+    path: Option<String>,
+    #[arg(long)]
+    description: Option<String>,
+    /// file, syslog, socket or http
+    #[arg(value_name = "TYPE")]
+    device: String,
+    /// Options, such as file_path=audit.log (a file's name in the nodes' audit directory) or required=false
+    #[arg(value_name = "KEY=VALUE")]
+    options: Vec<String>,
 }
 
 #[derive(Args)]
@@ -39,8 +60,23 @@ pub struct Verify {
 pub async fn run(audit: Audit, session: &Session, verify: AuditVerify) -> Result<Report, Failure> {
     match audit {
         Audit::List => list(&session.client()?).await,
+        Audit::Enable(args) => enable(args, &session.client()?).await,
+        Audit::Disable { path } => {
+            let path = trimmed(&path);
+            session.client()?.send(Request::delete(format!("sys/audit/{path}"))).await?;
+            Ok(Report::done(format!("Success! Disabled audit device (if it was enabled) at: {path}/")))
+        }
         Audit::Verify(args) => check(args, verify).await,
     }
+}
+
+async fn enable(args: Enable, client: &Client) -> Result<Report, Failure> {
+    let path = trimmed(args.path.as_deref().unwrap_or(&args.device)).to_owned();
+    let options = input::pairs(&args.options)?;
+    let description = args.description.unwrap_or_default();
+    let body = json!({ "type": args.device, "description": description, "options": options });
+    client.send(Request::put(format!("sys/audit/{path}"), body)).await?;
+    Ok(Report::done(format!("Success! Enabled the {} audit device at: {path}/", args.device)))
 }
 
 async fn list(client: &Client) -> Result<Report, Failure> {

@@ -341,15 +341,10 @@ mod tests {
     const CANARY: &str = "canary-5d1f";
 
     fn entry() -> TokenEntry {
-        TokenEntry {
-            display_name: "root".to_owned(),
-            ..TokenEntry::new(
-                CANARY.to_owned(),
-                vec!["root".to_owned()],
-                "auth/token/root",
-                1_700_000_000_123,
-            )
-        }
+        let policies = vec!["root".to_owned()];
+        let mut entry = TokenEntry::new(CANARY.to_owned(), policies, "auth/token/root", 1_700_000_000_123);
+        entry.display_name = "root".to_owned();
+        entry
     }
 
     fn asked<'a>(body: &'a [u8], query: &'a [(String, String)], entry: &'a TokenEntry) -> Asked<'a> {
@@ -430,13 +425,54 @@ mod tests {
         assert_eq!(parsed(&response)["response"]["data"], json!({ "error": salt.hash(CANARY) }));
     }
 
+    /// As OpenBao 2.7.2 tells of a token that was made, but for its display name, which no answer has.
+    #[test]
+    fn a_token_that_is_handed_out_is_told_of_and_not_told() {
+        let salt = Salt::new(b"k");
+        let (caller, body) = (entry(), b"{}");
+        let auth = format!(
+            "{{\"client_token\":\"{CANARY}\",\"accessor\":\"{CANARY}\",\"policies\":[\"a\"],\"token_policies\":[\"a\"],\
+             \"metadata\":{{\"who\":\"me\"}},\"lease_duration\":3600,\"renewable\":true,\"entity_id\":\"\",\
+             \"token_type\":\"service\",\"orphan\":false,\"mfa_requirement\":null,\"num_uses\":3}}"
+        );
+        let answered =
+            Answered { status: 200, index: None, data: None, auth: Some(auth.as_bytes()), refusal: None };
+        let record = asked(body, &[], &caller).write(Some(&salt));
+        let response = record.response(0, Some(&salt), &[], &answered);
+        assert!(!String::from_utf8_lossy(&response).contains(CANARY));
+        let hash = salt.hash(CANARY);
+        let expected = json!({
+            "client_token": hash, "accessor": hash, "policies": ["a"], "token_policies": ["a"],
+            "metadata": { "who": "me" }, "num_uses": 3, "token_type": "service", "token_ttl": 3600,
+        });
+        assert_eq!(parsed(&response)["response"]["auth"], expected);
+        let sealed = asked(body, &[], &caller).write(None).response(0, None, &[], &answered);
+        assert_eq!(parsed(&sealed)["response"].get("auth"), None);
+    }
+
+    #[test]
+    fn a_callers_metadata_and_uses_are_told() {
+        let salt = Salt::new(b"k");
+        let mut caller = entry();
+        caller.meta = [("who".to_owned(), "me".to_owned())].into();
+        (caller.uses_left, caller.ttl_ms) = (3, 3_600_000);
+        let auth = &parsed(&asked(b"", &[], &caller).write(Some(&salt)).request(0, None))["auth"];
+        assert_eq!((&auth["metadata"], &auth["remaining_uses"]), (&json!({ "who": "me" }), &json!(3)));
+        assert_eq!(auth["token_ttl"], 3600);
+    }
+
     #[test]
     fn a_sealed_node_tells_nothing_that_would_have_to_be_hashed() {
         let body = format!("{{\"key\":\"{CANARY}\"}}");
         let query = [("q".to_owned(), CANARY.to_owned())];
-        let record = asked(body.as_bytes(), &query, &[]).write(None);
-        let answered =
-            Answered { status: 503, index: None, data: Some(body.as_bytes()), refusal: Some(CANARY) };
+        let record = asked(body.as_bytes(), &query, &entry()).write(None);
+        let answered = Answered {
+            status: 503,
+            index: None,
+            data: Some(body.as_bytes()),
+            auth: None,
+            refusal: Some(CANARY),
+        };
         for text in [record.request(0, None), record.response(0, None, &[], &answered)] {
             assert!(!String::from_utf8_lossy(&text).contains(CANARY));
             assert_eq!(parsed(&text)["request"]["remote_port"], 4000);
@@ -447,7 +483,7 @@ mod tests {
     fn what_is_asked_by_query_is_told_without_what_makes_it_a_list() {
         let salt = Salt::new(b"k");
         let query = [("list".to_owned(), "true".to_owned()), ("version".to_owned(), "2".to_owned())];
-        let record = asked(b"null", &query, &[]).write(Some(&salt));
+        let record = asked(b"null", &query, &entry()).write(Some(&salt));
         assert_eq!(parsed(&record.request(0, None))["request"]["data"], json!({ "version": salt.hash("2") }));
     }
 
@@ -455,7 +491,7 @@ mod tests {
     fn data_that_is_too_long_is_left_out_and_that_is_said() {
         let salt = Salt::new(b"k");
         let body = format!("[{}\"{CANARY}\"]", "1,".repeat(DATA_BYTES_MAX / 2));
-        let record = asked(body.as_bytes(), &[], &[]).write(Some(&salt));
+        let record = asked(body.as_bytes(), &[], &entry()).write(Some(&salt));
         assert_eq!(parsed(&record.request(0, None))["request"]["data"], json!({ "omitted": true }));
     }
 }

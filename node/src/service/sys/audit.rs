@@ -100,10 +100,6 @@ fn name_in(call: &Call) -> &str {
 /// What stands for a text in the trail of one device, to look for it there.
 pub fn hash(service: &Service, cluster: &Cluster, call: &Call) -> Result<Answer, Failure> {
     let name = name_in(call);
-    let devices = service.node().audit().devices();
-    if !devices.is_some_and(|devices| devices.iter().any(|(device, ..)| device == name)) {
-        return Err(Failure::invalid(format!("unknown audit backend \"{name}/\"")));
-    }
     let input = match call.json()?.get("input") {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
@@ -111,6 +107,10 @@ pub fn hash(service: &Service, cluster: &Cluster, call: &Call) -> Result<Answer,
     };
     if input.is_empty() {
         return Err(Failure::invalid("the \"input\" parameter is empty"));
+    }
+    let devices = service.node().audit().devices();
+    if !devices.is_some_and(|devices| devices.iter().any(|(device, ..)| device == name)) {
+        return Err(Failure::invalid(format!("unknown audit backend \"{name}/\"")));
     }
     let unsealed = cluster.seal.unsealed().ok_or(Failure::Sealed)?;
     let hash = unsealed.barrier.audit_salt(name).hash(&input);
