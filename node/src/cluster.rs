@@ -61,6 +61,8 @@ pub enum StartError {
     RolledBack(String),
     #[error("the loss of this node's data could not be dealt with: {0}")]
     Rejoining(std::io::Error),
+    #[error(transparent)]
+    Audit(#[from] crate::audit::OpenError),
     #[error("the node stopped: {0}")]
     Fault(String),
     #[error("an earlier attempt to start the node's cluster failed: restart the node")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use conclave_proto::secret::Secret;
 use serde::Deserialize;
 
+use crate::audit;
 use crate::raft::ReadProof;
 
 /// Longest name of a node, in bytes.
@@ -50,6 +51,7 @@ pub struct Config {
     pub block_cache_bytes: usize,
     pub log_level: String,
     pub log_format: LogFormat,
+    pub audit: audit::Settings,
     /// The root token that `init` makes; only `conclave dev` sets it.
     pub dev_root_token: Option<Secret<String>>,
 }
@@ -172,6 +174,15 @@ struct Settings {
     /// How to log [default: text].
     #[arg(long, env = "CONCLAVE_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
+    /// Where the audit trails lie that are files [default: `audit` in the data directory].
+    #[arg(long, env = "CONCLAVE_AUDIT_DIR")]
+    audit_dir: Option<PathBuf>,
+    /// Keep an audit trail in this file of the audit directory, without which no request is answered. Other devices stand
+    /// in the configuration file as [[audit]].
+    #[arg(long, env = "CONCLAVE_AUDIT_FILE")]
+    audit_file: Option<String>,
+    #[arg(skip)]
+    audit: Option<Vec<audit::Written>>,
     #[arg(long, env = "CONCLAVE_DEV_ROOT_TOKEN", hide = true, hide_env_values = true)]
     #[serde(skip)]
     dev_root_token: Option<String>,
@@ -207,6 +218,9 @@ impl Settings {
             block_cache_mib,
             log_level,
             log_format,
+            audit_dir,
+            audit_file,
+            audit,
             dev_root_token
         )
     }
@@ -241,11 +255,20 @@ impl Config {
             (None, None) => None,
             _ => return Err(fault("join_addr and join_token belong together: set both or neither")),
         };
+        let data_dir = settings
+            .data_dir
+            .ok_or_else(|| fault("data_dir is not set: say where the node keeps its data"))?;
+        let audit = audit::Settings::complete(
+            settings.audit_dir,
+            settings.audit_file,
+            settings.audit.unwrap_or_default(),
+            &data_dir,
+        )
+        .map_err(|error| ConfigError(error.to_string()))?;
         let config = Self {
             node_name: settings.node_name.unwrap_or_else(|| host.clone()),
-            data_dir: settings
-                .data_dir
-                .ok_or_else(|| fault("data_dir is not set: say where the node keeps its data"))?,
+            data_dir,
+            audit,
             api_addr: settings
                 .api_addr
                 .unwrap_or_else(|| format!("{scheme}://{}", reachable(api_listen, &host))),

@@ -4,8 +4,9 @@
 //! [`service`] takes each request its way, [`cluster`] holds the running Raft node, [`raft`] and [`identity`] connect
 //! it to the others, [`seal`] guards the keys, and [`task`] does what no request asks for. [`fault`] says when a node
 //! must stop, [`rejoin`] brings one back that lost what it had stored, and [`recover`] is for the day when the quorum is
-//! gone.
+//! gone. [`audit`] keeps the trail of all requests.
 
+pub mod audit;
 pub mod cluster;
 pub mod config;
 mod durable;

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         version: conclave_node::node::VERSION,
         server: conclave_node::server::main,
         recover: conclave_node::recover::run,
+        audit_verify: conclave_node::audit::verify::run,
     };
     conclave_cli::run(std::env::args_os(), &local)
 }

@@ -12,6 +12,7 @@ use conclave_storage::{Opened, Options, Store};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Mutex, watch};
 
+use crate::audit::Trail;
 use crate::cluster::{Cluster, StartError};
 use crate::config::{ApiTls, Config};
 use crate::durable;
@@ -54,6 +55,7 @@ pub struct Node {
     loss: parking_lot::Mutex<Option<Loss>>,
     /// Why this member does not take part, and what it waits for.
     rejoining: ArcSwapOption<String>,
+    audit: Arc<Trail>,
     /// Why this node cannot go on.
     pub faults: Faults,
 }
@@ -113,12 +115,18 @@ impl Node {
             rejoining: ArcSwapOption::from_pointee(loss.as_ref().map(|_| NOT_ASKED_YET.to_owned())),
             loss: parking_lot::Mutex::new(loss),
             faults: Faults::default(),
+            audit: Trail::open(&config.audit, &config.node_name)?,
             config,
         }))
     }
 
     pub fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.load_full()
+    }
+
+    /// The audit trail.
+    pub fn audit(&self) -> &Arc<Trail> {
+        &self.audit
     }
 
     /// Tells when the node has become a member.

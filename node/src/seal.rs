@@ -19,6 +19,7 @@ use conclave_faults::{Bug, planted};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::audit::Salts;
 use crate::config::SealSetting;
 use crate::durable;
 
@@ -42,6 +43,7 @@ pub struct Unsealed {
 pub struct Caches {
     pub tokens: TokenCaches,
     pub mounts: ArcSwapOption<MountTable>,
+    pub audit_salts: ArcSwapOption<Salts>,
 }
 
 /// The seal of one node.

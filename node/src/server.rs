@@ -133,6 +133,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     );
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(join_when_told(Arc::clone(&node)));
+    tokio::spawn(reopen_when_told(Arc::clone(&node)));
     let tasks = tokio::spawn(task::run(Arc::clone(&service), stopping.clone()));
     let serving = tokio::spawn(listener.serve(service, stopping));
     let rejoining = take_back(Arc::clone(&node), loss);
@@ -163,6 +164,14 @@ async fn wait_for_signal() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+/// SIGHUP: whoever rotates an audit file says so by it. Without a device it must not end the node either.
+async fn reopen_when_told(node: Arc<Node>) {
+    let mut hangup = signal(SignalKind::hangup()).expect("the signal handler can be installed");
+    while hangup.recv().await.is_some() {
+        node.audit().reopen();
     }
 }
 

@@ -277,6 +277,7 @@ impl Host {
             snapshot_after_entries: Some(settings.snapshot_after_entries),
             entries_kept: Some(settings.entries_kept),
             block_cache_bytes: 0,
+            audit: conclave_node::audit::Settings::default(),
             log_level: String::new(),
             log_format: LogFormat::Text,
             dev_root_token: Some(Secret::new(ROOT_TOKEN.to_owned())),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::command::audit::Audit;
 use crate::command::auth::Auth;
 use crate::command::cluster::{Join, JoinToken};
 use crate::command::kv::Kv;
@@ -91,6 +92,9 @@ pub enum Command {
     /// Initialise, unseal, back up and maintain a cluster
     #[command(subcommand)]
     Operator(Operator),
+    /// List, enable and disable audit devices, and find what was changed in a trail
+    #[command(subcommand)]
+    Audit(Audit),
     /// Show the seal and leadership of a node (exit code 1: sealed)
     Status,
     /// List the cluster's nodes
@@ -188,6 +192,9 @@ mod tests {
             "conclave read -wrap-ttl=5m secret/foo",
             "conclave unwrap",
             "conclave unwrap -field=a s.token",
+            "conclave audit enable -path=all -description=x file file_path=audit.log required=false",
+            "conclave audit disable all/",
+            "conclave audit verify -from=5 -anchors=heads.json audit.log.1 audit.log",
             "conclave -address=https://n1:8200 status",
             "conclave write -f sys/rotate",
             "conclave dev --nodes 3 --dir D --base-port 0 --no-tls --root-token T --detach --json",

@@ -23,7 +23,7 @@ mod token_file;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -43,9 +43,13 @@ pub struct Local {
     /// `conclave operator recover`: says what recovering the member in this data directory means, and does it if told
     /// to; or says in a sentence why not.
     pub recover: Recover,
+    /// `conclave audit verify`: says what was changed in the trail that these files are, from a line's number on, given
+    /// heads that were noted elsewhere; or says in a sentence why that cannot be told.
+    pub audit_verify: AuditVerify,
 }
 
 type Recover = fn(&Path, bool) -> Result<Value, String>;
+type AuditVerify = fn(&[PathBuf], u64, Option<&Path>) -> Result<Value, String>;
 
 /// Runs the program. `args` begins with the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>, local: &Local) -> ExitCode {
@@ -71,7 +75,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, local: &Local) -> ExitCode 
         return (local.server)(args);
     }
     let outcome = Session::new(global).and_then(|session| {
-        let report = evaluate(command, &session, local.recover)?;
+        let report = evaluate(command, &session, local)?;
         print(&report, &session)?;
         Ok(report.code())
     });
@@ -84,12 +88,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, local: &Local) -> ExitCode 
     }
 }
 
-fn evaluate(command: Command, session: &Session, recover: Recover) -> Result<Report, Failure> {
+fn evaluate(command: Command, session: &Session, local: &Local) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::local(format!("cannot start: {error}")))?;
-    runtime.block_on(command::run(command, session, recover))
+    runtime.block_on(command::run(command, session, local))
 }
 
 fn print(report: &Report, session: &Session) -> Result<(), Failure> {

@@ -39,7 +39,13 @@ fn run_at(address: &str, line: &str) -> Ended {
     let mut session = Session::new(arguments.global).unwrap();
     // Not what the environment of the tests says.
     session.format = format.unwrap_or(session.format);
-    let printed = crate::evaluate(arguments.command, &session, |_, _| Err("not asked for".to_owned()))
+    let local = crate::Local {
+        version: "0",
+        server: |_| std::process::ExitCode::FAILURE,
+        recover: |_, _| Err("not asked for".to_owned()),
+        audit_verify: |_, _, _| Err("not asked for".to_owned()),
+    };
+    let printed = crate::evaluate(arguments.command, &session, &local)
         .and_then(|report| Ok((report.code(), report.render(session.format, session.field.as_deref())?)));
     match printed {
         Ok((code, text)) => Ended { code, text },

@@ -3,6 +3,7 @@
 //! Nothing here does IO, knows HTTP, Raft or RocksDB, or asks for the time or for randomness: all of that is an
 //! argument. Rules read one [`view::View`] and return a [`plan::Plan`]; the server commits it and then answers.
 
+pub mod audit;
 pub mod auth;
 pub mod crypto;
 pub mod duration;

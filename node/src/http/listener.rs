@@ -130,9 +130,16 @@ async fn handle(
 ) -> hyper::Response<response::Payload> {
     let request_id = request::request_id(request.headers());
     let head = request.method() == hyper::Method::HEAD;
+    let asked_for =
+        service.node().audit().devices().map(|_| request::asked_for(request.method(), request.uri().path()));
     let answer = match request::parse(request, client, request_id.clone(), service.body_budget()).await {
         Ok(call) => service.answer(call).await,
-        Err(failure) => Answer::failure(&failure),
+        Err(failure) => match asked_for {
+            Some(asked_for) => {
+                service.refused(&request_id, client, (asked_for.0, &asked_for.1), &failure).await
+            }
+            None => Answer::failure(&failure),
+        },
     };
     response::write(answer, head, &request_id, service.node_name())
 }

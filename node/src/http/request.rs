@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use conclave_core::audit;
 use conclave_core::auth::wrapping::WRAP_S_MAX;
 use conclave_core::plan::{Operation, Query};
 use conclave_proto::path::{PathError, SecretPath, decode_percent};
@@ -73,7 +74,14 @@ pub fn parse_head(
         request_id,
         attempt: OnceLock::new(),
         password: Default::default(),
+        trace: None,
     })
+}
+
+/// As records name what could not be understood.
+pub fn asked_for(method: &Method, path: &str) -> (&'static str, String) {
+    let operation = method::operation(method.as_str()).map_or("unknown", audit::operation_name);
+    (operation, path.strip_prefix("/v1/").unwrap_or(path).to_owned())
 }
 
 /// Whether a request's id is harmless in a log, in a header and in JSON.

@@ -44,6 +44,17 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
         "Time a linearizable read waited for its read point."
     );
     describe_counter!(LIMITED, "Requests refused by a rate limit, by its name.");
+    describe_counter!("conclave_audit_records_total", "Audit records written, by device.");
+    describe_counter!(
+        "conclave_audit_failures_total",
+        "Audit records that a device did not take in time, by device."
+    );
+    describe_gauge!("conclave_audit_queue_length", "Requests that wait for an audit device.");
+    describe_histogram!(
+        "conclave_audit_seconds",
+        metrics::Unit::Seconds,
+        "Time to write a group of audit records, by device."
+    );
     describe_gauge!("conclave_sealed", "1 while this node is sealed.");
     describe_gauge!("conclave_fenced", "1 once this node was removed from its cluster.");
     describe_gauge!("conclave_raft_is_leader", "1 while this node leads.");

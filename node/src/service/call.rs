@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::body::Body;
 use super::failure::Failure;
+use super::recorded::Trace;
 
 /// One request to `/v1/...`.
 pub struct Call {
@@ -35,6 +36,8 @@ pub struct Call {
     pub attempt: OnceLock<Bytes>,
     /// What came of hashing or checking this request's password: done once, however often it is planned.
     pub password: Mutex<Option<PasswordDone>>,
+    /// What its audit records will tell, if there is a trail at this node and a client of this node asked.
+    pub trace: Option<Trace>,
 }
 
 /// The headers that mean something.

@@ -55,6 +55,10 @@ pub enum Failure {
         path: String,
         retry_after: Duration,
     },
+    /// No audit device took the request's record, so nothing was done.
+    Unrecorded,
+    /// No audit device took the answer's record, so it is withheld.
+    AnswerUnrecorded,
     /// Too much at once.
     Overloaded(String),
     /// The node is stopping.
@@ -93,9 +97,10 @@ impl Failure {
             | Self::Overloaded(_)
             | Self::Restoring
             | Self::Rejoining(_)
+            | Self::Unrecorded
             | Self::Stopping => 503,
             // A gateway's "I do not know what became of it": clients must not take it for a refusal.
-            Self::Unknown => 504,
+            Self::Unknown | Self::AnswerUnrecorded => 504,
             Self::Fenced => STATUS_REMOVED,
         }
     }
@@ -154,6 +159,13 @@ impl Failure {
             },
             Self::Unknown => "the leader was lost while the change was on its way: it may or may not have been made. \
                               Read it back, or repeat changes safely with 'X-Conclave-Idempotency-Key'"
+                .to_owned(),
+            Self::Unrecorded => "no required audit device of this node can take a record, so nothing was done: see the \
+                                 node's log, or ask another node"
+                .to_owned(),
+            Self::AnswerUnrecorded => "no required audit device of this node could take the record of the answer, which \
+                                       is withheld: the change may have been made. See the node's log; read it back, \
+                                       or repeat changes safely with 'X-Conclave-Idempotency-Key'"
                 .to_owned(),
             Self::Restoring => "a snapshot is being restored: try again when that is done. If it was interrupted, run \
                                 'conclave operator snapshot restore' again"

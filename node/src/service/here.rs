@@ -33,6 +33,11 @@ impl Service {
                 match action {
                     Action::Seal => sys::unseal::seal(&cluster),
                     Action::Leave => sys::membership::leave(self, call).await,
+                    Action::ListAudit => sys::audit::list(self, &cluster, call),
+                    Action::EnableAudit => sys::audit::enable(self, &cluster, call).await,
+                    Action::DisableAudit => sys::audit::disable(self, &cluster, call).await,
+                    Action::AuditHash => sys::audit::hash(self, &cluster, call),
+                    Action::AuditAnchors => sys::audit::anchors(&cluster, call),
                     Action::HostInfo => sys::host::host_info(self, call).await,
                     Action::Metrics => sys::host::metrics(self, &cluster, call),
                     Action::SaveSnapshot => sys::snapshot::save(self, &cluster).await,

@@ -1,7 +1,7 @@
 //! The request pipeline: every request takes the same way, whichever node it came to.
 //!
 //! ```text
-//! http -> Service::answer -> route
+//! http -> Service::answer -> route -> the audit record before the effect, and that before the answer (recorded.rs)
 //!           Here:   this node answers about itself              (here.rs, sys/)
 //!           State:  read  -> read barrier -> view -> plan        (read.rs, plan.rs)
 //!                   write -> view -> plan -> Raft -> answer      (write.rs, plan.rs), at whichever node was asked
@@ -22,8 +22,9 @@ mod idempotency;
 mod order;
 mod passwords;
 pub mod peer;
-mod plan;
+pub mod plan;
 mod read;
+mod recorded;
 pub mod route;
 pub mod sys;
 mod write;
@@ -92,26 +93,24 @@ impl Service {
     }
 
     /// Answers one request from a client.
-    pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
+    pub async fn answer(self: &Arc<Self>, mut call: Call) -> Answer {
         let began = Instant::now();
         if planted::is(Bug::PathInLog) {
             tracing::info!(path = %call.path, "asked");
         }
-        let route = route::find(call.operation, &call.path);
+        let found = route::find(call.operation, &call.path);
         let answer = match self.limit(&call, began) {
             Ok(allowance) => {
-                let answer = match &route {
-                    Ok(route) => self.serve(route, &call).await,
-                    Err(failure) => Answer::failure(&self.refuse_unknown(&call, failure.clone()).await),
+                call.trace = self.trace(&found).await;
+                let answer = match &call.trace {
+                    None => self.decided(&found, &call).await,
+                    Some(trace) => self.recorded(&found, &call, trace).await,
                 };
                 Answer { allowance, ..answer }
             }
-            Err(TooSoon { retry_after, allowance, .. }) => {
-                let failure = Failure::TooSoon { path: call.path.clone(), retry_after };
-                Answer { allowance, ..Answer::failure(&failure) }
-            }
+            Err(too_soon) => self.refuse_too_soon(&call, &too_soon).await,
         };
-        let action = route.as_ref().ok().map(|route| route.action);
+        let action = found.as_ref().ok().map(|route| route.action);
         let label = action
             .map_or(metrics::UNKNOWN_OPERATION, |action| metrics::operation_label(action, call.operation));
         metrics::request(label, answer.status, began.elapsed());
@@ -135,7 +134,12 @@ impl Service {
         }
     }
 
-    async fn serve(self: &Arc<Self>, route: &'static Route, call: &Call) -> Answer {
+    /// The answer, as it is decided and not yet recorded.
+    async fn decided(self: &Arc<Self>, found: &Result<&'static Route, Failure>, call: &Call) -> Answer {
+        let route = match found {
+            Ok(route) => route,
+            Err(failure) => return Answer::failure(&self.refuse_unknown(call, failure.clone()).await),
+        };
         self.dispatch(route, call).await.unwrap_or_else(|failure| {
             if failure.is_fault() {
                 tracing::error!(request_id = %call.request_id, action = ?route.action, %failure, "a request failed");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::Error;
+use conclave_core::audit::{self, DeviceTable};
 use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
 use conclave_core::auth::wrapping::{self, WrappingRequest};
@@ -27,6 +28,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
+use super::recorded::{Known, Seen};
 use super::route::{self, Action, AuthMountRequest, Route};
 use super::sys;
 use crate::cluster::Cluster;
@@ -162,6 +164,44 @@ fn charge(ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Fa
     Ok(())
 }
 
+/// Who calls, and what is mounted, as this node's state stands: for the audit record of what is not decided from the state.
+pub fn look(cluster: &Cluster, call: &Call) -> Result<Seen, Failure> {
+    with_fresh_keys(cluster, |unsealed| {
+        let learned = Learned::default();
+        let seen = cluster.glance_now(|view, now_ms| {
+            let mut rng = rand::rng();
+            let ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
+            learned.take();
+            let caller = match identify(view, unsealed, now_ms, call) {
+                Ok(caller) => Some(Known::of(&caller, permit(&caller.identity, call, false).is_ok())),
+                Err(Failure::Denied | Failure::Rule(Error::Denied)) => None,
+                Err(failure) => return Err(failure),
+            };
+            Ok(Seen { caller, mounts: mounts(&ctx, unsealed, &learned).ok(), ..Seen::default() })
+        });
+        if let Some(table) = learned.take() {
+            unsealed.caches.mounts.store(Some(table));
+        }
+        seen
+    })
+}
+
+/// The audit devices that are enabled, as this node's state stands, if they are not those of `revision`.
+///
+/// # Errors
+/// Their record cannot be read.
+pub fn audit_devices(cluster: &Cluster, revision: Option<u64>) -> Result<Option<DeviceTable>, Failure> {
+    with_fresh_keys(cluster, |unsealed| {
+        cluster.glance_now(|view, _| {
+            let stamp = view.stamp(&audit::devices_key())?;
+            if revision.is_some_and(|revision| stamp.map_or(0, |stamp| stamp.revision) == revision) {
+                return Ok(None);
+            }
+            Ok(Some(audit::devices(view, &unsealed.barrier)?))
+        })
+    })
+}
+
 /// Runs `decide`; when a record does not open because the keyring has a newer term, takes that over and runs it again.
 fn with_fresh_keys<T>(
     cluster: &Cluster,
@@ -200,6 +240,7 @@ impl Decision<'_> {
     fn make(&self, ctx: &mut Context<'_>) -> Result<Decided, Failure> {
         if self.route.action == Action::VisibleMounts && self.call.headers.token.is_none() {
             let table = mounts(ctx, self.unsealed, self.learned)?;
+            self.trace(None, &table, false);
             return Ok(envelope(Reply::json(&sys::mounts::visible_to_all(&table)).into()));
         }
         if let (Action::Ceremony(step, form), None) = (self.route.action, &self.call.headers.token) {
@@ -210,7 +251,7 @@ impl Decision<'_> {
             if self.call.headers.wrap_ttl_s.is_some() {
                 return Err(not_wrappable());
             }
-            mounts(ctx, self.unsealed, self.learned)?;
+            self.trace_open(&mounts(ctx, self.unsealed, self.learned)?);
             return Ok(envelope(self.wrapping(ctx, WrappingRequest::Lookup)?));
         }
         if self.route.action == Action::Auth
@@ -226,9 +267,10 @@ impl Decision<'_> {
                     Action::Wrapping(WrappingRequest::Unwrap | WrappingRequest::Rewrap)
                 ) =>
             {
+                self.trace_stranger(&Failure::Denied);
                 return Err(wrapping::not_valid().into());
             }
-            identified => identified?,
+            identified => identified.inspect_err(|failure| self.trace_stranger(failure))?,
         };
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let mut decided = match self.allowed(ctx, &identified, &table) {
@@ -249,21 +291,26 @@ impl Decision<'_> {
         &self,
         ctx: &mut Context<'_>,
         caller: &Identified,
-        table: &MountTable,
+        table: &Arc<MountTable>,
     ) -> Result<Decided, Failure> {
         let acl = caller.identity.acl();
         match self.route.action {
             // Clients ask these before they ask for anything: who may see nothing is told of nothing.
             Action::VisibleMounts => {
+                self.trace(Some((caller, true)), table, false);
                 return Ok(envelope(Reply::json(&sys::mounts::visible(table, acl)).into()));
             }
             Action::VisibleMount => {
+                self.trace(Some((caller, true)), table, false);
                 let path = self.route.capture(&self.call.path).unwrap_or_default();
                 return Ok(envelope(sys::mounts::serving(table, acl, path)?.into()));
             }
             _ => {}
         }
-        let permit = permit(&caller.identity, self.call, self.creates(ctx, caller, table)?)?;
+        let creates = self.creates(ctx, caller, table)?;
+        let permit = permit(&caller.identity, self.call, creates);
+        self.trace(Some((caller, permit.is_ok())), table, creates);
+        let permit = permit?;
         if !self.call.changes() {
             return self.decide(ctx, &permit, caller, table, &Map::new());
         }
@@ -299,7 +346,7 @@ impl Decision<'_> {
         if !self.call.changes() {
             return Err(Failure::Denied);
         }
-        mounts(ctx, self.unsealed, self.learned)?;
+        self.trace_open(&mounts(ctx, self.unsealed, self.learned)?);
         let body = self.call.json()?;
         self.once(ctx, |ctx| {
             let plan = self.ceremony(ctx, step, form, ceremony::Caller::Keeper, body)?;
@@ -340,11 +387,37 @@ impl Decision<'_> {
         Ok(ceremony::handle(ctx, &ceremony, body)?)
     }
 
-    /// Whether policies must allow `create`.
+    /// Notes for the audit records what this decision was made by.
+    fn trace(&self, caller: Option<(&Identified, bool)>, table: &Arc<MountTable>, creates: bool) {
+        if self.call.trace.is_none() {
+            return;
+        }
+        let caller = caller.map(|(caller, allowed)| Known::of(caller, allowed));
+        self.note(Seen { caller, mounts: Some(Arc::clone(table)), creates, shows_itself: false });
+    }
+
+    fn trace_stranger(&self, failure: &Failure) {
+        if matches!(failure, Failure::Denied | Failure::Rule(Error::Denied)) {
+            self.note(Seen { mounts: self.unsealed.caches.mounts.load_full(), ..Seen::default() });
+        }
+    }
+
+    /// For what needs no token: what it shows in place of one is in its body.
+    fn trace_open(&self, table: &Arc<MountTable>) {
+        self.note(Seen { mounts: Some(Arc::clone(table)), shows_itself: true, ..Seen::default() });
+    }
+
+    fn note(&self, seen: Seen) {
+        if let Some(trace) = &self.call.trace {
+            trace.saw(seen);
+        }
+    }
+
+    /// Whether policies must allow `create`, and the audit record says so.
     fn creates(&self, ctx: &Context<'_>, caller: &Identified, table: &MountTable) -> Result<bool, Failure> {
         if !matches!(self.route.action, Action::Secret | Action::Auth)
             || self.call.operation != Operation::Write
-            || caller.identity.is_root()
+            || (caller.identity.is_root() && self.call.trace.is_none())
         {
             return Ok(false);
         }
@@ -464,6 +537,7 @@ impl Decision<'_> {
         let table = mounts(ctx, self.unsealed, self.learned)?;
         let Some((mount, rest)) = table.resolve(&self.call.path) else { return Ok(None) };
         let Some(method) = Method::of(mount).filter(|method| method.is_login(rest)) else { return Ok(None) };
+        self.trace_open(&table);
         let body = self.call.json()?;
         let password = self.call.password.lock().clone();
         let request = self.method_request(rest, body, password.as_ref());

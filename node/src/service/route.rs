@@ -66,6 +66,11 @@ pub enum Action {
     Auth,
     Quota(QuotaRequest),
     Identity(IdentityRequest),
+    ListAudit,
+    EnableAudit,
+    DisableAudit,
+    AuditHash,
+    AuditAnchors,
     /// Below a mount: the engine decides.
     Secret,
 }
@@ -267,6 +272,35 @@ pub const ROUTES: &[Route] = &[
     token(Action::HostInfo, &[Read], "sys/host-info", Place::Here, "The node's machine."),
     token(Action::Metrics, &[Read], "sys/metrics", Place::Here, "The node's metrics."),
     token(Action::OpenApi, &[Read], "sys/internal/specs/openapi", Place::State, "This API's description."),
+    token(Action::ListAudit, &[Read], "sys/audit", Place::Here, "This node's audit devices."),
+    token(
+        Action::EnableAudit,
+        &[Write],
+        "sys/audit/:id",
+        Place::Here,
+        "Enable an audit device at all nodes.",
+    ),
+    token(
+        Action::DisableAudit,
+        &[Delete],
+        "sys/audit/:id",
+        Place::Here,
+        "Disable an audit device at all nodes.",
+    ),
+    token(
+        Action::AuditHash,
+        &[Write],
+        "sys/audit-hash/:id",
+        Place::Here,
+        "What stands for a text in the trail of a device.",
+    ),
+    token(
+        Action::AuditAnchors,
+        &[Read],
+        "sys/audit-anchors",
+        Place::Here,
+        "Heads of all nodes' audit trails, as the cluster noted them.",
+    ),
     token(
         Action::Token(TokenRequest::Accessors),
         &[List],
@@ -902,6 +936,10 @@ impl Route {
                         | AuthMountRequest::Tune
                 )
                 | Action::Token(TokenRequest::Accessors | TokenRequest::RevokeOrphan | TokenRequest::Tidy)
+                | Action::ListAudit
+                | Action::EnableAudit
+                | Action::DisableAudit
+                | Action::AuditAnchors
         )
     }
 
@@ -1007,13 +1045,17 @@ mod tests {
         assert_eq!(
             protected,
             [
+                "AuditAnchors",
                 "AuthMount(Disable)",
                 "AuthMount(Enable)",
                 "AuthMount(Read)",
                 "AuthMount(ReadTune)",
                 "AuthMount(Tune)",
+                "DisableAudit",
+                "EnableAudit",
                 "JoinToken",
                 "Leave",
+                "ListAudit",
                 "Remount",
                 "RotateKeyring",
                 "Seal",

@@ -106,6 +106,7 @@ impl Service {
         let waited = self.node.config.request_wait;
         let attempt = Bytes::copy_from_slice(&rand::random::<[u8; ATTEMPT_ID_BYTES]>());
         let mut fate_unknown = false;
+        self.record_before_effect(call).await?;
         loop {
             if cluster.fence.is_fenced() {
                 return Err(honest(Failure::Fenced, fate_unknown));
@@ -177,6 +178,7 @@ impl Service {
         for _ in 0..PLANS_MAX {
             let (used, verdict) = plan::authorize(cluster, call)?;
             let Some(used) = used else { return verdict };
+            self.record_before_effect(call).await?;
             match cluster.propose_until(used, deadline).await {
                 Ok(Outcome::Applied { .. }) => return verdict,
                 Ok(Outcome::Conflict { .. }) => {}
@@ -214,6 +216,7 @@ impl Service {
                 // What is told of the state, and not only changed, is proven to be of now.
                 Ok(decided) if !decided.plan.txn.is_empty() && (proven || decided.only_changes(call)) => {
                     plans += 1;
+                    self.record_before_effect(call).await?;
                     match cluster.propose_until(decided.plan.txn.clone(), deadline).await {
                         Ok(Outcome::Applied { revision }) => {
                             let mut answer = decided.into_answer(&call.request_id, None);

@@ -3,6 +3,7 @@
 //! Each task is a loop of its own that survives every failure, says what it could not do, and tries again. None holds
 //! state that matters: all of it can be lost with the process.
 
+mod audit;
 mod certificates;
 mod leader;
 mod replica;
@@ -27,6 +28,7 @@ pub async fn run(service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
     tasks.spawn(unseal::run(Arc::clone(&node), Arc::clone(&cluster)));
     tasks.spawn(leader::run(Arc::clone(&cluster)));
     tasks.spawn(replica::run(Arc::clone(&node), Arc::clone(&cluster)));
+    tasks.spawn(audit::run(Arc::clone(&service), Arc::clone(&cluster)));
     tasks.spawn(certificates::run(node, cluster));
     // Dropping the set ends the tasks, wherever they wait.
     let _ = stopping.wait_for(|stop| *stop).await;

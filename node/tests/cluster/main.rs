@@ -3,6 +3,7 @@
 mod admission;
 #[cfg(feature = "fail-points")]
 mod attempt;
+mod audit;
 mod bad_input;
 mod consistency;
 mod damage;

@@ -41,6 +41,9 @@ REQUESTS = [
     ("POST", "/v1/sys/rotate/config", {"max_operations": 1}), ("GET", "/v1/sys/rotate/config"),
     ("POST", "/v1/sys/storage/raft/remove-peer", {}), ("GET", "/v1/sys/metrics?format=bogus"), ("POST", "/v1/sys/host-info"),
     ("GET", "/v1/auth/token/lookup-self"), ("POST", "/v1/auth/token/lookup-self", {}),
+    ("GET", "/v1/sys/audit"), ("GET", "/v1/sys/audit/x"), ("PUT", "/v1/sys/audit/x", {"type": "file", "options": {"file_path": "/tmp/x.log"}}),
+    ("PUT", "/v1/sys/audit/x", {"type": "nope"}), ("DELETE", "/v1/sys/audit/x"), ("GET", "/v1/sys/audit-hash/x"),
+    ("POST", "/v1/sys/audit-hash/x", {"input": "a"}), ("POST", "/v1/sys/audit-hash/x", {}), ("POST", "/v1/sys/audit-hash/x", {"input": ""}),
     ("GET", "/v1/sys/nothing"), ("GET", "/v1/nomount/x"), ("GET", "/v1/same/nothing"), ("GET", "/v1/same"), ("GET", "/v1/same/data"),
     ("GET", "/v1/same/data/missing"), ("LIST", "/v1/same/metadata/"), ("LIST", "/v1/same/data/"), ("POST", "/v1/same/data/t/", {"data": {}}),
     ("POST", "/v1/same/data/t", "{bad"), ("POST", "/v1/same/data/t", "[]"), ("POST", "/v1/same/data/t", '"x"'), ("POST", "/v1/same/data/t", "null"),
@@ -108,6 +111,7 @@ WRAPPED = [
 
 # Requests without a token, or with one that does not exist.
 STRANGERS = [("GET", "/v1/sys/mounts"), ("GET", "/v1/same/data/t"), ("GET", "/v1/nomount/x"), ("GET", "/v1/sys/nothing"),
+             ("GET", "/v1/sys/audit"), ("PUT", "/v1/sys/audit/x", {"type": "file"}), ("POST", "/v1/sys/audit-hash/x", {"input": "a"}),
              ("GET", "/v1/auth/token/lookup-self"), ("PUT", "/v1/sys/seal"), ("GET", "/v1/sys/metrics"), ("GET", "/v1/sys/storage/raft/configuration")]
 
 # Refusals with the same status whose sentence is Conclave's own: OpenBao says nothing there, or speaks of Go's types.
@@ -124,6 +128,8 @@ OWN_WORDS = {
     "GET /v1/cubbyhole/?scan=true", 'PATCH /v1/cubbyhole/x {"a": 2}', "GET /v1/sys/wrapping/wrap",
     "GET /v1/wrapped/x?a null", 'POST /v1/sys/wrapping/unwrap {"token": ""}', 'POST /v1/sys/wrapping/rewrap {"token": ""}',
     'POST /v1/sys/wrapping/lookup {"token": ""}',
+    "GET /v1/sys/audit/x", "GET /v1/sys/audit-hash/x", 'PUT /v1/sys/audit/x {"type": "nope"}',
+    'PUT /v1/sys/audit/x {"type": "file", "options": {"file_path": "/tmp/x.log"}}',
 }
 
 # What Conclave answers otherwise on purpose, and why.

@@ -1,5 +1,6 @@
 //! The commands, one file a subject: each turns arguments into requests and answers into a report.
 
+pub mod audit;
 pub mod auth;
 pub mod cluster;
 mod generate_root;
@@ -23,14 +24,14 @@ pub mod token;
 use conclave_client::{Client, Method, Request};
 use serde_json::Value;
 
-use crate::Recover;
+use crate::Local;
 use crate::arguments::Command;
 use crate::dev;
 use crate::failure::Failure;
 use crate::output::Report;
 use crate::session::Session;
 
-pub async fn run(command: Command, session: &Session, recover: Recover) -> Result<Report, Failure> {
+pub async fn run(command: Command, session: &Session, local: &Local) -> Result<Report, Failure> {
     if session.wraps() && !can_be_wrapped(&command) {
         return Err(Failure::usage("what this command answers cannot be wrapped: leave --wrap-ttl out"));
     }
@@ -43,8 +44,9 @@ pub async fn run(command: Command, session: &Session, recover: Recover) -> Resul
         Command::Login(login) => login::run(login, session).await,
         Command::Token(token) => token::run(token, &session.client()?).await,
         Command::Policy(policy) => policy::run(policy, &session.client()?).await,
-        Command::Operator(operator) => operator::run(operator, session, recover).await,
+        Command::Operator(operator) => operator::run(operator, session, local.recover).await,
         Command::Unwrap(args) => logical::unwrap(args, &session.client()?).await,
+        Command::Audit(audit) => audit::run(audit, session, local.audit_verify).await,
         Command::Status => status::run(&session.client()?).await,
         Command::Members => cluster::members(&session.client()?).await,
         Command::JoinToken(join_token) => cluster::join_token(join_token, &session.client()?).await,

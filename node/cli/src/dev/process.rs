@@ -26,7 +26,7 @@ const LOG_TAIL_LINES: usize = 20;
 const LOG_TAIL_BYTES: usize = 16 * 1024;
 /// Settings of other servers that the environment may hold. A node must not join, or take a certificate, because of
 /// them; tuning such as the log level passes.
-const FOREIGN_SETTINGS: [&str; 11] = [
+const FOREIGN_SETTINGS: [&str; 12] = [
     "CONCLAVE_CONFIG",
     "CONCLAVE_NODE_NAME",
     "CONCLAVE_DATA_DIR",
@@ -37,6 +37,7 @@ const FOREIGN_SETTINGS: [&str; 11] = [
     "CONCLAVE_JOIN_ADDR",
     "CONCLAVE_JOIN_TOKEN",
     "CONCLAVE_SEAL_KEY_FILE",
+    "CONCLAVE_AUDIT_DIR",
     "CONCLAVE_DEV_ROOT_TOKEN",
 ];
 

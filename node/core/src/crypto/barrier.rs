@@ -26,6 +26,7 @@ use super::{
     ClusterId, KEY_BYTES, Keyring, Kind, NONCE_BYTES, SnapshotMac, TAG_BYTES, cipher, decrypt_in_place,
     encrypt_in_place,
 };
+use crate::audit::Salt;
 use crate::error::Error;
 
 /// Rotate the keyring when the active term has done this many seals, in the whole cluster.
@@ -234,9 +235,9 @@ impl Barrier {
         self.carrier.open(sealed)
     }
 
-    /// What stands for a secret value in the audit log: equal for equal values, telling nothing else.
-    pub fn audit_hash(&self, value: &[u8]) -> [u8; 32] {
-        mac_with(&self.audit_mac, value)
+    /// What hashes the strings in the trail of the audit device `name`: the same at every node, and after a rotation.
+    pub fn audit_salt(&self, name: &str) -> Salt {
+        Salt::new(&mac_with(&self.audit_mac, name.as_bytes()))
     }
 
     /// The authentication code of one snapshot, to be fed with its bytes.

@@ -41,6 +41,10 @@ pub enum Kind {
     PasswordPolicy = 0x18,
     /// The rate limits.
     Quotas = 0x19,
+    /// Where the nodes' audit trails stood.
+    AuditAnchors = 0x30,
+    /// The audit devices that were enabled through the API.
+    AuditDevices = 0x31,
     /// A secret of a KV v1 mount.
     KvV1 = 0x20,
     // 0x21 was the settings of a KV v2 mount, which lie in the table of mounts; nothing was ever stored under it.
@@ -136,6 +140,8 @@ mod tests {
             (Kind::TokenClearing, 0x17),
             (Kind::PasswordPolicy, 0x18),
             (Kind::Quotas, 0x19),
+            (Kind::AuditAnchors, 0x30),
+            (Kind::AuditDevices, 0x31),
             (Kind::KvV1, 0x20),
             (Kind::KvMeta, 0x22),
             (Kind::KvData, 0x23),

@@ -84,6 +84,7 @@ fn memory() -> Value {
 /// `sys/metrics`: Prometheus text, or a JSON form of the same for clients that ask for none.
 pub fn metrics(service: &Service, cluster: &Cluster, call: &Call) -> Result<Answer, Failure> {
     metrics::observe(cluster);
+    service.node().audit().observe();
     let text = service.node().prometheus.as_ref().map(metrics_exporter_prometheus::PrometheusHandle::render);
     let text = text.unwrap_or_default();
     match call.query.first("format") {

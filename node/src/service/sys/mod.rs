@@ -1,6 +1,7 @@
 //! The `sys` paths, by subject. Answers have the shape that OpenBao 2.7 gives them.
 
 pub mod admission;
+pub mod audit;
 pub mod host;
 pub mod init;
 pub mod join;

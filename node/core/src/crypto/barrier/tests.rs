@@ -197,13 +197,15 @@ fn hashes_for_different_purposes_differ() {
     let barrier = barrier();
     let token_hash = barrier.token_hash(b"x");
     assert_eq!(token_hash.len(), 64);
-    assert_ne!(token_hash, hex::encode(barrier.audit_hash(b"x")));
+    let audit_hash = |device: &str, value: &str| barrier.audit_salt(device).hash(value);
+    assert_ne!(audit_hash("file", "x"), format!("hmac-sha256:{token_hash}"));
     assert_ne!(token_hash[..32], hex::encode(&barrier.key(Kind::Token, ["x"])[1..]));
     let mut mac = barrier.snapshot_mac();
     mac.update(b"x");
-    assert_ne!(mac.finish(), barrier.audit_hash(b"x"));
-    assert_eq!(barrier.audit_hash(b"x"), barrier.audit_hash(b"x"));
-    assert_ne!(barrier.audit_hash(b"x"), barrier.audit_hash(b"y"));
+    assert_ne!(audit_hash("file", "x"), format!("hmac-sha256:{}", hex::encode(mac.finish())));
+    assert_eq!(audit_hash("file", "x"), audit_hash("file", "x"));
+    assert_ne!(audit_hash("file", "x"), audit_hash("file", "y"));
+    assert_ne!(audit_hash("file", "x"), audit_hash("syslog", "x"));
 }
 
 #[test]

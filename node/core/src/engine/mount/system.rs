@@ -50,7 +50,7 @@ impl MountTable {
     }
 
     /// The mount that answers at `path`, with what is only shown.
-    pub(super) fn resolve_shown(&self, path: &str) -> Option<&Mount> {
+    pub fn resolve_shown(&self, path: &str) -> Option<&Mount> {
         let is_at =
             |mount: &&Mount| path.starts_with(mount.path()) || path == mount.path().trim_end_matches('/');
         self.shown().find(is_at).or_else(|| self.resolve(path).map(|(mount, _)| mount))
