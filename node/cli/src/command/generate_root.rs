@@ -22,7 +22,7 @@ const OTP_BYTES_MAX: usize = 1_024;
 const TITLES: [(&str, &str); 7] = [
     ("Nonce", "nonce"),
     ("Started", "started"),
-    ("Progress", "progress_shown"),
+    ("Progress", quorum::PROGRESS),
     ("Complete", "complete"),
     ("Encoded Token", "encoded_token"),
     ("OTP", "otp"),
@@ -65,14 +65,14 @@ pub async fn run(args: GenerateRoot, client: &Client) -> Result<Report, Failure>
         return generate_otp(client).await;
     }
     if args.status {
-        return Ok(report(client.send(Request::get(ATTEMPT)).await?.into_body()));
+        return Ok(report(&client.send(Request::get(ATTEMPT)).await?.into_body()));
     }
     if args.init {
         let mut body = quorum::shown(args.key.as_deref());
         if let Some(otp) = args.otp {
             body["otp"] = otp.into();
         }
-        return Ok(report(client.send(Request::put(ATTEMPT, body)).await?.into_body()));
+        return Ok(report(&client.send(Request::put(ATTEMPT, body)).await?.into_body()));
     }
     if args.cancel {
         let body = quorum::shown(args.key.as_deref());
@@ -84,11 +84,11 @@ pub async fn run(args: GenerateRoot, client: &Client) -> Result<Report, Failure>
         None => running(client).await?,
     };
     let body = json!({ "key": quorum::key(args.key)?, "nonce": nonce });
-    Ok(report(client.send(Request::put(UPDATE, body)).await?.into_body()))
+    Ok(report(&client.send(Request::put(UPDATE, body)).await?.into_body()))
 }
 
-fn report(answer: Value) -> Report {
-    quorum::report(&quorum::with_progress(answer, "required"), &TITLES)
+fn report(answer: &Value) -> Report {
+    quorum::report(answer, "required", &TITLES)
 }
 
 async fn running(client: &Client) -> Result<String, Failure> {

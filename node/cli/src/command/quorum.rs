@@ -34,23 +34,22 @@ pub fn shown(key: Option<&str>) -> Value {
     key.map_or_else(|| json!({}), |key| json!({ "key": key }))
 }
 
-/// The named fields of an answer, those that are there.
-pub fn report(answer: &Value, titles: &[(&str, &str)]) -> Report {
+/// Stands in titles for `progress`, shown with how many are needed: `2/3`.
+pub const PROGRESS: &str = "progress_shown";
+
+/// The named fields of an answer, those that are there. `required`: the field that says how many keys are needed.
+pub fn report(answer: &Value, required: &str, titles: &[(&str, &str)]) -> Report {
+    let progress = match (answer["progress"].as_u64(), answer[required].as_u64(), &answer["started"]) {
+        (Some(progress), Some(required), Value::Bool(true)) => json!(format!("{progress}/{required}")),
+        _ => Value::Null,
+    };
     let rows: Vec<[String; 2]> = titles
         .iter()
         .filter_map(|(title, name)| {
-            let field = answer.get(*name).filter(|field| !field.is_null() && **field != "")?;
+            let field = if *name == PROGRESS { Some(&progress) } else { answer.get(*name) };
+            let field = field.filter(|field| !field.is_null() && **field != "")?;
             Some([(*title).to_owned(), value::cell(name, field)])
         })
         .collect();
     Report::new(table::columns(["Key", "Value"], &rows), answer)
-}
-
-/// `2/3`, in place of two fields.
-pub fn with_progress(mut answer: Value, required: &str) -> Value {
-    let parts = (answer["progress"].as_u64(), answer[required].as_u64());
-    if let ((Some(progress), Some(required)), true) = (parts, answer["started"] == true) {
-        answer["progress_shown"] = format!("{progress}/{required}").into();
-    }
-    answer
 }

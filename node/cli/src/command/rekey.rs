@@ -11,7 +11,7 @@ use crate::output::Report;
 const TITLES: [(&str, &str); 7] = [
     ("Nonce", "nonce"),
     ("Started", "started"),
-    ("Progress", "progress_shown"),
+    ("Progress", quorum::PROGRESS),
     ("New Shares", "n"),
     ("New Threshold", "t"),
     ("Verification Required", "verification_required"),
@@ -22,7 +22,7 @@ const VERIFY_TITLES: [(&str, &str); 5] = [
     ("New Shares", "n"),
     ("New Threshold", "t"),
     ("Verification Nonce", "nonce"),
-    ("Verification Progress", "progress_shown"),
+    ("Verification Progress", quorum::PROGRESS),
 ];
 
 #[derive(Args)]
@@ -80,10 +80,10 @@ pub async fn run(args: Rekey, client: &Client) -> Result<Report, Failure> {
         body["secret_shares"] = args.key_shares.into();
         body["secret_threshold"] = args.key_threshold.into();
         body["require_verification"] = args.verify.into();
-        return Ok(report(client.send(Request::put(path, body)).await?.into_body(), false));
+        return Ok(report(&client.send(Request::put(path, body)).await?.into_body(), false));
     }
     if args.status {
-        return Ok(report(client.send(Request::get(path)).await?.into_body(), args.verify));
+        return Ok(report(&client.send(Request::get(path)).await?.into_body(), args.verify));
     }
     if args.cancel {
         let body = quorum::shown(args.key.as_deref());
@@ -104,7 +104,7 @@ pub async fn run(args: Rekey, client: &Client) -> Result<Report, Failure> {
     Ok(match (answer["complete"] == true, args.verify) {
         (true, true) => Report::new("Success! The new keys have replaced the old ones.\n", &answer),
         (true, false) => new_keys(&answer),
-        (false, verify) => report(answer, verify),
+        (false, verify) => report(&answer, verify),
     })
 }
 
@@ -116,9 +116,9 @@ async fn running(client: &Client, path: String) -> Result<String, Failure> {
     }
 }
 
-fn report(answer: Value, verify: bool) -> Report {
+fn report(answer: &Value, verify: bool) -> Report {
     let (required, titles) = if verify { ("t", &VERIFY_TITLES[..]) } else { ("required", &TITLES[..]) };
-    quorum::report(&quorum::with_progress(answer, required), titles)
+    quorum::report(answer, required, titles)
 }
 
 /// The only time that the new keys are shown.
@@ -159,13 +159,13 @@ mod tests {
     fn progress_is_shown_of_what_runs() {
         let answer = json!({"nonce": "n-1", "started": true, "t": 2, "n": 3, "progress": 1, "required": 3,
             "verification_required": true});
-        let text = report(answer, false).render(Format::Table, None).unwrap();
+        let text = report(&answer, false).render(Format::Table, None).unwrap();
         assert!(
             text.contains("Progress") && text.contains("1/3") && !text.contains("Verification Nonce"),
             "{text}"
         );
         let answer = json!({"nonce": "n-2", "started": true, "t": 2, "n": 3, "progress": 1});
-        let text = report(answer, true).render(Format::Table, None).unwrap();
+        let text = report(&answer, true).render(Format::Table, None).unwrap();
         assert!(text.contains("1/2"), "{text}");
     }
 }
