@@ -153,11 +153,11 @@ impl Trail {
             match device {
                 Ok(device) => used.push((enabled.accessor.clone(), device)),
                 Err(error) => {
-                    tracing::error!(
-                        device = enabled.name,
-                        error,
-                        "an audit device that is enabled cannot be used here"
-                    );
+                    // Once, and not whenever it is tried again.
+                    if table.revision > self.revision() {
+                        let device = enabled.name.as_str();
+                        tracing::error!(device, error, "an audit device that is enabled cannot be used here");
+                    }
                     lacking |= required;
                 }
             }

@@ -209,8 +209,11 @@ async fn a_device_that_is_enabled_at_one_node_records_at_all_until_it_is_disable
     assert!(put(leader, &device).await.expect(400).errors().contains("path already in use at all/"));
     let token = cluster.root_token.clone();
     for node in 0..3 {
-        // Linearizable, so that this node has applied what enabled the device.
+        // Linearizable, so that the node has applied what enabled the device by the next request.
         cluster.call(node, "GET", "sys/key-status", Value::Null).await.expect(200);
+        eventually("the node opens the file", async || trail(&cluster, node).exists()).await;
+    }
+    for node in 0..3 {
         let read = ("GET", "secret/data/nothing");
         let (answer, request, _) = asked(&cluster, node, read, Value::Null, Some(&token)).await;
         assert_eq!((answer.status, &request["chain"]["device"]), (404, &json!("all")));
