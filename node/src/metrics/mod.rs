@@ -181,12 +181,12 @@ fn status_class(status: u16) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::ROUTES;
+    use crate::service::route;
 
     #[test]
     fn every_request_has_a_label_that_is_counted() {
         use Operation::{Delete, List, Patch, Read, Scan, Write};
-        for action in ROUTES.iter().map(|route| route.action).chain([Action::Secret]) {
+        for action in route::all().map(|route| route.action).chain([Action::Secret]) {
             for operation in [Read, Write, Patch, Delete, List, Scan] {
                 let label = operation_label(action, operation);
                 assert!(OPERATION_LABELS.contains(&label), "{label}");

@@ -37,7 +37,7 @@ pub use body::{Body, Budget, Place as BodyPlace, parse_object};
 pub use call::{Call, CallHeaders, Consistency};
 pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
-pub use route::{Action, Place, ROUTES, Route};
+pub use route::{Action, Place, Route};
 
 use crate::cluster::Cluster;
 use crate::metrics;

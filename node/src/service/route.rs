@@ -2,6 +2,8 @@
 //!
 //! A path that is not here and not below a mount does not exist. The tests walk the table.
 
+mod identity;
+
 use conclave_core::auth::rights::RightsRequest;
 use conclave_core::auth::token::TokenRequest;
 use conclave_core::identity::IdentityRequest;
@@ -107,8 +109,8 @@ const fn token(
     Route { action, operations, pattern, open: false, when_sealed: false, place, summary }
 }
 
-/// All routes of `sys`, `auth` and `identity`. The first match wins, so a longer pattern stands before a shorter one.
-pub const ROUTES: &[Route] = &[
+/// The routes of `sys` and `auth`. The first match wins, so a longer pattern stands before a shorter one.
+const ROUTES: &[Route] = &[
     open(Action::Health, &[Read], "sys/health", Place::Here, "The node's health, as a status code."),
     open(Action::Leader, &[Read], "sys/leader", Place::Here, "Who leads the cluster."),
     open(Action::SealStatus, &[Read], "sys/seal-status", Place::Here, "Whether the node is sealed."),
@@ -422,277 +424,15 @@ pub const ROUTES: &[Route] = &[
         Place::State,
         "All rules of the caller's policies.",
     ),
-    // Token roles and identity.
-    token(
-        Action::Token(TokenRequest::CreateByRole),
-        &[Write],
-        "auth/token/create/:id",
-        Place::State,
-        "Make a token by a role.",
-    ),
-    token(
-        Action::Token(TokenRequest::Tidy),
-        &[Write],
-        "auth/token/tidy",
-        Place::State,
-        "Go through all tokens for what is left of those that have ended.",
-    ),
-    token(
-        Action::Token(TokenRequest::RoleList),
-        &[List],
-        "auth/token/roles",
-        Place::State,
-        "Names of all token roles.",
-    ),
-    token(
-        Action::Token(TokenRequest::RoleRead),
-        &[Read],
-        "auth/token/roles/:id",
-        Place::State,
-        "A token role.",
-    ),
-    token(
-        Action::Token(TokenRequest::RoleWrite),
-        &[Write],
-        "auth/token/roles/:id",
-        Place::State,
-        "Write a token role.",
-    ),
-    token(
-        Action::Token(TokenRequest::RoleDelete),
-        &[Delete],
-        "auth/token/roles/:id",
-        Place::State,
-        "Delete a token role.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityCreate),
-        &[Write],
-        "identity/entity",
-        Place::State,
-        "Make or change an entity.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityMerge),
-        &[Write],
-        "identity/entity/merge",
-        Place::State,
-        "Make one entity of several.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityDeleteAll),
-        &[Write],
-        "identity/entity/batch-delete",
-        Place::State,
-        "Delete entities.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityListById),
-        &[List],
-        "identity/entity/id",
-        Place::State,
-        "Ids of all entities.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityListByName),
-        &[List],
-        "identity/entity/name",
-        Place::State,
-        "Names of all entities.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityReadById),
-        &[Read],
-        "identity/entity/id/:id",
-        Place::State,
-        "An entity, by its id.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityWriteById),
-        &[Write],
-        "identity/entity/id/:id",
-        Place::State,
-        "Change an entity, by its id.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityDeleteById),
-        &[Delete],
-        "identity/entity/id/:id",
-        Place::State,
-        "Delete an entity, by its id.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityReadByName),
-        &[Read],
-        "identity/entity/name/*",
-        Place::State,
-        "An entity, by its name.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityWriteByName),
-        &[Write],
-        "identity/entity/name/*",
-        Place::State,
-        "Change an entity, by its name.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityDeleteByName),
-        &[Delete],
-        "identity/entity/name/*",
-        Place::State,
-        "Delete an entity, by its name.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityLookup),
-        &[Write],
-        "identity/lookup/entity",
-        Place::State,
-        "An entity by what is known of it.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityAliasCreate),
-        &[Write],
-        "identity/entity-alias",
-        Place::State,
-        "Give an entity a name at a mount.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityAliasList),
-        &[List],
-        "identity/entity-alias/id",
-        Place::State,
-        "Ids of all aliases of entities.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityAliasRead),
-        &[Read],
-        "identity/entity-alias/id/:id",
-        Place::State,
-        "An alias of an entity.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityAliasWrite),
-        &[Write],
-        "identity/entity-alias/id/:id",
-        Place::State,
-        "Change an alias of an entity.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::EntityAliasDelete),
-        &[Delete],
-        "identity/entity-alias/id/:id",
-        Place::State,
-        "Delete an alias of an entity.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupCreate),
-        &[Write],
-        "identity/group",
-        Place::State,
-        "Make or change a group.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupListById),
-        &[List],
-        "identity/group/id",
-        Place::State,
-        "Ids of all groups.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupListByName),
-        &[List],
-        "identity/group/name",
-        Place::State,
-        "Names of all groups.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupReadById),
-        &[Read],
-        "identity/group/id/:id",
-        Place::State,
-        "A group, by its id.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupWriteById),
-        &[Write],
-        "identity/group/id/:id",
-        Place::State,
-        "Change a group, by its id.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupDeleteById),
-        &[Delete],
-        "identity/group/id/:id",
-        Place::State,
-        "Delete a group, by its id.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupReadByName),
-        &[Read],
-        "identity/group/name/*",
-        Place::State,
-        "A group, by its name.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupWriteByName),
-        &[Write],
-        "identity/group/name/*",
-        Place::State,
-        "Change a group, by its name.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupDeleteByName),
-        &[Delete],
-        "identity/group/name/*",
-        Place::State,
-        "Delete a group, by its name.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupLookup),
-        &[Write],
-        "identity/lookup/group",
-        Place::State,
-        "A group by what is known of it.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupAliasCreate),
-        &[Write],
-        "identity/group-alias",
-        Place::State,
-        "Give a group a name at a mount.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupAliasList),
-        &[List],
-        "identity/group-alias/id",
-        Place::State,
-        "Ids of all aliases of groups.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupAliasRead),
-        &[Read],
-        "identity/group-alias/id/:id",
-        Place::State,
-        "An alias of a group.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupAliasWrite),
-        &[Write],
-        "identity/group-alias/id/:id",
-        Place::State,
-        "Change an alias of a group.",
-    ),
-    token(
-        Action::Identity(IdentityRequest::GroupAliasDelete),
-        &[Delete],
-        "identity/group-alias/id/:id",
-        Place::State,
-        "Delete an alias of a group.",
-    ),
 ];
 
 const SECRET: Route =
     token(Action::Secret, &[Read, Write, Patch, Delete, List, Scan], "*", Place::State, "Below a mount.");
+
+/// All rows, in the order in which they are looked at.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(identity::ROUTES)
+}
 
 /// Finds the route of a canonical path. Below `sys/`, `auth/` and `identity/` only the table's paths exist.
 pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure> {
@@ -701,7 +441,7 @@ pub fn find(operation: Operation, path: &str) -> Result<&'static Route, Failure>
     }
     let path = path.trim_end_matches('/');
     let mut known = false;
-    for route in ROUTES.iter().filter(|route| route.matches(path)) {
+    for route in all().filter(|route| route.matches(path)) {
         if route.operations.contains(&operation) {
             return Ok(route);
         }
@@ -794,7 +534,7 @@ mod tests {
     #[test]
     fn only_these_actions_need_no_token() {
         let mut open: Vec<_> =
-            ROUTES.iter().filter(|route| route.open).map(|route| format!("{:?}", route.action)).collect();
+            all().filter(|route| route.open).map(|route| format!("{:?}", route.action)).collect();
         open.sort();
         assert_eq!(
             open,
@@ -814,11 +554,8 @@ mod tests {
 
     #[test]
     fn only_these_actions_need_sudo() {
-        let mut protected: Vec<_> = ROUTES
-            .iter()
-            .filter(|route| route.root_protected())
-            .map(|route| format!("{:?}", route.action))
-            .collect();
+        let mut protected: Vec<_> =
+            all().filter(|route| route.root_protected()).map(|route| format!("{:?}", route.action)).collect();
         protected.sort();
         protected.dedup();
         assert_eq!(
@@ -839,7 +576,7 @@ mod tests {
 
     #[test]
     fn every_route_finds_itself() {
-        for route in ROUTES {
+        for route in all() {
             let path = route.pattern.replace('*', "a/b").replace(":id", "x");
             for operation in route.operations {
                 assert_eq!(action(*operation, &path), Ok(route.action), "{path}");
