@@ -1,11 +1,29 @@
 //! Tokens, auth mounts, and answers that lie under a token.
 
-use conclave_core::auth::token::TokenRequest;
+use conclave_core::auth::token::TokenRequest as T;
 use conclave_core::auth::wrapping::WrappingRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Read, Write};
 
 use super::super::{Action, AuthMountRequest, Place, Route};
 use super::token;
+
+const fn of(
+    request: T,
+    operations: &'static [Operation],
+    pattern: &'static str,
+    summary: &'static str,
+) -> Route {
+    token(Action::Token(request), operations, pattern, Place::State, summary)
+}
+
+const fn mount(
+    request: AuthMountRequest,
+    operations: &'static [Operation],
+    pattern: &'static str,
+    summary: &'static str,
+) -> Route {
+    token(Action::AuthMount(request), operations, pattern, Place::State, summary)
+}
 
 const fn wrapping(
     request: WrappingRequest,
@@ -17,85 +35,34 @@ const fn wrapping(
 }
 
 pub(super) const ROUTES: &[Route] = &[
-    token(
-        Action::Token(TokenRequest::Accessors),
-        &[List],
-        "auth/token/accessors",
-        Place::State,
-        "Accessors of all tokens.",
-    ),
-    token(
-        Action::Token(TokenRequest::CreateOrphan),
-        &[Write],
-        "auth/token/create-orphan",
-        Place::State,
-        "Make a token that outlives yours.",
-    ),
-    token(Action::Token(TokenRequest::Create), &[Write], "auth/token/create", Place::State, "Make a token."),
-    token(
-        Action::Token(TokenRequest::LookupSelf),
-        &[Read, Write],
-        "auth/token/lookup-self",
-        Place::State,
-        "The caller's own token.",
-    ),
-    token(
-        Action::Token(TokenRequest::LookupAccessor),
-        &[Write],
-        "auth/token/lookup-accessor",
-        Place::State,
-        "The token with this accessor.",
-    ),
-    token(Action::Token(TokenRequest::Lookup), &[Read, Write], "auth/token/lookup", Place::State, "A token."),
-    token(
-        Action::Token(TokenRequest::RenewSelf),
-        &[Write],
-        "auth/token/renew-self",
-        Place::State,
-        "Make the caller's own token last longer.",
-    ),
-    token(
-        Action::Token(TokenRequest::RenewAccessor),
+    of(T::Accessors, &[List], "auth/token/accessors", "Accessors of all tokens."),
+    of(T::CreateOrphan, &[Write], "auth/token/create-orphan", "Make a token that outlives yours."),
+    of(T::Create, &[Write], "auth/token/create", "Make a token."),
+    of(T::LookupSelf, &[Read, Write], "auth/token/lookup-self", "The caller's own token."),
+    of(T::LookupAccessor, &[Write], "auth/token/lookup-accessor", "The token with this accessor."),
+    of(T::Lookup, &[Read, Write], "auth/token/lookup", "A token."),
+    of(T::RenewSelf, &[Write], "auth/token/renew-self", "Make the caller's own token last longer."),
+    of(
+        T::RenewAccessor,
         &[Write],
         "auth/token/renew-accessor",
-        Place::State,
         "Make the token with this accessor last longer.",
     ),
-    token(
-        Action::Token(TokenRequest::Renew),
-        &[Write],
-        "auth/token/renew",
-        Place::State,
-        "Make a token last longer.",
-    ),
-    token(
-        Action::Token(TokenRequest::RevokeSelf),
-        &[Write],
-        "auth/token/revoke-self",
-        Place::State,
-        "End the caller's own token and all made with it.",
-    ),
-    token(
-        Action::Token(TokenRequest::RevokeAccessor),
+    of(T::Renew, &[Write], "auth/token/renew", "Make a token last longer."),
+    of(T::RevokeSelf, &[Write], "auth/token/revoke-self", "End the caller's own token and all made with it."),
+    of(
+        T::RevokeAccessor,
         &[Write],
         "auth/token/revoke-accessor",
-        Place::State,
         "End the token with this accessor and all made with it.",
     ),
-    token(
-        Action::Token(TokenRequest::RevokeOrphan),
+    of(
+        T::RevokeOrphan,
         &[Write],
         "auth/token/revoke-orphan",
-        Place::State,
         "End a token, and let those made with it live on.",
     ),
-    token(
-        Action::Token(TokenRequest::Revoke),
-        &[Write],
-        "auth/token/revoke",
-        Place::State,
-        "End a token and all made with it.",
-    ),
+    of(T::Revoke, &[Write], "auth/token/revoke", "End a token and all made with it."),
     wrapping(WrappingRequest::Wrap, &[Write], "sys/wrapping/wrap", "Wrap what is sent."),
     wrapping(WrappingRequest::Unwrap, &[Write], "sys/wrapping/unwrap", "Hand over a wrapped answer, once."),
     wrapping(WrappingRequest::Rewrap, &[Write], "sys/wrapping/rewrap", "Wrap an answer anew."),
@@ -104,34 +71,15 @@ pub(super) const ROUTES: &[Route] = &[
         open: true,
         ..wrapping(WrappingRequest::Lookup, &[Read, Write], "sys/wrapping/lookup", "What a token wraps.")
     },
-    token(Action::AuthMount(AuthMountRequest::List), &[Read], "sys/auth", Place::State, "All auth mounts."),
-    token(
-        Action::AuthMount(AuthMountRequest::ReadTune),
-        &[Read],
-        "sys/auth/*/tune",
-        Place::State,
-        "An auth mount's settings.",
-    ),
-    token(
-        Action::AuthMount(AuthMountRequest::Tune),
-        &[Write],
-        "sys/auth/*/tune",
-        Place::State,
-        "Change an auth mount's settings.",
-    ),
-    token(Action::AuthMount(AuthMountRequest::Read), &[Read], "sys/auth/*", Place::State, "One auth mount."),
-    token(
-        Action::AuthMount(AuthMountRequest::Enable),
-        &[Write],
-        "sys/auth/*",
-        Place::State,
-        "Enable a login method at a path.",
-    ),
-    token(
-        Action::AuthMount(AuthMountRequest::Disable),
+    mount(AuthMountRequest::List, &[Read], "sys/auth", "All auth mounts."),
+    mount(AuthMountRequest::ReadTune, &[Read], "sys/auth/*/tune", "An auth mount's settings."),
+    mount(AuthMountRequest::Tune, &[Write], "sys/auth/*/tune", "Change an auth mount's settings."),
+    mount(AuthMountRequest::Read, &[Read], "sys/auth/*", "One auth mount."),
+    mount(AuthMountRequest::Enable, &[Write], "sys/auth/*", "Enable a login method at a path."),
+    mount(
+        AuthMountRequest::Disable,
         &[Delete],
         "sys/auth/*",
-        Place::State,
         "Disable an auth mount, and end all tokens of its logins.",
     ),
     token(Action::LockedUsers, &[Read], "sys/locked-users", Place::State, "Users who are locked out."),
@@ -142,46 +90,15 @@ pub(super) const ROUTES: &[Route] = &[
         Place::State,
         "Let a user in again: MOUNT_ACCESSOR/unlock/NAME.",
     ),
-    token(
-        Action::Token(TokenRequest::CreateByRole),
-        &[Write],
-        "auth/token/create/:id",
-        Place::State,
-        "Make a token by a role.",
-    ),
-    token(
-        Action::Token(TokenRequest::Tidy),
+    of(T::CreateByRole, &[Write], "auth/token/create/:id", "Make a token by a role."),
+    of(
+        T::Tidy,
         &[Write],
         "auth/token/tidy",
-        Place::State,
         "Go through all tokens for what is left of those that have ended.",
     ),
-    token(
-        Action::Token(TokenRequest::RoleList),
-        &[List],
-        "auth/token/roles",
-        Place::State,
-        "Names of all token roles.",
-    ),
-    token(
-        Action::Token(TokenRequest::RoleRead),
-        &[Read],
-        "auth/token/roles/:id",
-        Place::State,
-        "A token role.",
-    ),
-    token(
-        Action::Token(TokenRequest::RoleWrite),
-        &[Write],
-        "auth/token/roles/:id",
-        Place::State,
-        "Write a token role.",
-    ),
-    token(
-        Action::Token(TokenRequest::RoleDelete),
-        &[Delete],
-        "auth/token/roles/:id",
-        Place::State,
-        "Delete a token role.",
-    ),
+    of(T::RoleList, &[List], "auth/token/roles", "Names of all token roles."),
+    of(T::RoleRead, &[Read], "auth/token/roles/:id", "A token role."),
+    of(T::RoleWrite, &[Write], "auth/token/roles/:id", "Write a token role."),
+    of(T::RoleDelete, &[Delete], "auth/token/roles/:id", "Delete a token role."),
 ];

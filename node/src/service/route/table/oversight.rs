@@ -1,10 +1,19 @@
 //! Rate limits and the audit trail.
 
-use conclave_core::plan::Operation::{Delete, List, Read, Write};
-use conclave_core::quota::api::QuotaRequest;
+use conclave_core::plan::Operation::{self, Delete, List, Read, Write};
+use conclave_core::quota::api::QuotaRequest as Q;
 
 use super::super::{Action, Place, Route};
 use super::token;
+
+const fn limit(
+    request: Q,
+    operations: &'static [Operation],
+    pattern: &'static str,
+    summary: &'static str,
+) -> Route {
+    token(Action::Quota(request), operations, pattern, Place::State, summary)
+}
 
 pub(super) const ROUTES: &[Route] = &[
     token(Action::ListAudit, &[Read], "sys/audit", Place::Here, "This node's audit devices."),
@@ -36,46 +45,10 @@ pub(super) const ROUTES: &[Route] = &[
         Place::Here,
         "Heads of all nodes' audit trails, as the cluster noted them.",
     ),
-    token(
-        Action::Quota(QuotaRequest::ReadConfig),
-        &[Read],
-        "sys/quotas/config",
-        Place::State,
-        "What holds for all rate limits.",
-    ),
-    token(
-        Action::Quota(QuotaRequest::WriteConfig),
-        &[Write],
-        "sys/quotas/config",
-        Place::State,
-        "Change what holds for all rate limits.",
-    ),
-    token(
-        Action::Quota(QuotaRequest::List),
-        &[List],
-        "sys/quotas/rate-limit",
-        Place::State,
-        "Names of all rate limits.",
-    ),
-    token(
-        Action::Quota(QuotaRequest::Read),
-        &[Read],
-        "sys/quotas/rate-limit/:name",
-        Place::State,
-        "A rate limit.",
-    ),
-    token(
-        Action::Quota(QuotaRequest::Write),
-        &[Write],
-        "sys/quotas/rate-limit/:name",
-        Place::State,
-        "Write a rate limit.",
-    ),
-    token(
-        Action::Quota(QuotaRequest::Delete),
-        &[Delete],
-        "sys/quotas/rate-limit/:name",
-        Place::State,
-        "Delete a rate limit.",
-    ),
+    limit(Q::ReadConfig, &[Read], "sys/quotas/config", "What holds for all rate limits."),
+    limit(Q::WriteConfig, &[Write], "sys/quotas/config", "Change what holds for all rate limits."),
+    limit(Q::List, &[List], "sys/quotas/rate-limit", "Names of all rate limits."),
+    limit(Q::Read, &[Read], "sys/quotas/rate-limit/:name", "A rate limit."),
+    limit(Q::Write, &[Write], "sys/quotas/rate-limit/:name", "Write a rate limit."),
+    limit(Q::Delete, &[Delete], "sys/quotas/rate-limit/:name", "Delete a rate limit."),
 ];
