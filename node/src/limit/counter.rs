@@ -76,7 +76,7 @@ impl Counter {
 
     /// The client whose count this is. Strangers must not fill the memory with their addresses.
     fn place(&self, client: IpAddr, now: Instant) -> IpAddr {
-        if self.counted.fetch_add(1, Ordering::Relaxed) % TIDY_INTERVAL == 0 {
+        if self.counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIDY_INTERVAL) {
             self.buckets.retain_recent();
             let block = Duration::from_secs(self.rule.block_interval_s);
             self.blocked.lock().retain(|_, since| now.saturating_duration_since(*since) < block);

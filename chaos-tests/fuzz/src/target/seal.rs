@@ -117,8 +117,14 @@ pub fn token(input: &[u8]) {
             assert_eq!(identified.identity.is_root(), is_root);
             let found = tokens::find(&state, &BARRIER, &identified.hash(), START_MS);
             let found = found.expect("it was just read").expect("it was just there");
-            let data =
-                tokens::lookup_data(&found.entry, token, found.is_orphan(), found.expires_at_ms, START_MS);
+            let data = tokens::lookup_data(
+                &found.entry,
+                token,
+                found.is_orphan(),
+                found.expires_at_ms,
+                START_MS,
+                &[],
+            );
             assert_eq!(data["id"], token);
             let mut rng = StdRng::seed_from_u64(7);
             let txn = {
