@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::auth::token::{
-    self, Creation, TokenCaches, plan_create, plan_renew, plan_revoke, plan_root_token,
+    self, Creation, Maker, TokenCaches, plan_create, plan_renew, plan_revoke, plan_root_token,
 };
 use crate::crypto::Barrier;
 use crate::crypto::testing::seeded;
@@ -48,7 +48,8 @@ impl World {
     fn token(&mut self, body: Value) -> String {
         let root = self.identify("root");
         let creation = Creation::of(body.as_object().unwrap()).unwrap();
-        let made = self.plan(|ctx| plan_create(ctx, creation, &root, true, "auth/token/create")).unwrap();
+        let maker = Maker { caller: &root, may_sudo: true, path: "auth/token/create", role: None };
+        let made = self.plan(|ctx| plan_create(ctx, creation, maker)).unwrap();
         self.state.apply(&made.txn).unwrap();
         made.token.expose().clone()
     }
@@ -115,6 +116,15 @@ fn each_token_has_its_own_and_nobody_has_anothers() {
     assert_eq!(list(&mut world, ""), Ok(json!({"keys": ["y/"]})));
     world.ask(&one, Operation::Delete, "y/z", Value::Null).unwrap();
     assert_eq!(world.kept_records(), 0);
+}
+
+/// Nothing is kept of them, so there is nothing that could end with them.
+#[test]
+fn batch_tokens_have_none() {
+    let mut world = World::new();
+    let batch = world.token(json!({ "type": "batch", "ttl": "1h", "policies": ["default"] }));
+    let refused = world.ask(&batch, Operation::Write, "x", json!({ "a": 1 }));
+    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn secret_ids_of_a_role_that_is_gone_are_cleared_away() {
     }
     world.delete("approle/role/app").unwrap();
     let mut batches = 0;
-    while let Some(txn) = world.plan(|ctx| clear::next_batch(ctx)).unwrap() {
+    while let Some(txn) = world.plan(clear::next_batch).unwrap() {
         world.state.apply(&txn).unwrap();
         batches += 1;
     }
