@@ -95,6 +95,7 @@ LOGINS = [
 LOGIN_OWN_WORDS = {
     'POST /v1/sys/auth/x {"type": "bogus"}', f'POST {AP}/login "{{bad"', f'POST {AP}/role/r/secret-id {{"metadata": "x"}}',
     f'POST {AP}/role/s {{"token_type": "bogus"}}', f'POST {AP}/role/s {{"token_bound_cidrs": "zz"}}', f'POST {AP}/role/r/token-ttl {{"token_ttl": "5h"}}',
+    f"POST {AP}/role {{}}", f"GET {AP}/role/r/custom-secret-id", f"DELETE {AP}/role/r/role-id", f"GET {AP}/tidy/secret-id",
 }
 
 _BLAME = "what is wrong with a request is the caller's matter: 400 and the sentence alone, where OpenBao answers 500"
