@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -38,7 +38,7 @@ fn peer(folder: &Path, hear: impl FnOnce(&mut Stream) -> Vec<u8> + Send + 'stati
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config =
         config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], secret).unwrap();
-    let (tell, heard) = channel();
+    let (tell, heard) = sync_channel(1);
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
