@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::*;
 
+const PROBE: &[u8] = b"{\"probe\":1}";
+
 fn trail(folder: &Path) -> Arc<Trail> {
     Trail::open(&Settings { folder: folder.to_owned(), devices: Vec::new() }, "n1").unwrap()
 }
@@ -38,7 +40,7 @@ async fn a_device_takes_records_while_it_is_enabled_and_its_chain_goes_on_when_i
     let (trail, path) = (trail(folder.path()), folder.path().join("a.log"));
     assert!(trail.devices().is_none());
     let device = enabled("a", "file", ("file_path", "a.log"));
-    trail.prepare(device.clone(), DeviceTable::default()).await.unwrap();
+    trail.prepare(device.clone(), DeviceTable::default(), PROBE.to_vec()).await.unwrap();
     assert!(trail.devices().is_none(), "it is not enabled yet");
     trail.adopt(table(1, &[&device])).await;
     record(&trail).await.unwrap();
@@ -50,7 +52,8 @@ async fn a_device_takes_records_while_it_is_enabled_and_its_chain_goes_on_when_i
     trail.adopt(table(2, &[])).await;
     assert_eq!(trail.revision(), 3);
     record(&trail).await.unwrap();
-    assert_eq!(numbers(&path), [1, 2]);
+    // The first is the probe.
+    assert_eq!(numbers(&path), [1, 2, 3]);
 }
 
 #[tokio::test]
@@ -59,7 +62,7 @@ async fn where_a_required_device_cannot_be_opened_only_another_required_one_can_
     let trail = trail(folder.path());
     fs::create_dir(folder.path().join("a.log")).unwrap();
     let bad = enabled("a", "file", ("file_path", "a.log"));
-    assert!(trail.prepare(bad.clone(), DeviceTable::default()).await.is_err());
+    assert!(trail.prepare(bad.clone(), DeviceTable::default(), PROBE.to_vec()).await.is_err());
     trail.adopt(table(1, &[&bad])).await;
     assert!(trail.is_lacking());
     assert_eq!(record(&trail).await, Err(NotTaken));
@@ -80,6 +83,18 @@ async fn no_two_devices_write_to_one_file() {
     let trail = trail(folder.path());
     let one = enabled("one", "file", ("file_path", "a.log"));
     let other = enabled("other", "file", ("file_path", "a.log"));
-    let error = trail.prepare(other, table(1, &[&one])).await.unwrap_err();
+    let error = trail.prepare(other, table(1, &[&one]), PROBE.to_vec()).await.unwrap_err();
     assert!(error.contains("same file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_required_device_that_takes_nothing_is_not_enabled() {
+    let folder = tempfile::tempdir().unwrap();
+    let trail = trail(folder.path());
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut device = enabled("far", "socket", ("address", &format!("tcp:{closed}")));
+    let error = trail.prepare(device.clone(), DeviceTable::default(), PROBE.to_vec()).await.unwrap_err();
+    assert!(error.contains("takes no record"), "{error}");
+    device.options.insert("required".to_owned(), "false".to_owned());
+    trail.prepare(device, DeviceTable::default(), PROBE.to_vec()).await.unwrap();
 }

@@ -102,23 +102,34 @@ impl Trail {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Opens a device that is to be enabled beside those of `table`, so that it is there when the state has it.
+    /// Opens a device that is to be enabled beside those of `table`, so that it is there when the state has it. One that is
+    /// required must take a record first: else no request could be answered any more, not even the one that disables it.
     ///
     /// # Errors
     /// Why it cannot be: for whoever asked.
-    pub async fn prepare(self: &Arc<Self>, enabled: Enabled, table: DeviceTable) -> Result<(), String> {
+    pub async fn prepare(
+        self: &Arc<Self>,
+        enabled: Enabled,
+        table: DeviceTable,
+        probe: Vec<u8>,
+    ) -> Result<(), String> {
         let trail = Arc::clone(self);
-        let prepare = move || {
+        let accessor = enabled.accessor.clone();
+        let open = move || {
             let mut before = trail.settings.devices.clone();
             before.extend(table.devices.iter().filter_map(|other| trail.settings_of(other).ok()));
             let settings = trail.settings_of(&enabled).map_err(|error| error.to_string())?;
             settings::check(&settings, &before).map_err(|error| error.to_string())?;
-            let mut opened = trail.enabled.lock();
-            let device = trail.open_device(&settings).map_err(|error| error.to_string())?;
-            opened.push((enabled.accessor, device));
-            Ok(())
+            trail.open_device(&settings).map_err(|error| error.to_string())
         };
-        tokio::task::spawn_blocking(prepare).await.unwrap_or_else(|error| Err(error.to_string()))
+        let opened = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(error.to_string()));
+        let device = opened?;
+        let taken = device.offer(vec![probe]);
+        if device.is_required() && !device.await_taken(taken).await {
+            return Err("the audit device takes no record: see the node's log for why".to_owned());
+        }
+        self.enabled.lock().push((accessor, device));
+        Ok(())
     }
 
     /// Uses the devices of the settings and of `table` from now on. One that cannot be opened is lacking, and tried again.

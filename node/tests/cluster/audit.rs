@@ -200,6 +200,9 @@ async fn a_device_that_is_enabled_at_one_node_records_at_all_until_it_is_disable
         bad["options"]["file_path"] = json!(path);
         put(follower, &bad).await.expect(400);
     }
+    // It could never be disabled again, as no request would be answered.
+    let nobody = json!({ "address": format!("tcp:127.0.0.1:{}", free_port()) });
+    put(follower, &json!({ "type": "socket", "options": nobody })).await.expect(400);
     let weak = cluster.call(leader, "POST", "auth/token/create", json!({ "policies": ["default"] })).await;
     let weak = weak.json()["auth"]["client_token"].as_str().unwrap().to_owned();
     cluster.call_as(follower, &weak, "PUT", "sys/audit/all", device.clone()).await.expect(403);

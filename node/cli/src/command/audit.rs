@@ -85,7 +85,9 @@ async fn list(client: &Client) -> Result<Report, Failure> {
     let rows: Vec<_> = devices
         .map(|(path, device)| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            [path.clone(), text(&device["type"]), text(&device["options"]["required"])]
+            // Unless it is said otherwise.
+            let required = device["options"]["required"].as_str().unwrap_or("true").to_owned();
+            [path.clone(), text(&device["type"]), required]
         })
         .collect();
     if rows.is_empty() {

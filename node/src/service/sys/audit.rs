@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use conclave_core::audit::{self, Enabled};
-use conclave_core::plan::Context;
+use conclave_core::plan::{Context, Operation};
 use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
 use serde_json::{Map, Value, json};
 
+use crate::audit::wall_clock_ns;
 use crate::cluster::Cluster;
 use crate::service::answer::Answer;
 use crate::service::call::Call;
@@ -54,11 +55,27 @@ pub async fn enable(service: &Arc<Service>, cluster: &Cluster, call: &Call) -> R
     if table.devices.iter().any(|other| other.name == name) {
         return Err(audit::in_use(name).into());
     }
-    trail.prepare(enabled.clone(), table).await.map_err(Failure::invalid)?;
+    trail.prepare(enabled.clone(), table, probe(call)).await.map_err(Failure::invalid)?;
     let changed = change(cluster, |ctx| audit::plan_enable(ctx, &enabled).map(Some)).await;
     // Of a device that was not enabled in the end, nothing is left.
     adopt(service, cluster).await?;
     changed.map(|()| Answer::no_content())
+}
+
+/// The first record of a device, as Vault writes it there.
+fn probe(call: &Call) -> Vec<u8> {
+    let asked = audit::Asked {
+        id: &call.request_id,
+        operation: audit::operation_name(Operation::Write),
+        path: "sys/audit/test",
+        client: None,
+        token: None,
+        caller: None,
+        mount: None,
+        body: None,
+        query: &[],
+    };
+    asked.write(None).request(wall_clock_ns(), None)
 }
 
 /// Disables a device at all nodes; its files stay. One that there is not is disabled already, as for Vault.
