@@ -55,7 +55,7 @@ impl Salt {
     /// `plain` names; at most `max_bytes` of it.
     ///
     /// # Errors
-    /// [`NotRewritten`]; `out` is as it was.
+    /// `NotRewritten`; `out` is as it was.
     pub fn rewrite(
         &self,
         json: &[u8],

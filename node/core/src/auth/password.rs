@@ -75,7 +75,7 @@ impl PasswordWork {
         Self { password, task: Task::Verify(against) }
     }
 
-    /// Does it: takes [`MEMORY_KIB`] and tens of milliseconds.
+    /// Does it: takes 19 MiB and tens of milliseconds.
     ///
     /// # Errors
     /// [`Error::Invalid`]: the password is too long. [`Error::Corrupt`]: the stored hash is none.

@@ -22,7 +22,7 @@ struct Note {
 /// Leaves a note, if the group has members.
 ///
 /// # Errors
-/// As [`stored::put`].
+/// As `stored::put`.
 pub fn put(ctx: &mut Context<'_>, txn: &mut Txn, group: &str) -> Result<(), Error> {
     let key = ctx.barrier.key(Kind::GroupClearing, [group]);
     stored::put(ctx, txn, &key, group, &Note { group: group.to_owned() }, 0)

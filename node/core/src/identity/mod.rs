@@ -2,7 +2,7 @@
 //!
 //! An entity's record has all that its tokens need at a request: its policies, its aliases and the ids of the groups that
 //! it is in. So a token with an entity costs a look at two more records: the entity's, and the one that changes with every
-//! group ([`store::group_epoch_key`]). Whatever was made of them is kept by their revisions, and a change that was decided
+//! group (`store::group_epoch_key`). Whatever was made of them is kept by their revisions, and a change that was decided
 //! by them requires those, so that nobody acts by a group that he has left ([`belonging`]).
 //!
 //! Names are found by keyed hashes of their lower case, so that two spellings of one name can never be two entities;

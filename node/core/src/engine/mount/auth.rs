@@ -29,7 +29,7 @@ const LOCKOUT_S_MAX: i64 = 366 * 24 * 3_600;
 /// Wrong passwords that a mount can allow at most.
 const LOCKOUT_THRESHOLD_MAX: i64 = 1_000;
 
-/// `auth/token/`, as [`super::system::mount`] shows `sys/`.
+/// `auth/token/`, as [`super::system`] shows `sys/`.
 pub(super) fn token_mount(barrier: &Barrier) -> Mount {
     let id = barrier.key(Kind::Mounts, [TOKEN_PATH]);
     let mut uuid = [0; 16];
