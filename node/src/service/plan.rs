@@ -480,10 +480,8 @@ impl Decision<'_> {
             }
             Action::Password(request) => policy::password_api::handle(ctx, request, captured, body)?,
             Action::Quota(request) => {
-                let is_mounted = |path: &str| {
-                    matches!(path, "sys/" | "auth/token/")
-                        || table.resolve(path).is_some_and(|(_, rest)| rest.is_empty())
-                };
+                let is_mounted =
+                    |path: &str| table.resolve_shown(path).is_some_and(|mount| mount.path() == path);
                 quota::api::handle(ctx, request, captured, body, &is_mounted)?
             }
             Action::Rights(request) => {

@@ -49,7 +49,7 @@ pub fn handle(
         return Err(Error::Denied);
     }
     if owner.entry.kind == TokenKind::Batch {
-        return Err(Error::invalid("cubbyhole operations are only supported by \"service\" type tokens"));
+        return Err(Error::invalid("cubbyhole operations are only supported by 'service' type tokens"));
     }
     match request.operation {
         Operation::Read => read(ctx, owner, request),

@@ -50,7 +50,7 @@ pub struct MountTable {
     /// 0: nothing was ever mounted.
     revision: u64,
     /// Shown and never stored: what the server itself answers.
-    built_in: [Mount; 2],
+    built_in: [Mount; 3],
     /// Likewise: `auth/token/`.
     token: Mount,
 }

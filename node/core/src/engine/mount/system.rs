@@ -1,4 +1,4 @@
-//! `sys/` and `cubbyhole/` in lists of mounts: the server's own paths, as OpenBao shows them. They are in no record, so
+//! `sys/`, `cubbyhole/` and `identity/` in lists of mounts: the server's own paths, as OpenBao shows them. They are in no record, so
 //! nothing can change, move or disable them; requests below them never come to a mount's engine.
 
 use super::record::MountRecord;
@@ -7,9 +7,10 @@ use crate::crypto::{Barrier, Kind};
 use crate::engine::cubbyhole;
 
 const PATH: &str = "sys/";
+const IDENTITY_PATH: &str = "identity/";
 
 /// The rows of what is built in. Their ids are the cluster's own and the same at every node.
-pub(super) fn mounts(barrier: &Barrier) -> [Mount; 2] {
+pub(super) fn mounts(barrier: &Barrier) -> [Mount; 3] {
     let system = MountRecord {
         description: "system endpoints used for control, policy and debugging".to_owned(),
         passthrough_request_headers: vec!["Accept".to_owned()],
@@ -21,7 +22,12 @@ pub(super) fn mounts(barrier: &Barrier) -> [Mount; 2] {
         local: true,
         ..record(barrier, cubbyhole::PATH, "cubbyhole")
     };
-    [system, cubbyhole].map(|record| Mount { record, table_revision: 0 })
+    let identity = MountRecord {
+        description: "identity store".to_owned(),
+        passthrough_request_headers: vec!["Authorization".to_owned()],
+        ..record(barrier, IDENTITY_PATH, "identity")
+    };
+    [system, cubbyhole, identity].map(|record| Mount { record, table_revision: 0 })
 }
 
 fn record(barrier: &Barrier, path: &str, engine_type: &str) -> MountRecord {
@@ -39,7 +45,7 @@ fn record(barrier: &Barrier, path: &str, engine_type: &str) -> MountRecord {
 }
 
 pub(super) fn is_built_in(path: &str) -> bool {
-    matches!(path, PATH | cubbyhole::PATH)
+    matches!(path, PATH | IDENTITY_PATH | cubbyhole::PATH)
 }
 
 impl MountTable {

@@ -77,7 +77,10 @@ fn a_mount_is_shown_with_what_was_set() {
     let shown = bench.send("GET sys/mounts/b").data;
     let all = bench.send("GET sys/mounts").data;
     assert_eq!(all["b/"], shown);
-    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["a/", "b/", "cubbyhole/", "sys/"]);
+    assert_eq!(
+        all.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["a/", "b/", "cubbyhole/", "identity/", "sys/"]
+    );
     let fields = shown.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
     assert_eq!(
         fields,
