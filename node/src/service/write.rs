@@ -203,10 +203,10 @@ impl Service {
         plans_max: usize,
         deadline: Instant,
     ) -> Result<Answer, Attempt> {
-        // Logins of one mount share a path and, as a rule, change nothing in common: they wait for none but their like,
-        // and only once that has come in between.
+        // Logins of one mount, or all who make tokens, share a path and, as a rule, change nothing in common: they wait for
+        // none but their like, and only once that has come in between.
         let mut turn = None;
-        if route.action != Action::Auth {
+        if route.action == Action::Secret {
             turn = Some(self.turn(call.path.as_bytes(), deadline).await?);
         }
         let mut proven = false;
