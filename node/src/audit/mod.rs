@@ -20,8 +20,8 @@ pub mod verify;
 mod wire;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
@@ -69,8 +69,8 @@ pub struct Devices {
 
 /// The salts of some devices, in their order.
 pub struct Salts {
-    /// Whose they are.
-    devices: Arc<Devices>,
+    /// Whose they are. It does not keep them: a device that was disabled must let go of its trail.
+    devices: Weak<Devices>,
     list: Vec<Salt>,
 }
 
@@ -240,11 +240,13 @@ impl Devices {
 
     /// The salts of these devices: from the cache, if it has them.
     pub fn salts(self: &Arc<Self>, barrier: &Barrier, cache: &ArcSwapOption<Salts>) -> Arc<Salts> {
-        if let Some(salts) = cache.load_full().filter(|salts| Arc::ptr_eq(&salts.devices, self)) {
+        if let Some(salts) =
+            cache.load_full().filter(|salts| Weak::as_ptr(&salts.devices) == Arc::as_ptr(self))
+        {
             return salts;
         }
         let list = self.list.iter().map(|device| barrier.audit_salt(device.name())).collect();
-        let salts = Arc::new(Salts { devices: Arc::clone(self), list });
+        let salts = Arc::new(Salts { devices: Arc::downgrade(self), list });
         cache.store(Some(Arc::clone(&salts)));
         salts
     }
