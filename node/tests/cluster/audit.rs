@@ -241,7 +241,7 @@ async fn a_device_that_is_enabled_at_one_node_records_at_all_until_it_is_disable
         assert_eq!(verify(&[&trail(&cluster, node)]).0, 0);
     }
     // It has let go of its file, and the trail goes on where it stood.
-    put(follower, &device).await.expect(204);
+    cluster.call(follower, "PUT", "sys/audit/all", device).await.expect(204);
     cluster.call(follower, "GET", "secret/data/nothing", Value::Null).await.expect(404);
     assert_eq!(verify(&[&trail(&cluster, follower)]).0, 0);
 }
