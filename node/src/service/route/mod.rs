@@ -242,7 +242,6 @@ mod tests {
         assert_eq!(action(Write, "auth"), Err(404));
         assert_eq!(action(Write, "auth/token"), Err(404));
         assert_eq!(action(Patch, "auth/approle/login"), Err(405));
-        assert_eq!(action(Write, "auth/approle/login"), Err(404));
         assert_eq!(action(Read, "identity"), Err(404));
         assert_eq!(action(Read, "identity/oidc/config"), Err(404));
         assert_eq!(action(Read, "identity/entity/id/a/b"), Err(404));
