@@ -16,14 +16,18 @@ mod tests;
 
 use conclave_proto::log::Txn;
 use rand::CryptoRng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use self::quorum::Shown;
 use super::config::{SealConfig, SealType};
 use super::keys::load_config;
 use crate::crypto::{Kind, RootKey, plain_key};
 use crate::error::Error;
 use crate::fields;
-use crate::plan::{Context, Operation, Plan};
+use crate::plan::{Context, Operation, Plan, Reply};
+use crate::stored::{self, Stored};
 
 /// How long a ceremony may take, in milliseconds: its people need not be in one room.
 const CEREMONY_MS: u64 = 24 * 3_600_000;
@@ -121,6 +125,61 @@ pub fn handle(
 struct Seal {
     config: SealConfig,
     revision: u64,
+}
+
+/// A ceremony that is under way, as its record keeps it.
+trait Running: Serialize + DeserializeOwned {
+    const KIND: Kind;
+
+    /// The shares that were shown so far.
+    fn shown(&self) -> &Shown;
+
+    /// The hash of the token that began it.
+    fn begun_by(&self) -> Option<&str>;
+}
+
+/// The ceremony that is under way, if there is one.
+fn load<T: Running>(ctx: &Context<'_>, seal: &Seal) -> Result<Option<Stored<T>>, Error> {
+    let found = stored::load::<T>(ctx.view, ctx.barrier, &plain_key(T::KIND), ctx.now_ms)?;
+    // Shares that were replaced since prove nothing.
+    Ok(found.filter(|found| found.value.shown().is_of(&seal.config)))
+}
+
+/// Writes a ceremony as it stands now.
+fn plan_keep<T: Running>(ctx: &mut Context<'_>, seal: &Seal, now: &T, ends_ms: u64) -> Result<Txn, Error> {
+    let key = plain_key(T::KIND);
+    let mut txn = txn_guarded_by(ctx, seal, &key)?;
+    stored::put(ctx, &mut txn, &key, "", now, ends_ms)?;
+    Ok(txn)
+}
+
+/// Ends a ceremony without its result. Where there is none, nothing has to be done.
+fn cancel<T: Running>(
+    ctx: &Context<'_>,
+    ceremony: &Ceremony<'_>,
+    seal: &Seal,
+    current: Option<&Stored<T>>,
+) -> Result<Plan, Error> {
+    let Some(current) = current else { return Ok(Reply::no_content().into()) };
+    check_cancel(&ceremony.caller, current.value.begun_by())?;
+    Ok(Plan { txn: plan_end::<T>(ctx, seal)?, reply: Reply::no_content() })
+}
+
+/// Takes the ceremony's record away.
+fn plan_end<T: Running>(ctx: &Context<'_>, seal: &Seal) -> Result<Txn, Error> {
+    let key = plain_key(T::KIND);
+    let mut txn = txn_guarded_by(ctx, seal, &key)?;
+    txn.delete(key);
+    Ok(txn)
+}
+
+/// With what OpenBao warns of: fields that it does not know.
+fn warned(reply: Reply, form: Form, body: &Map<String, Value>, known: &[&str]) -> Reply {
+    let warnings = match form {
+        Form::OpenBao => fields::unknown_warning(body.keys().map(String::as_str), known),
+        Form::Vault => Vec::new(),
+    };
+    Reply { warnings, ..reply }
 }
 
 /// A transaction that fails if the seal, or the ceremony at `key`, is not what it was.

@@ -3,6 +3,7 @@
 //! Where verification was asked for, the new shares open nothing before a quorum of them was shown; until then the old ones
 //! do. The seal's configuration is replaced by one write, so that at any moment exactly one set is valid.
 
+use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -11,14 +12,14 @@ use super::super::init::replace_shares;
 use super::super::shamir::Share;
 use super::quorum::{Shown, recognise};
 use super::{
-    CEREMONY_MS, Caller, Ceremony, Form, Seal, Step, begun_by, check_cancel, key_in, new_nonce, nonce_in,
-    txn_guarded_by,
+    CEREMONY_MS, Caller, Ceremony, Form, Running, Seal, Step, begun_by, cancel, check_cancel, key_in, load,
+    new_nonce, nonce_in, plan_end, plan_keep, warned,
 };
 use crate::crypto::{Kind, plain_key};
 use crate::error::Error;
 use crate::fields;
 use crate::plan::{Context, Operation, Plan, Reply};
-use crate::stored::{self, Stored};
+use crate::stored::Stored;
 
 const INIT_FIELDS: [&str; 7] = [
     "secret_shares",
@@ -53,20 +54,32 @@ struct Made {
     shown: Shown,
 }
 
+impl Running for Rekey {
+    const KIND: Kind = Kind::Rekey;
+
+    fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    fn begun_by(&self) -> Option<&str> {
+        self.begun_by.as_deref()
+    }
+}
+
 pub(super) fn handle(
     ctx: &mut Context<'_>,
     ceremony: &Ceremony<'_>,
     seal: &Seal,
     body: &Map<String, Value>,
 ) -> Result<Plan, Error> {
-    let current = load(ctx, seal)?;
+    let current = load::<Rekey>(ctx, seal)?;
     let words = Words(ceremony.form);
     match (ceremony.step, ceremony.operation) {
         (Step::RekeyInit(_), Operation::Read) => {
             Ok(status(current.as_ref().map(|found| &found.value), ceremony.form, seal).into())
         }
         (Step::RekeyInit(_), Operation::Write) => begin(ctx, ceremony, seal, current.is_some(), body),
-        (Step::RekeyInit(_), Operation::Delete) => cancel(ctx, ceremony, seal, current),
+        (Step::RekeyInit(_), Operation::Delete) => cancel(ctx, ceremony, seal, current.as_ref()),
         (Step::RekeyUpdate(_), Operation::Write) => update(ctx, ceremony, seal, current, body),
         (Step::RekeyVerify(_), Operation::Read) => {
             Ok(verify_status(&current.ok_or_else(|| words.no_configuration())?.value).into())
@@ -75,12 +88,6 @@ pub(super) fn handle(
         (Step::RekeyVerify(_), Operation::Delete) => restart_verify(ctx, ceremony, seal, current),
         _ => Err(Error::Unsupported),
     }
-}
-
-fn load(ctx: &Context<'_>, seal: &Seal) -> Result<Option<Stored<Rekey>>, Error> {
-    let key = plain_key(Kind::Rekey);
-    let found = stored::load::<Rekey>(ctx.view, ctx.barrier, &key, ctx.now_ms)?;
-    Ok(found.filter(|found| found.value.shown.is_of(&seal.config)))
 }
 
 fn begin(
@@ -104,9 +111,7 @@ fn begin(
         shown: Shown::none_of(&seal.config)?,
         made: None,
     };
-    let key = plain_key(Kind::Rekey);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
-    stored::put(ctx, &mut txn, &key, "", &rekey, ctx.now_ms + CEREMONY_MS)?;
+    let txn = plan_keep(ctx, seal, &rekey, ctx.now_ms + CEREMONY_MS)?;
     Ok(Plan {
         txn,
         reply: warned(status(Some(&rekey), ceremony.form, seal), ceremony.form, body, &INIT_FIELDS),
@@ -144,20 +149,6 @@ fn split_in(body: &Map<String, Value>) -> Result<(u8, u8), Error> {
     }
 }
 
-fn cancel(
-    ctx: &mut Context<'_>,
-    ceremony: &Ceremony<'_>,
-    seal: &Seal,
-    current: Option<Stored<Rekey>>,
-) -> Result<Plan, Error> {
-    let Some(current) = current else { return Ok(Reply::no_content().into()) };
-    check_cancel(&ceremony.caller, current.value.begun_by.as_deref())?;
-    let key = plain_key(Kind::Rekey);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
-    txn.delete(key);
-    Ok(Plan { txn, reply: Reply::no_content() })
-}
-
 fn update(
     ctx: &mut Context<'_>,
     ceremony: &Ceremony<'_>,
@@ -173,24 +164,21 @@ fn update(
         return Err(words.already_made(&made.nonce));
     }
     words.check_nonce(&nonce_in(body)?.unwrap_or_default(), &rekey.nonce)?;
-    let key = plain_key(Kind::Rekey);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
     if !rekey.shown.take(&seal.config, &share, words.repeated())? {
-        stored::put(ctx, &mut txn, &key, "", &rekey, current.expires_at_ms)?;
+        let txn = plan_keep(ctx, seal, &rekey, current.expires_at_ms)?;
         let reply = status(Some(&rekey), ceremony.form, seal);
         return Ok(Plan { txn, reply: warned(reply, ceremony.form, body, &UPDATE_FIELDS) });
     }
     let (config, shares) =
         replace_shares(&seal.config, ceremony.root_key, rekey.shares, rekey.threshold, ctx.now_ms, ctx.rng)?;
-    if rekey.verify {
+    let txn = if rekey.verify {
         let shown = Shown::none_of(&config)?;
         let config = String::from_utf8(config.to_bytes()).expect("JSON is text");
         rekey.made = Some(Made { nonce: new_nonce(ctx.rng), config, shown });
-        stored::put(ctx, &mut txn, &key, "", &rekey, current.expires_at_ms)?;
+        plan_keep(ctx, seal, &rekey, current.expires_at_ms)?
     } else {
-        txn.put(plain_key(Kind::SealConfig), config.to_bytes());
-        txn.delete(key);
-    }
+        plan_seal(ctx, seal, config.to_bytes())?
+    };
     let reply = handed_out(&rekey, &shares, ceremony.form);
     Ok(Plan { txn, reply: warned(reply, ceremony.form, body, &UPDATE_FIELDS) })
 }
@@ -218,18 +206,21 @@ fn verify(
         )));
     }
     let config = SealConfig::from_bytes(made.config.as_bytes())?;
-    let key = plain_key(Kind::Rekey);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
     let repeated = "given key has already been provided during this verify operation";
-    let reply = if made.shown.take(&config, &share, repeated)? {
-        txn.put(plain_key(Kind::SealConfig), made.config.as_bytes().to_vec());
-        txn.delete(key);
-        Reply::json(&json!({ "nonce": made.nonce, "complete": true }))
+    let (txn, reply) = if made.shown.take(&config, &share, repeated)? {
+        let reply = Reply::json(&json!({ "nonce": made.nonce, "complete": true }));
+        (plan_seal(ctx, seal, made.config.as_bytes().to_vec())?, reply)
     } else {
-        stored::put(ctx, &mut txn, &key, "", &rekey, current.expires_at_ms)?;
-        verify_status(&rekey)
+        (plan_keep(ctx, seal, &rekey, current.expires_at_ms)?, verify_status(&rekey))
     };
     Ok(Plan { txn, reply: warned(reply, ceremony.form, body, &UPDATE_FIELDS) })
+}
+
+/// From here on the new shares open the seal, and the old ones do not.
+fn plan_seal(ctx: &Context<'_>, seal: &Seal, config: Vec<u8>) -> Result<Txn, Error> {
+    let mut txn = plan_end::<Rekey>(ctx, seal)?;
+    txn.put(plain_key(Kind::SealConfig), config);
+    Ok(txn)
 }
 
 /// A stranger is told nothing of what is going on: only who has a share of either set.
@@ -256,9 +247,7 @@ fn restart_verify(
     let Some(made) = rekey.made.as_mut() else { return Ok(verify_status(&rekey).into()) };
     made.shown = Shown::none_of(&SealConfig::from_bytes(made.config.as_bytes())?)?;
     made.nonce = new_nonce(ctx.rng);
-    let key = plain_key(Kind::Rekey);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
-    stored::put(ctx, &mut txn, &key, "", &rekey, current.expires_at_ms)?;
+    let txn = plan_keep(ctx, seal, &rekey, current.expires_at_ms)?;
     Ok(Plan { txn, reply: verify_status(&rekey) })
 }
 
@@ -325,14 +314,6 @@ fn verify_status(rekey: &Rekey) -> Reply {
         "n": rekey.shares,
         "progress": made.map_or(0, |made| made.shown.count()),
     }))
-}
-
-fn warned(reply: Reply, form: Form, body: &Map<String, Value>, known: &[&str]) -> Reply {
-    let warnings = match form {
-        Form::OpenBao => fields::unknown_warning(body.keys().map(String::as_str), known),
-        Form::Vault => Vec::new(),
-    };
-    Reply { warnings, ..reply }
 }
 
 /// The same refusals, as each API spells them.

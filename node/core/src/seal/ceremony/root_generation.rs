@@ -13,15 +13,15 @@ use zeroize::Zeroizing;
 
 use super::quorum::Shown;
 use super::{
-    CEREMONY_MS, Ceremony, Form, Seal, Step, begun_by, check_cancel, key_in, new_nonce, nonce_in,
-    txn_guarded_by,
+    CEREMONY_MS, Ceremony, Form, Running, Seal, Step, begun_by, cancel, key_in, load, new_nonce, nonce_in,
+    plan_end, plan_keep, warned,
 };
 use crate::auth::token;
-use crate::crypto::{Kind, plain_key};
+use crate::crypto::Kind;
 use crate::error::Error;
 use crate::fields;
 use crate::plan::{Context, Operation, Plan, Reply};
-use crate::stored::{self, Stored};
+use crate::stored::Stored;
 
 const ATTEMPT_FIELDS: [&str; 3] = ["otp", "pgp_key", "key"];
 const UPDATE_FIELDS: [&str; 2] = ["key", "nonce"];
@@ -38,30 +38,35 @@ struct Generation {
     shown: Shown,
 }
 
+impl Running for Generation {
+    const KIND: Kind = Kind::RootGeneration;
+
+    fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    fn begun_by(&self) -> Option<&str> {
+        self.begun_by.as_deref()
+    }
+}
+
 pub(super) fn handle(
     ctx: &mut Context<'_>,
     ceremony: &Ceremony<'_>,
     seal: &Seal,
     body: &Map<String, Value>,
 ) -> Result<Plan, Error> {
-    let current = load(ctx, seal)?;
+    let current = load::<Generation>(ctx, seal)?;
     match (ceremony.step, ceremony.operation) {
         (Step::RootAttempt, Operation::Read) => {
             let told = Told { generation: current.map(|found| found.value), ..Told::default() };
             Ok(told.reply(ceremony.form, seal).into())
         }
         (Step::RootAttempt, Operation::Write) => begin(ctx, ceremony, seal, current.is_some(), body),
-        (Step::RootAttempt, Operation::Delete) => cancel(ctx, ceremony, seal, current),
+        (Step::RootAttempt, Operation::Delete) => cancel(ctx, ceremony, seal, current.as_ref()),
         (Step::RootUpdate, Operation::Write) => update(ctx, ceremony, seal, current, body),
         _ => Err(Error::Unsupported),
     }
-}
-
-fn load(ctx: &Context<'_>, seal: &Seal) -> Result<Option<Stored<Generation>>, Error> {
-    let key = plain_key(Kind::RootGeneration);
-    let found = stored::load::<Generation>(ctx.view, ctx.barrier, &key, ctx.now_ms)?;
-    // Shares that were replaced since prove nothing.
-    Ok(found.filter(|found| found.value.shown.is_of(&seal.config)))
 }
 
 fn begin(
@@ -86,25 +91,9 @@ fn begin(
     let otp = given.or_else(|| made.clone()).unwrap_or_default();
     let generation =
         Generation { nonce: new_nonce(ctx.rng), otp, begun_by: begun_by(&ceremony.caller), shown };
-    let key = plain_key(Kind::RootGeneration);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
-    stored::put(ctx, &mut txn, &key, "", &generation, ctx.now_ms + CEREMONY_MS)?;
+    let txn = plan_keep(ctx, seal, &generation, ctx.now_ms + CEREMONY_MS)?;
     let told = Told { generation: Some(generation), otp: made, ..Told::default() };
-    Ok(Plan { txn, reply: told.warned(ceremony.form, seal, body, &ATTEMPT_FIELDS) })
-}
-
-fn cancel(
-    ctx: &mut Context<'_>,
-    ceremony: &Ceremony<'_>,
-    seal: &Seal,
-    current: Option<Stored<Generation>>,
-) -> Result<Plan, Error> {
-    let Some(current) = current else { return Ok(Reply::no_content().into()) };
-    check_cancel(&ceremony.caller, current.value.begun_by.as_deref())?;
-    let key = plain_key(Kind::RootGeneration);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
-    txn.delete(key);
-    Ok(Plan { txn, reply: Reply::no_content() })
+    Ok(Plan { txn, reply: warned(told.reply(ceremony.form, seal), ceremony.form, body, &ATTEMPT_FIELDS) })
 }
 
 fn update(
@@ -130,20 +119,19 @@ fn update(
             generation.nonce
         )));
     }
-    let key = plain_key(Kind::RootGeneration);
-    let mut txn = txn_guarded_by(ctx, seal, &key)?;
     let mut told = Told { is_update: true, ..Told::default() };
-    if generation.shown.take(&seal.config, &share, REPEATED)? {
+    let txn = if generation.shown.take(&seal.config, &share, REPEATED)? {
         let (root_token, made) = token::plan_root_token(ctx, None)?;
+        let mut txn = plan_end::<Generation>(ctx, seal)?;
         txn.preconditions.extend(made.preconditions);
         txn.writes.extend(made.writes);
-        txn.delete(key);
         told.encoded_token = Some(encode(&root_token, &generation.otp));
+        txn
     } else {
-        stored::put(ctx, &mut txn, &key, "", &generation, current.expires_at_ms)?;
-    }
+        plan_keep(ctx, seal, &generation, current.expires_at_ms)?
+    };
     told.generation = Some(generation);
-    Ok(Plan { txn, reply: told.warned(ceremony.form, seal, body, &UPDATE_FIELDS) })
+    Ok(Plan { txn, reply: warned(told.reply(ceremony.form, seal), ceremony.form, body, &UPDATE_FIELDS) })
 }
 
 /// As `bao operator generate-root -decode` reads it.
@@ -165,14 +153,6 @@ struct Told {
 }
 
 impl Told {
-    fn warned(&self, form: Form, seal: &Seal, body: &Map<String, Value>, known: &[&str]) -> Reply {
-        let mut reply = self.reply(form, seal);
-        if form == Form::OpenBao {
-            reply.warnings = fields::unknown_warning(body.keys().map(String::as_str), known);
-        }
-        reply
-    }
-
     fn reply(&self, form: Form, seal: &Seal) -> Reply {
         let nonce = self.generation.as_ref().map(|generation| generation.nonce.as_str());
         let progress = self.generation.as_ref().map_or(0, |generation| generation.shown.count());
