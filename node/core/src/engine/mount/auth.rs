@@ -3,13 +3,13 @@
 
 use serde_json::{Map, Value};
 
-use super::change::{drop_mount, expect_operation, mount_path, new_uuid};
+use super::change::{describe, drop_mount, expect_operation, mount_path, plan_insert};
 use super::json::mount_json;
-use super::record::{KvConfig, LockoutConfig, MountRecord};
-use super::{Mount, MountTable, settings, with_slash};
+use super::record::{LockoutConfig, MountRecord};
+use super::{Mount, MountTable, settings, system, with_slash};
 use crate::auth::Method;
 use crate::auth::token::anchor;
-use crate::crypto::{Barrier, Kind};
+use crate::crypto::Barrier;
 use crate::engine::text::JsonText;
 use crate::error::Error;
 use crate::fields;
@@ -31,16 +31,10 @@ const LOCKOUT_THRESHOLD_MAX: i64 = 1_000;
 
 /// `auth/token/`, as [`super::system`] shows `sys/`.
 pub(super) fn token_mount(barrier: &Barrier) -> Mount {
-    let id = barrier.key(Kind::Mounts, [TOKEN_PATH]);
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&id[1..17]);
     let record = MountRecord {
-        path: TOKEN_PATH.to_owned(),
-        uuid: uuid::Builder::from_random_bytes(uuid).into_uuid().to_string(),
         accessor: token_accessor(barrier),
-        engine_type: TOKEN_TYPE.to_owned(),
         description: "token based credentials".to_owned(),
-        ..MountRecord::default()
+        ..system::record(barrier, TOKEN_PATH, TOKEN_TYPE)
     };
     Mount { record, table_revision: 0 }
 }
@@ -90,11 +84,7 @@ pub fn enable_auth(
     })?;
     mount.engine_type = method.name().to_owned();
     mount.options = settings::options(body)?;
-    mount.description = fields::text(body, "description")?.unwrap_or_default();
-    mount.local = fields::boolean(body, "local")?.unwrap_or(false);
-    mount.seal_wrap = fields::boolean(body, "seal_wrap")?.unwrap_or(false);
-    mount.external_entropy_access = fields::boolean(body, "external_entropy_access")?.unwrap_or(false);
-    mount.kv_config = KvConfig::default();
+    describe(&mut mount, body)?;
     if let Some(config) = fields::object(body, "config")? {
         if config.contains_key("user_lockout_config") {
             return Err(Error::invalid("user_lockout_config is set by tuning the mount"));
@@ -105,15 +95,7 @@ pub fn enable_auth(
     if let Some(conflict) = conflict {
         return Err(Error::invalid(format!("path is already in use at {}", conflict.own_path())));
     }
-    mount.uuid = new_uuid(context);
-    let mut accessor = [0; 4];
-    context.rng.fill_bytes(&mut accessor);
-    mount.accessor = format!("auth_{}_{}", method.name(), hex::encode(accessor));
-
-    let uuid = mount.uuid.clone();
-    let mut table = table.clone();
-    table.mounts.insert(path, Mount { record: mount, table_revision: table.revision });
-    let mut txn = table.into_txn(context)?;
+    let (mut txn, uuid) = plan_insert(context, table, mount, &format!("auth_{}", method.name()))?;
     anchor::put(context, &mut txn, &uuid)?;
     Ok(Plan { txn, reply: Reply::no_content() })
 }

@@ -2,6 +2,7 @@
 //!
 //! Sentences name mount paths, as Vault's do: the caller sent them. They never name anything below a mount.
 
+use conclave_proto::log::Txn;
 use conclave_proto::path::SecretPath;
 use serde_json::{Map, Value, json};
 use uuid::Builder;
@@ -40,11 +41,7 @@ pub fn enable(
     mount.engine_type = "kv".to_owned();
     mount.options = settings::options(body)?;
     set_version(&mut mount, &fields::text(body, "type")?.unwrap_or_default())?;
-    mount.description = fields::text(body, "description")?.unwrap_or_default();
-    mount.local = fields::boolean(body, "local")?.unwrap_or(false);
-    mount.seal_wrap = fields::boolean(body, "seal_wrap")?.unwrap_or(false);
-    mount.external_entropy_access = fields::boolean(body, "external_entropy_access")?.unwrap_or(false);
-    mount.kv_config = KvConfig::default();
+    describe(&mut mount, body)?;
     if let Some(config) = fields::object(body, "config")? {
         settings::apply_to_new(&mut mount, config)?;
     }
@@ -54,14 +51,34 @@ pub fn enable(
     if let Some(conflict) = table.conflict(&path) {
         return Err(Error::invalid(format!("path is already in use at {}", conflict.path())));
     }
+    Ok(Plan { txn: plan_insert(context, table, mount, "kv")?.0, reply: Reply::no_content() })
+}
+
+/// What every new mount may be told.
+pub(super) fn describe(mount: &mut MountRecord, body: &Map<String, Value>) -> Result<(), Error> {
+    mount.description = fields::text(body, "description")?.unwrap_or_default();
+    mount.local = fields::boolean(body, "local")?.unwrap_or(false);
+    mount.seal_wrap = fields::boolean(body, "seal_wrap")?.unwrap_or(false);
+    mount.external_entropy_access = fields::boolean(body, "external_entropy_access")?.unwrap_or(false);
+    mount.kv_config = KvConfig::default();
+    Ok(())
+}
+
+/// Puts a new mount into the table, under a uuid, which is returned, and an accessor of its own.
+pub(super) fn plan_insert(
+    context: &mut Context<'_>,
+    table: &MountTable,
+    mut mount: MountRecord,
+    kind: &str,
+) -> Result<(Txn, String), Error> {
     mount.uuid = new_uuid(context);
     let mut accessor = [0; 4];
     context.rng.fill_bytes(&mut accessor);
-    mount.accessor = format!("kv_{}", hex::encode(accessor));
-
+    mount.accessor = format!("{kind}_{}", hex::encode(accessor));
+    let uuid = mount.uuid.clone();
     let mut table = table.clone();
-    table.mounts.insert(path, Mount { record: mount, table_revision: table.revision });
-    Ok(Plan { txn: table.into_txn(context)?, reply: Reply::no_content() })
+    table.mounts.insert(mount.path.clone(), Mount { record: mount, table_revision: table.revision });
+    Ok((table.into_txn(context)?, uuid))
 }
 
 /// The type says the version of a KV mount, or leaves it to the options.

@@ -30,7 +30,7 @@ pub(super) fn mounts(barrier: &Barrier) -> [Mount; 3] {
     [system, cubbyhole, identity].map(|record| Mount { record, table_revision: 0 })
 }
 
-fn record(barrier: &Barrier, path: &str, engine_type: &str) -> MountRecord {
+pub(super) fn record(barrier: &Barrier, path: &str, engine_type: &str) -> MountRecord {
     let id = barrier.key(Kind::Mounts, [path]);
     let mut uuid = [0; 16];
     // A key is its kind and one token of 16 bytes for each segment.
