@@ -90,8 +90,11 @@ impl ReadBarrier {
     /// Starts the barrier; its proofs run on `runtime`, which must be Raft's.
     pub fn start(runtime: &Handle, grounds: Grounds) -> Self {
         let (waiting, readers) = mpsc::channel(READERS_MAX);
+        let (questions, asked) = mpsc::channel(1);
         let inner = Arc::new(Inner { grounds, confirmed: Mutex::new(None) });
-        runtime.spawn(prove_for_all(inner.clone(), readers));
+        runtime.spawn(prove(inner.clone(), asked));
+        // Here, where the readers are: each that Raft's threads woke would cost a thread's waking.
+        tokio::spawn(ask_for_all(readers, questions));
         Self { inner, waiting }
     }
 
@@ -172,11 +175,10 @@ impl ReadBarrier {
 }
 
 /// One proof after the other, each for all who asked before it began.
-async fn prove_for_all(
-    inner: Arc<Inner>,
+async fn ask_for_all(
     mut readers: mpsc::Receiver<oneshot::Sender<Result<Proof, BarrierError>>>,
+    questions: mpsc::Sender<oneshot::Sender<Result<Proof, BarrierError>>>,
 ) {
-    let mut line = ReadIndexLine::new(inner.grounds.peers.clone());
     let mut asking = Vec::new();
     while readers.recv_many(&mut asking, READERS_MAX).await > 0 {
         // Readers come in bursts, woken by the proof before: those that are on their way share this one.
@@ -186,8 +188,12 @@ async fn prove_for_all(
         for _ in 0..readers.len() {
             asking.extend(readers.try_recv());
         }
-        let begun = Instant::now();
-        let proof = inner.prove(&mut line, begun).await.map(|point| Proof { point, begun });
+        let (question, answer) = oneshot::channel();
+        // Both fail only while the node stops.
+        let proof = match questions.send(question).await {
+            Ok(()) => answer.await.unwrap_or(Err(BarrierError::NoLeader)),
+            Err(_) => Err(BarrierError::NoLeader),
+        };
         while planted::is(Bug::ProofForLatecomers)
             && let Ok(late) = readers.try_recv()
         {
@@ -197,6 +203,19 @@ async fn prove_for_all(
             // A reader that ran out of time has gone.
             let _gone = reader.send(proof);
         }
+    }
+}
+
+/// Answers one question after the other, on Raft's threads.
+async fn prove(
+    inner: Arc<Inner>,
+    mut questions: mpsc::Receiver<oneshot::Sender<Result<Proof, BarrierError>>>,
+) {
+    let mut line = ReadIndexLine::new(inner.grounds.peers.clone());
+    while let Some(question) = questions.recv().await {
+        let begun = Instant::now();
+        let proof = inner.prove(&mut line, begun).await.map(|point| Proof { point, begun });
+        let _gone = question.send(proof);
     }
 }
 
