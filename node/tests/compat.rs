@@ -17,7 +17,7 @@ fn bao_manages_mounts_and_shows_the_cluster() {
     run("bao_sys.py");
 }
 
-/// On nodes of its own: one ceremony at a time is all there is.
+/// On nodes of its own, as every script that compares lists or needs the one ceremony there is for itself.
 #[test]
 fn bao_makes_root_tokens_replaces_keys_and_unwraps() {
     run_on(&DevCluster::start(), "bao_roots.py");
@@ -35,12 +35,12 @@ fn bao_and_hvac_log_in_at_every_node() {
 
 #[test]
 fn answers_are_those_of_openbao_but_for_the_listed_differences() {
-    run("same_answers.py");
+    run_on(&DevCluster::start(), "same_answers.py");
 }
 
 #[test]
 fn token_roles_batch_tokens_and_identity_are_those_of_openbao_but_for_the_listed_differences() {
-    run("same_identity.py");
+    run_on(&DevCluster::start(), "same_identity.py");
 }
 
 #[track_caller]
