@@ -133,10 +133,10 @@ async fn handle(
     let asked_for =
         service.node().audit().devices().map(|_| request::asked_for(request.method(), request.uri().path()));
     let answer = match request::parse(request, client, request_id.clone(), service.body_budget()).await {
-        Ok(call) => service.answer(call).await,
+        Ok(mut call) => service.answer(&mut call).await,
         Err(failure) => match asked_for {
             Some(asked_for) => {
-                service.refused(&request_id, client, (asked_for.0, &asked_for.1), &failure).await
+                Box::pin(service.refused(&request_id, client, (asked_for.0, &asked_for.1), &failure)).await
             }
             None => Answer::failure(&failure),
         },

@@ -93,22 +93,22 @@ impl Service {
     }
 
     /// Answers one request from a client.
-    pub async fn answer(self: &Arc<Self>, mut call: Call) -> Answer {
+    pub async fn answer(self: &Arc<Self>, call: &mut Call) -> Answer {
         let began = Instant::now();
         if planted::is(Bug::PathInLog) {
             tracing::info!(path = %call.path, "asked");
         }
         let found = route::find(call.operation, &call.path);
-        let answer = match self.limit(&call, began) {
+        let answer = match self.limit(call, began) {
             Ok(allowance) => {
                 call.trace = self.trace(&found).await;
                 let answer = match &call.trace {
-                    None => self.decided(&found, &call).await,
-                    Some(trace) => self.recorded(&found, &call, trace).await,
+                    None => self.decided(&found, call).await,
+                    Some(trace) => Box::pin(self.recorded(&found, call, trace)).await,
                 };
                 Answer { allowance, ..answer }
             }
-            Err(too_soon) => self.refuse_too_soon(&call, &too_soon).await,
+            Err(too_soon) => Box::pin(self.refuse_too_soon(call, &too_soon)).await,
         };
         let action = found.as_ref().ok().map(|route| route.action);
         let label = action
@@ -138,7 +138,9 @@ impl Service {
     async fn decided(self: &Arc<Self>, found: &Result<&'static Route, Failure>, call: &Call) -> Answer {
         let route = match found {
             Ok(route) => route,
-            Err(failure) => return Answer::failure(&self.refuse_unknown(call, failure.clone()).await),
+            Err(failure) => {
+                return Answer::failure(&Box::pin(self.refuse_unknown(call, failure.clone())).await);
+            }
         };
         self.dispatch(route, call).await.unwrap_or_else(|failure| {
             if failure.is_fault() {
@@ -162,7 +164,7 @@ impl Service {
             return Err(plan::not_wrappable());
         }
         if route.place == Place::Here {
-            return self.here(route, call).await;
+            return Box::pin(self.here(route, call)).await;
         }
         let cluster = self.cluster()?;
         if cluster.fence.is_fenced() {
@@ -173,7 +175,7 @@ impl Service {
         }
         match route.place {
             Place::State if !call.changes() => self.read(&cluster, route, call).await,
-            _ => self.write(&cluster, route, call).await,
+            _ => Box::pin(self.write(&cluster, route, call)).await,
         }
     }
 }

@@ -102,7 +102,7 @@ impl Service {
         let Some(cluster) = self.node.cluster() else { return };
         match plan::audit_devices(&cluster, Some(trail.revision())) {
             Ok(None) | Err(Failure::Sealed) => {}
-            Ok(Some(table)) => trail.adopt(table).await,
+            Ok(Some(table)) => Box::pin(trail.adopt(table)).await,
             Err(error) => tracing::error!(%error, "the audit devices that are enabled cannot be read"),
         }
     }

@@ -118,7 +118,7 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
     let cluster = service.cluster()?;
     // By the name that the membership has: the settings may say another by now.
     let own = cluster.node(cluster.node_id).ok_or(Failure::Fenced)?;
-    let request = Call {
+    let mut request = Call {
         operation: conclave_core::plan::Operation::Write,
         head: false,
         path: "sys/storage/raft/remove-peer".to_owned(),
@@ -133,7 +133,7 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
         password: Default::default(),
         trace: None,
     };
-    let answer = Box::pin(service.answer(request)).await;
+    let answer = Box::pin(service.answer(&mut request)).await;
     if answer.status != 204 {
         return Ok(answer);
     }
