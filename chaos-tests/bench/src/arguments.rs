@@ -22,12 +22,18 @@ pub struct Arguments {
     /// Connections that the load keeps busy: each number gives figures of its own.
     #[arg(long, value_delimiter = ',', default_values_t = [32, 128], value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub connections: Vec<u32>,
+    /// Let the load share the servers' cores, instead of having some of its own.
+    #[arg(long)]
+    pub share_cores: bool,
     /// How often Conclave's leader is killed.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub kills: u32,
     /// How often OpenBao's leader is killed: each costs it ten seconds and more.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub peer_kills: u32,
+    /// Logins whose traces are weighed.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    pub logins: u32,
     /// Secrets in the large cluster.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     pub secrets: u64,
@@ -35,8 +41,12 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// Reads and writes a second, and the ceilings.
+    /// Reads and writes a second, and the ceilings; without an audit trail.
     Throughput,
+    /// Reads, writes, lookups and logins a second, with an audit trail.
+    Audited,
+    /// What very many logins leave in memory and on disk.
+    Logins,
     /// How long writes are gone when the leader is killed.
     Failover,
     /// A cluster with very many secrets: memory, restart, takeover.

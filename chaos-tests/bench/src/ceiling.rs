@@ -26,21 +26,22 @@ use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use tokio::net::TcpListener;
 
 use crate::cluster::eventually;
+use crate::cores::Cores;
 use crate::http::Answer;
-use crate::load::{Load, Rate, VALUE_BYTES, write_scripts};
+use crate::load::{Load, Rate, VALUE_BYTES, Work};
 
 /// A record as Conclave stores it: the value with its path, nonce and tag; and two key tokens.
 const RECORD_BYTES: usize = VALUE_BYTES + 96;
 const KEY_BYTES: usize = 48;
 
-pub async fn bare_http(sample: Answer, connections: u32, seconds: u64) -> anyhow::Result<Rate> {
+pub async fn bare_http(sample: Answer, connections: u32, seconds: u64, cores: Cores) -> anyhow::Result<Rate> {
     anyhow::ensure!(sample.status.is_success(), "the sample for the bare server is {}", sample.status);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     let server = tokio::spawn(answer_everything(listener, sample));
     let scripts = tempfile::tempdir()?;
-    let (script, _) = write_scripts(scripts.path())?;
-    let rate = Load { address, token: "none".into(), script, connections, seconds }.run().await;
+    let script = Work::Read.script(scripts.path(), None)?;
+    let rate = Load { address, token: "none".into(), script, connections, seconds, cores }.run().await;
     server.abort();
     rate
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::http::Api;
+use crate::load::AppRole;
 use crate::process::Process;
 use crate::say;
 
@@ -27,6 +28,14 @@ pub struct Cluster {
     unseal: Vec<String>,
     /// Removed, with the data, when the cluster is dropped: after the processes, which are fields above.
     folder: TempDir,
+}
+
+/// Whether every request leaves a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Audit {
+    Off,
+    /// In one file a node.
+    File,
 }
 
 pub struct Node {
@@ -51,7 +60,7 @@ struct DevNode {
 }
 
 impl Cluster {
-    pub async fn conclave(program: &Path) -> anyhow::Result<Self> {
+    pub async fn conclave(program: &Path, audit: Audit) -> anyhow::Result<Self> {
         say("starting three Conclave nodes");
         let folder = tempfile::Builder::new().prefix("conclave-bench-").tempdir()?;
         let dir = folder.path().join("cluster");
@@ -70,16 +79,21 @@ impl Cluster {
         let cluster =
             Self { name: "Conclave", token: described.root_token, nodes, unseal: Vec::new(), folder };
         cluster.ready().await?;
+        if audit == Audit::File {
+            // What OpenBao does with its file: hand each record to the system, and let it choose when to write.
+            let device = json!({"type": "file", "options": {"file_path": "bench.log", "sync": "false"}});
+            cluster.api(0).put("sys/audit/bench", &device).await?;
+        }
         Ok(cluster)
     }
 
-    /// OpenBao with integrated storage and its default settings; audit off, no TLS.
-    pub async fn openbao(program: &Path) -> anyhow::Result<Self> {
+    /// OpenBao with integrated storage and its default settings; no TLS.
+    pub async fn openbao(program: &Path, audit: Audit) -> anyhow::Result<Self> {
         say("starting three OpenBao nodes");
         let folder = tempfile::Builder::new().prefix("openbao-bench-").tempdir()?;
         let mut nodes = Vec::new();
         for number in 1..=NODES {
-            nodes.push(start_openbao(program, folder.path(), &format!("n{number}"))?);
+            nodes.push(start_openbao(program, folder.path(), &format!("n{number}"), audit)?);
         }
         let mut cluster = Self { name: "OpenBao", token: String::new(), nodes, unseal: Vec::new(), folder };
         cluster.join_openbao().await?;
@@ -120,6 +134,20 @@ impl Cluster {
 
     pub fn api(&self, node: usize) -> Api {
         Api::new(&self.nodes[node].address, &self.token)
+    }
+
+    /// A role whose secret id may be used without end, for logins.
+    pub async fn app_role(&self) -> anyhow::Result<AppRole> {
+        let api = self.api(self.leader().await?);
+        api.put("sys/auth/approle", &json!({"type": "approle"})).await?;
+        api.put("auth/approle/role/bench", &json!({"token_ttl": "1h"})).await?;
+        let role = api.get("auth/approle/role/bench/role-id").await?.json()?;
+        let secret = api.put("auth/approle/role/bench/secret-id", &json!({})).await?.json()?;
+        let field = |answer: &serde_json::Value, name: &str| {
+            let text = answer["data"][name].as_str().map(str::to_owned);
+            text.with_context(|| format!("no {name} in the answer"))
+        };
+        Ok(AppRole { role_id: field(&role, "role_id")?, secret_id: field(&secret, "secret_id")? })
     }
 
     pub fn data_folder(&self) -> &Path {
@@ -189,7 +217,7 @@ impl Cluster {
     }
 }
 
-fn start_openbao(program: &Path, folder: &Path, name: &str) -> anyhow::Result<Node> {
+fn start_openbao(program: &Path, folder: &Path, name: &str, audit: Audit) -> anyhow::Result<Node> {
     let (api, cluster) = (free_port()?, free_port()?);
     let data = folder.join(name);
     std::fs::create_dir(&data)?;
@@ -200,7 +228,14 @@ fn start_openbao(program: &Path, folder: &Path, name: &str) -> anyhow::Result<No
          api_addr = \"http://127.0.0.1:{api}\"\ncluster_addr = \"https://127.0.0.1:{cluster}\"\n",
         data.display()
     );
-    std::fs::write(&config, text)?;
+    let trail = match audit {
+        Audit::Off => String::new(),
+        Audit::File => format!(
+            "audit \"file\" \"bench\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
+            folder.join(format!("{name}.audit.log")).display()
+        ),
+    };
+    std::fs::write(&config, text + &trail)?;
     let arguments: Vec<OsString> =
         vec![program.into(), "server".into(), "-config".into(), config.into(), "-log-level=error".into()];
     let process = Process::start(arguments, &folder.join(format!("{name}.log")))?;

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::Context as _;
+use serde_json::json;
+
+use crate::cores::Cores;
 
 /// Distinct secrets that the load reads and writes, so that neither side answers from one hot record
 /// and no two requests in flight meet at one secret.
@@ -27,18 +30,19 @@ pub struct Load {
     pub script: PathBuf,
     pub connections: u32,
     pub seconds: u64,
+    pub cores: Cores,
 }
 
 impl Load {
     pub async fn run(self) -> anyhow::Result<Rate> {
-        let output = tokio::task::spawn_blocking(move || self.wrk()).await??;
+        let output = tokio::task::spawn_blocking(move || self.cores.as_load(|| self.wrk())).await??;
         let text = String::from_utf8_lossy(&output.stdout);
         parse(&text).with_context(|| format!("wrk: {}{text}", String::from_utf8_lossy(&output.stderr)))
     }
 
     fn wrk(&self) -> anyhow::Result<Output> {
         Command::new("wrk")
-            .args(["--threads", "1", "--latency", "--timeout", "10s"])
+            .args(["--threads", &self.cores.load_threads().to_string(), "--latency", "--timeout", "10s"])
             .args(["--connections", &self.connections.to_string()])
             .args(["--duration", &format!("{}s", self.seconds)])
             .args(["--header", &format!("X-Vault-Token: {}", self.token)])
@@ -50,24 +54,66 @@ impl Load {
     }
 }
 
-/// The requests are made once, so that the load spends its time on sending them.
-pub fn write_scripts(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let script = |method: &str, body: &str| {
-        format!(
+/// What every request of a load is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Of a KV v2 secret.
+    Read,
+    /// Of a KV v2 secret.
+    Write,
+    /// Of the token that the request carries.
+    Lookup,
+    /// By AppRole.
+    Login,
+}
+
+/// What a machine logs in with.
+#[derive(Clone)]
+pub struct AppRole {
+    pub role_id: String,
+    pub secret_id: String,
+}
+
+impl Work {
+    /// Writes the script that makes wrk do this. Its requests are made once, so that the load spends its time on
+    /// sending them.
+    pub fn script(self, folder: &Path, app: Option<&AppRole>) -> anyhow::Result<PathBuf> {
+        let value = "x".repeat(VALUE_BYTES);
+        let secret = "\"/v1/secret/data/bench/\" .. n".to_owned();
+        let (name, method, path, body) = match self {
+            Self::Read => ("read", "GET", secret, None),
+            Self::Write => ("write", "PUT", secret, Some(json!({"data": {"value": value}}))),
+            Self::Lookup => ("lookup", "GET", "\"/v1/auth/token/lookup-self\"".to_owned(), None),
+            Self::Login => {
+                let AppRole { role_id, secret_id } = app.context("a login needs a role")?;
+                let body = json!({"role_id": role_id, "secret_id": secret_id});
+                ("login", "POST", "\"/v1/auth/approle/login\"".to_owned(), Some(body))
+            }
+        };
+        let body = body.map_or_else(|| "nil".to_owned(), |body| format!("'{body}'"));
+        let script = format!(
             "local requests, next_request = {{}}, 0\n\
              function init()\n  wrk.headers[\"Content-Type\"] = \"application/json\"\n  \
                for n = 0, {KEYS} - 1 do\n    \
-                 requests[n] = wrk.format(\"{method}\", \"/v1/secret/data/bench/\" .. n, nil, {body})\n  \
+                 requests[n] = wrk.format(\"{method}\", {path}, nil, {body})\n  \
                end\nend\n\
              function request()\n  next_request = (next_request + 1) % {KEYS}\n  return requests[next_request]\nend\n"
-        )
-    };
-    let value = "x".repeat(VALUE_BYTES);
-    let read = folder.join("read.lua");
-    std::fs::write(&read, script("GET", "nil"))?;
-    let write = folder.join("write.lua");
-    std::fs::write(&write, script("PUT", &format!("'{{\"data\":{{\"value\":\"{value}\"}}}}'")))?;
-    Ok((read, write))
+        );
+        let path = folder.join(name).with_extension("lua");
+        std::fs::write(&path, script)?;
+        Ok(path)
+    }
+}
+
+impl std::fmt::Display for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Read => "KV v2 read",
+            Self::Write => "KV v2 write",
+            Self::Lookup => "token lookup",
+            Self::Login => "AppRole login",
+        })
+    }
 }
 
 fn parse(text: &str) -> anyhow::Result<Rate> {

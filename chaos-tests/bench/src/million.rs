@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::arguments::Arguments;
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Audit, Cluster, eventually};
 use crate::failover::{self, Failover};
 use crate::report::Report;
 use crate::say;
@@ -29,7 +29,7 @@ pub struct Million {
 }
 
 pub async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
-    let mut cluster = Cluster::conclave(&arguments.conclave).await?;
+    let mut cluster = Cluster::conclave(&arguments.conclave, Audit::Off).await?;
     say(format_args!("Conclave: writing {} secrets", arguments.secrets));
     let started = Instant::now();
     fill(&cluster, arguments.secrets).await?;
@@ -98,7 +98,7 @@ fn resident_bytes(cluster: &Cluster) -> anyhow::Result<u64> {
     Ok(most)
 }
 
-fn size_bytes(folder: &Path) -> anyhow::Result<u64> {
+pub fn size_bytes(folder: &Path) -> anyhow::Result<u64> {
     let mut total = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::arguments::Arguments;
+use crate::cores::Cores;
 use crate::failover::Failover;
-use crate::load::Rate;
+use crate::load::{Rate, Work};
+use crate::logins::Logins;
 use crate::million::Million;
-use crate::throughput::Throughput;
+use crate::throughput::{AUDITED, At, Figure, SECRETS, Throughput};
 
 pub struct Report {
     preamble: String,
@@ -21,7 +23,7 @@ pub struct Report {
 const NONE: &str = "";
 
 impl Report {
-    pub fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+    pub fn new(arguments: &Arguments, cores: Cores) -> anyhow::Result<Self> {
         let version = |program: &std::path::Path, argument: &str| {
             let output = Command::new(program).arg(argument).output();
             let output = output.with_context(|| format!("cannot run {}", program.display()))?;
@@ -31,8 +33,8 @@ impl Report {
         let conclave = version(&arguments.conclave, "--version")?;
         let openbao = version(&arguments.bao(), "version")?;
         let preamble = format!(
-            "{} · {conclave} · {openbao} · {} · three nodes each on loopback, no TLS, no audit · load: wrk, {} s \
-             a figure, on the same machine",
+            "{} · {conclave} · {openbao} · {} · three nodes each on loopback, no TLS · load: wrk, {} s \
+             a figure, {cores}",
             jiff::Timestamp::now().strftime("%F %H:%M UTC"),
             machine(),
             arguments.seconds
@@ -40,24 +42,43 @@ impl Report {
         Ok(Self { preamble, rows: Vec::new() })
     }
 
+    /// Without an audit trail, beside the ceilings.
     pub fn throughput(&mut self, ours: &Throughput, theirs: &Throughput, reads: &Rate, writes: f64) {
-        let with = |what: &str| format!("{} connections: {what}, /s", ours.connections);
-        let figure = with("KV v2 read at the leader");
-        self.rate(&figure, &ours.read_leader, &theirs.read_leader, reads.per_second);
-        for (number, (ours, theirs)) in ours.read_followers.iter().zip(&theirs.read_followers).enumerate() {
-            let follower = number + 1;
-            let figure =
-                with(&format!("KV v2 read at follower {follower} (Conclave linearizable, OpenBao stale)"));
-            self.rate(&figure, ours, theirs, reads.per_second);
+        let connections = ours.connections;
+        for (Figure { work, at }, (ours, theirs)) in SECRETS.iter().zip(ours.rates.iter().zip(&theirs.rates))
+        {
+            let ceiling = if *work == Work::Write { writes } else { reads.per_second };
+            let share = format!("{:.0} % of {}", 100.0 * ours.per_second / ceiling, thousands(ceiling));
+            let figure = format!("{connections} connections: {work} {at}{}, /s", consistency(*work, *at));
+            self.rate(&figure, ours, theirs, &share);
         }
-        let figure = with("KV v2 write at the leader");
-        self.rate(&figure, &ours.write_leader, &theirs.write_leader, writes);
-        let figure = with("KV v2 write at a follower");
-        self.rate(&figure, &ours.write_follower, &theirs.write_follower, writes);
-        let figure = with("ceiling: bare hyper with the same bytes");
+        let figure = format!("{connections} connections: ceiling: bare hyper with the same bytes, /s");
         self.row([&figure, &rate_cell(reads), NONE, NONE, NONE]);
-        let figure = with("ceiling: bare openraft on RocksDB with fsync");
+        let figure = format!("{connections} connections: ceiling: bare openraft on RocksDB with fsync, /s");
         self.row([&figure, &thousands(writes), NONE, NONE, NONE]);
+    }
+
+    /// With an audit trail.
+    pub fn audited(&mut self, ours: &Throughput, theirs: &Throughput) {
+        let connections = ours.connections;
+        for (Figure { work, at }, (ours, theirs)) in AUDITED.iter().zip(ours.rates.iter().zip(&theirs.rates))
+        {
+            let figure =
+                format!("{connections} connections, file audit: {work} {at}{}, /s", consistency(*work, *at));
+            self.rate(&figure, ours, theirs, NONE);
+        }
+    }
+
+    /// What very many logins leave behind.
+    pub fn logins(&mut self, ours: &Logins, theirs: &Logins) {
+        let with = |what: &str| format!("{} logins: {what}", thousands(f64::from(ours.count)));
+        let mut compare = |what: &str, mine: u64, other: u64| {
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+            let share = format!("{:.0} % of OpenBao's", 100.0 * mine as f64 / other as f64);
+            self.row([&with(what), &mebibytes(mine), &mebibytes(other), &share, NONE]);
+        };
+        compare("resident memory they added, leader", ours.memory_bytes, theirs.memory_bytes);
+        compare("disk they added, a node", ours.disk_bytes, theirs.disk_bytes);
     }
 
     pub fn failover(&mut self, ours: &Failover, theirs: &Failover) {
@@ -94,10 +115,9 @@ impl Report {
         own("writes that failed meanwhile", format!("{} of {}", takeover.patient_failed, takeover.patient));
     }
 
-    fn rate(&mut self, figure: &str, ours: &Rate, theirs: &Rate, ceiling: f64) {
-        let share = format!("{:.0} % of {}", 100.0 * ours.per_second / ceiling, thousands(ceiling));
+    fn rate(&mut self, figure: &str, ours: &Rate, theirs: &Rate, share: &str) {
         let ratio = times(ours.per_second / theirs.per_second);
-        self.row([figure, &rate_cell(ours), &rate_cell(theirs), &ratio, &share]);
+        self.row([figure, &rate_cell(ours), &rate_cell(theirs), &ratio, share]);
     }
 
     fn row(&mut self, cells: [&str; 5]) {
@@ -114,6 +134,14 @@ impl fmt::Display for Report {
             writeln!(f, "| {} |", row.join(" | "))?;
         }
         Ok(())
+    }
+}
+
+/// Said where the two systems do not answer the same question.
+fn consistency(work: Work, at: At) -> &'static str {
+    match (work, at) {
+        (Work::Read, At::Follower(_)) => " (Conclave linearizable, OpenBao stale)",
+        _ => NONE,
     }
 }
 

@@ -1,38 +1,73 @@
-//! Reads and writes a second, at the leader and at a follower, of both systems; then the ceilings.
+//! Requests a second, at the leader and at followers, of both systems; then the ceilings.
 
 use anyhow::Context as _;
 use serde_json::json;
 
 use crate::arguments::Arguments;
-use crate::cluster::Cluster;
-use crate::load::{KEYS, Load, Rate, VALUE_BYTES, write_scripts};
+use crate::cluster::{Audit, Cluster};
+use crate::cores::Cores;
+use crate::load::{KEYS, Load, Rate, VALUE_BYTES, Work};
 use crate::report::Report;
 use crate::{ceiling, say};
 
-/// One system's figures with this many connections.
-pub struct Throughput {
-    pub connections: u32,
-    pub read_leader: Rate,
-    pub read_followers: Vec<Rate>,
-    pub write_leader: Rate,
-    pub write_follower: Rate,
+/// What is asked of whom.
+pub struct Figure {
+    pub work: Work,
+    pub at: At,
 }
 
-pub async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
-    let conclave = Cluster::conclave(&arguments.conclave).await?;
-    let all_ours = measure_cluster(&conclave, arguments).await?;
+#[derive(Clone, Copy)]
+pub enum At {
+    Leader,
+    Follower(usize),
+}
+
+const fn figure(work: Work, at: At) -> Figure {
+    Figure { work, at }
+}
+
+/// Measured without an audit trail.
+pub const SECRETS: [Figure; 5] = [
+    figure(Work::Read, At::Leader),
+    figure(Work::Read, At::Follower(0)),
+    figure(Work::Read, At::Follower(1)),
+    figure(Work::Write, At::Leader),
+    figure(Work::Write, At::Follower(0)),
+];
+
+/// Measured with one.
+pub const AUDITED: [Figure; 8] = [
+    figure(Work::Read, At::Leader),
+    figure(Work::Read, At::Follower(0)),
+    figure(Work::Write, At::Leader),
+    figure(Work::Write, At::Follower(0)),
+    figure(Work::Lookup, At::Leader),
+    figure(Work::Lookup, At::Follower(0)),
+    figure(Work::Login, At::Leader),
+    figure(Work::Login, At::Follower(0)),
+];
+
+/// The rates of one system with this many connections, in the order of the figures.
+pub struct Throughput {
+    pub connections: u32,
+    pub rates: Vec<Rate>,
+}
+
+pub async fn measure(arguments: &Arguments, cores: Cores, report: &mut Report) -> anyhow::Result<()> {
+    let conclave = Cluster::conclave(&arguments.conclave, Audit::Off).await?;
+    let all_ours = measure_cluster(&conclave, &SECRETS, arguments, cores).await?;
     // The ceiling answers with the very bytes of this cluster.
     let sample = conclave.api(0).get("secret/data/bench/0").await?;
     conclave.stop();
 
-    let openbao = Cluster::openbao(&arguments.bao()).await?;
-    let all_theirs = measure_cluster(&openbao, arguments).await?;
+    let openbao = Cluster::openbao(&arguments.bao(), Audit::Off).await?;
+    let all_theirs = measure_cluster(&openbao, &SECRETS, arguments, cores).await?;
     openbao.stop();
 
     for (ours, theirs) in all_ours.iter().zip(&all_theirs) {
         let connections = ours.connections;
         say(format_args!("ceiling: a bare hyper server with the same bytes, {connections} connections"));
-        let reads = ceiling::bare_http(sample.clone(), connections, arguments.seconds).await?;
+        let reads = ceiling::bare_http(sample.clone(), connections, arguments.seconds, cores).await?;
         say(format_args!("ceiling: bare openraft on RocksDB with fsync, three nodes, {connections} writers"));
         let writes = ceiling::bare_raft(connections, arguments.seconds).await?;
         report.throughput(ours, theirs, &reads, writes);
@@ -40,45 +75,73 @@ pub async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Resu
     Ok(())
 }
 
-async fn measure_cluster(cluster: &Cluster, arguments: &Arguments) -> anyhow::Result<Vec<Throughput>> {
+/// The same with a trail that records every request: one file a node, of both systems.
+pub async fn measure_audited(arguments: &Arguments, cores: Cores, report: &mut Report) -> anyhow::Result<()> {
+    let conclave = Cluster::conclave(&arguments.conclave, Audit::File).await?;
+    let all_ours = measure_cluster(&conclave, &AUDITED, arguments, cores).await?;
+    conclave.stop();
+    let openbao = Cluster::openbao(&arguments.bao(), Audit::File).await?;
+    let all_theirs = measure_cluster(&openbao, &AUDITED, arguments, cores).await?;
+    openbao.stop();
+    for (ours, theirs) in all_ours.iter().zip(&all_theirs) {
+        report.audited(ours, theirs);
+    }
+    Ok(())
+}
+
+async fn measure_cluster(
+    cluster: &Cluster,
+    figures: &[Figure],
+    arguments: &Arguments,
+    cores: Cores,
+) -> anyhow::Result<Vec<Throughput>> {
     fill(cluster).await?;
+    let scripts = tempfile::tempdir()?;
+    let app = figures.iter().any(|figure| figure.work == Work::Login);
+    let app = if app { Some(cluster.app_role().await?) } else { None };
     let mut measured = Vec::new();
     for &connections in &arguments.connections {
-        measured.push(measure_with(cluster, connections, arguments.seconds).await?);
+        let mut rates = Vec::new();
+        let leader = cluster.leader().await?;
+        let followers: Vec<usize> = (0..cluster.nodes.len()).filter(|node| *node != leader).collect();
+        for Figure { work, at } in figures {
+            let node = match at {
+                At::Leader => leader,
+                At::Follower(number) => followers[*number],
+            };
+            let load = Load {
+                address: cluster.nodes[node].address.clone(),
+                token: cluster.token.clone(),
+                script: work.script(scripts.path(), app.as_ref())?,
+                connections,
+                seconds: arguments.seconds,
+                cores,
+            };
+            let rate = load.run().await?;
+            let per_second = rate.per_second;
+            say(format_args!(
+                "{}: {work}, {at}, {connections} connections: {per_second:.0} /s",
+                cluster.name
+            ));
+            rates.push(rate);
+        }
+        anyhow::ensure!(
+            cluster.leader().await? == leader,
+            "{}: the leader changed while it was measured",
+            cluster.name
+        );
+        measured.push(Throughput { connections, rates });
     }
     Ok(measured)
 }
 
-async fn measure_with(cluster: &Cluster, connections: u32, seconds: u64) -> anyhow::Result<Throughput> {
-    let scripts = tempfile::tempdir()?;
-    let (read, write) = write_scripts(scripts.path())?;
-    let leader = cluster.leader().await?;
-    let followers: Vec<usize> = (0..cluster.nodes.len()).filter(|node| *node != leader).collect();
-    let run = async |node: usize, script: &std::path::Path, what: &str| {
-        let load = Load {
-            address: cluster.nodes[node].address.clone(),
-            token: cluster.token.clone(),
-            script: script.to_owned(),
-            connections,
-            seconds,
-        };
-        let rate = load.run().await?;
-        say(format_args!("{}: {what}, {connections} connections: {:.0} /s", cluster.name, rate.per_second));
-        anyhow::Ok(rate)
-    };
-    let read_leader = run(leader, &read, "read at the leader").await?;
-    let mut read_followers = Vec::new();
-    for follower in &followers {
-        read_followers.push(run(*follower, &read, "read at a follower").await?);
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Leader => f.write_str("at the leader"),
+            Self::Follower(number) => write!(f, "at follower {}", number + 1),
+        }
     }
-    let write_leader = run(leader, &write, "write at the leader").await?;
-    let write_follower = run(followers[0], &write, "write at a follower").await?;
-    anyhow::ensure!(
-        cluster.leader().await? == leader,
-        "{}: the leader changed while it was measured",
-        cluster.name
-    );
-    Ok(Throughput { connections, read_leader, read_followers, write_leader, write_follower })
 }
 
 /// Every secret that the load reads exists before it starts.
