@@ -14,20 +14,30 @@ const BARS_MS: [u64; 8] = [100, 250, 500, 750, 1000, 1500, 2000, 5000];
 /// Width of the longest bar.
 const BAR_WIDTH: u64 = 40;
 
+/// A fault is alone if no other follows within this time, in microseconds.
+const UNDISTURBED_US: u64 = 2_000_000;
+/// Writes are acknowledged this often while nothing is broken, in microseconds.
+const WRITING_US: u64 = 500_000;
+
 /// Milliseconds, by kind of fault.
 #[derive(Debug, Default, Serialize)]
 pub struct Gaps(pub BTreeMap<Kind, Vec<u64>>);
 
 /// Of each fault that took the leader and was alone, the longest time without an acknowledged write elsewhere.
+///
+/// Alone is who found the cluster writing, and was followed by no other fault for [`UNDISTURBED_US`]: neither depends on
+/// how long writes were gone. From the next fault on, it is that one's time.
 pub fn gaps(events: &[Event], operations: &[Operation]) -> Gaps {
     let mut gaps = Gaps::default();
-    let alone = |event: &&Event| {
+    let takes_leader = |event: &&Event| {
         event.kind.takes_leader()
             && event.aim == Aim::Leader
             && event.not_counted.is_none()
             && !event.overlapping
     };
-    for event in events.iter().filter(alone) {
+    for event in events.iter().filter(takes_leader) {
+        let next = events.iter().map(|other| other.began_us).filter(|began| *began > event.began_us).min();
+        let until = next.map_or(event.healed_us, |next| next.min(event.healed_us));
         let node = u32::try_from(event.node).unwrap_or(u32::MAX);
         let mut acknowledged: Vec<u64> = operations
             .iter()
@@ -39,17 +49,25 @@ pub fn gaps(events: &[Event], operations: &[Operation]) -> Gaps {
             .map(|operation| operation.returned_us)
             .collect();
         acknowledged.sort_unstable();
-        if let Some(gap) = longest(&acknowledged, event.began_us, event.healed_us) {
+        let is_followed = next.is_some_and(|next| next < event.began_us + UNDISTURBED_US);
+        if !is_followed && was_writing(&acknowledged, event.began_us) {
+            let gap = longest(&acknowledged, event.began_us, until);
             gaps.0.entry(event.kind).or_default().push(gap / 1000);
         }
     }
     gaps
 }
 
-/// The longest time between two of `times` of which the later lies between `from` and `to`.
-fn longest(times: &[u64], from: u64, to: u64) -> Option<u64> {
-    let pairs = times.windows(2).filter(|pair| (from..=to).contains(&pair[1]));
-    pairs.map(|pair| pair[1] - pair[0]).max()
+/// Whether a write was acknowledged shortly before.
+fn was_writing(times: &[u64], at: u64) -> bool {
+    times.iter().any(|time| (at.saturating_sub(WRITING_US)..=at).contains(time))
+}
+
+/// The longest time without any of `times` from `from` on, as far as they lie before `until`.
+fn longest(times: &[u64], from: u64, until: u64) -> u64 {
+    let within: Vec<u64> = times.iter().copied().filter(|time| (from..=until).contains(time)).collect();
+    let Some(first) = within.first() else { return until - from };
+    within.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default().max(first - from)
 }
 
 /// The median, the 99th percentile and the greatest, by nearest rank; zeros if there is nothing.
@@ -108,9 +126,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gap_is_the_longest_that_ends_during_the_fault() {
-        assert_eq!(longest(&[0, 900, 1000, 1500, 1510, 9000], 950, 2000), Some(500));
-        assert_eq!(longest(&[0, 1], 5, 6), None);
+    fn the_gap_is_the_longest_within_the_faults_own_time() {
+        // What was before is another's, and so is what comes after the next one.
+        assert_eq!(longest(&[0, 900, 1000, 1500, 1510, 9000], 950, 2000), 500);
+        assert_eq!(longest(&[0, 1700, 9000], 1000, 2000), 700);
+        // Writes that do not come back are gone all the time.
+        assert_eq!(longest(&[0, 1], 5, 60), 55);
+    }
+
+    #[test]
+    fn a_cluster_that_did_not_write_was_not_stopped_by_the_fault() {
+        assert!(was_writing(&[100, 5_000_000], 400_000));
+        assert!(!was_writing(&[100, 5_000_000], 700_000));
     }
 
     #[test]
