@@ -3,12 +3,15 @@
 A check that does not hold ends the script with a sentence and exit code 1.
 """
 
+import atexit
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -21,6 +24,7 @@ NODES = CLUSTER["nodes"]
 TOKEN = CLUSTER["root_token"]
 CA_CERT = CLUSTER["ca_cert"]
 _HOME = tempfile.mkdtemp(prefix="conclave-wire-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 
 def check(holds, sentence):
@@ -30,6 +34,14 @@ def check(holds, sentence):
 
 def equal(found, expected, what):
     check(found == expected, f"{what}: expected {expected!r}, found {found!r}")
+
+
+def eventually(ask, sentence):
+    """For what a change of leaders may make untrue for a moment."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not ask():
+        check(time.monotonic() < deadline, sentence)
+        time.sleep(0.2)
 
 
 def environment(node):
