@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::params::{TokenParams, is_within};
-use super::token::{LoginOrigin, TokenEntry, anchor, auth_block};
+use super::token::{LoginOrigin, TokenEntry, TokenKind, anchor, auth_block};
 use crate::duration;
 use crate::engine::mount::Mount;
 use crate::error::Error;
@@ -60,13 +60,18 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
         seconds => seconds.min(mount.effective_max_lease_s()),
     };
     let uuid = accepted.origin.mount_uuid.clone();
+    let kind = mount.kind_for(params.kind);
+    if kind == TokenKind::Batch {
+        params.check_batch()?;
+    }
     let mut entry = TokenEntry {
+        kind,
         ttl_ms: lasts_s * MS_PER_S,
         explicit_max_ttl_ms: params.explicit_max_ttl_s * MS_PER_S,
         max_ttl_ms: max_ttl_s * MS_PER_S,
         period_ms: period_s(params, mount) * MS_PER_S,
         uses_left: params.num_uses,
-        renewable: true,
+        renewable: kind == TokenKind::Service,
         display_name: display_name(mount, accepted.display_name),
         meta: accepted.meta,
         bound_cidrs,

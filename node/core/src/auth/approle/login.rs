@@ -61,6 +61,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
             mount_accessor: mount.accessor().to_owned(),
             alias: role_id.as_str().to_owned(),
             subject: name.clone(),
+            principal: String::new(),
         },
         display_name: "",
         meta,

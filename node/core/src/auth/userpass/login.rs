@@ -49,6 +49,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
             mount_accessor: mount.accessor().to_owned(),
             alias: name.clone(),
             subject: name.clone(),
+            principal: String::new(),
         },
         display_name: &name,
         meta: BTreeMap::from([("username".to_owned(), name.clone())]),

@@ -215,7 +215,7 @@ fn what_a_user_cannot_be_is_refused() {
         json!({ "password": "x", "password_hash": "$2b$04$x" }),
         json!({ "password_hash": "nohash" }),
         json!({ "password": "x".repeat(2_000) }),
-        json!({ "password": "x", "token_type": "batch" }),
+        json!({ "password": "x", "token_type": "batch", "token_num_uses": 1 }),
         json!({ "password": "x", "token_bound_cidrs": "zz" }),
     ] {
         assert!(matches!(world.write("userpass/users/new", bad.clone()), Err(Error::Invalid(_))), "{bad}");
