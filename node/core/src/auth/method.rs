@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 
 use super::password::{PasswordDone, PasswordWork};
 use super::token::TokenEntry;
-use super::{approle, userpass};
+use super::{approle, aws, userpass};
 use crate::engine::mount::Mount;
+use crate::errand::{Errand, Errands};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query};
 use crate::policy::Permit;
@@ -24,6 +25,7 @@ use crate::policy::Permit;
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     AppRole,
+    Aws,
     Userpass,
 }
 
@@ -41,6 +43,8 @@ pub struct MethodRequest<'a> {
     pub from: Option<IpAddr>,
     /// What came of the work that an earlier decision of this request asked for.
     pub password: Option<&'a PasswordDone>,
+    /// What other servers answered that an earlier decision of this request wanted to ask.
+    pub errands: &'a Errands,
 }
 
 /// What a decision comes to.
@@ -50,6 +54,8 @@ pub enum Step {
     Refused(Txn, Error),
     /// It cannot be decided before this is done.
     Work(PasswordWork),
+    /// It cannot be decided before another server has answered.
+    Errand(Box<Errand>),
 }
 
 impl From<Plan> for Step {
@@ -59,11 +65,12 @@ impl From<Plan> for Step {
 }
 
 impl Method {
-    const ALL: [Self; 2] = [Self::AppRole, Self::Userpass];
+    const ALL: [Self; 3] = [Self::AppRole, Self::Aws, Self::Userpass];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AppRole => "approle",
+            Self::Aws => "aws",
             Self::Userpass => "userpass",
         }
     }
@@ -72,7 +79,7 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
-    pub fn names() -> [&'static str; 2] {
+    pub fn names() -> [&'static str; 3] {
         Self::ALL.map(Self::name)
     }
 
@@ -84,7 +91,7 @@ impl Method {
     /// Whether whoever has no token may ask this, because it is how one gets one.
     pub fn is_login(self, path: &str) -> bool {
         match self {
-            Self::AppRole => path == "login",
+            Self::AppRole | Self::Aws => path == "login",
             Self::Userpass => path.strip_prefix("login/").is_some_and(|name| !name.is_empty()),
         }
     }
@@ -96,6 +103,7 @@ impl Method {
     pub fn creates(self, ctx: &Context<'_>, mount: &Mount, path: &str) -> Result<bool, Error> {
         match self {
             Self::AppRole => approle::creates(ctx, mount, path),
+            Self::Aws => aws::creates(ctx, mount, path),
             Self::Userpass => userpass::creates(ctx, mount, path),
         }
     }
@@ -115,6 +123,7 @@ impl Method {
         }
         match self {
             Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
+            Self::Aws => aws::login(ctx, mount, request),
             Self::Userpass => userpass::login(ctx, mount, request),
         }
     }
@@ -136,6 +145,7 @@ impl Method {
         }
         match self {
             Self::AppRole => approle::handle(ctx, mount, request).map(Step::Done),
+            Self::Aws => aws::handle(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::handle(ctx, mount, request),
         }
     }
@@ -149,6 +159,7 @@ pub fn holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Preconditio
     let Some(origin) = &entry.login else { return Ok(None) };
     match origin.method {
         Method::AppRole => approle::holds(ctx, origin),
+        Method::Aws => aws::holds(ctx, origin, entry),
         Method::Userpass => userpass::holds(ctx, origin, entry),
     }
     .map(Some)
