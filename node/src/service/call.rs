@@ -37,7 +37,7 @@ pub struct Call {
     pub attempt: OnceLock<Bytes>,
     /// What came of hashing or checking this request's password: done once, however often it is planned.
     pub password: Mutex<Option<PasswordDone>>,
-    /// What other servers answered that had to be asked for this request.
+    /// What other servers answered for this request: each is asked once, however often it is planned.
     pub errands: Mutex<Errands>,
     /// What its audit records will tell, if there is a trail at this node and a client of this node asked.
     pub trace: Option<Trace>,

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use conclave_core::Error;
-use conclave_core::auth::PasswordWork;
-use conclave_core::errand::Errand;
+use conclave_core::auth::Work;
 
 /// How soon a client may try again when the cluster has no leader.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -65,9 +64,7 @@ pub enum Failure {
     /// The node is stopping.
     Stopping,
     /// Nothing is wrong: it cannot be decided before this is done. Whoever plans does it and decides again.
-    Undecided(Box<PasswordWork>),
-    /// Nor before another server has answered.
-    Unasked(Box<Errand>),
+    Undecided(Box<Work>),
     /// The sentence is safe to show; the cause is in the log under the request's id.
     Internal(String),
 }
@@ -91,8 +88,7 @@ impl Failure {
             Self::Rule(Error::TooLarge(_)) | Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType(_) => 415,
             Self::TooSoon { .. } => 429,
-            Self::Rule(Error::Corrupt(_) | Error::View(_)) | Self::Internal(_) => 500,
-            Self::Undecided(_) | Self::Unasked(_) => 500,
+            Self::Rule(Error::Corrupt(_) | Error::View(_)) | Self::Internal(_) | Self::Undecided(_) => 500,
             Self::Rule(Error::Upstream(_)) => 502,
             Self::NotInitialized
             | Self::Sealed
@@ -123,8 +119,7 @@ impl Failure {
                  \"{path}/\""
             ),
             Self::Unsupported => "unsupported operation".to_owned(),
-            Self::Undecided(_) => "a password was not checked".to_owned(),
-            Self::Unasked(_) => "another server was not asked".to_owned(),
+            Self::Undecided(_) => "what it needs was not done".to_owned(),
             Self::TooLarge(sentence)
             | Self::UnsupportedMediaType(sentence)
             | Self::Overloaded(sentence)
@@ -193,10 +188,7 @@ impl Failure {
     pub fn is_fault(&self) -> bool {
         matches!(
             self,
-            Self::Internal(_)
-                | Self::Undecided(_)
-                | Self::Unasked(_)
-                | Self::Rule(Error::Corrupt(_) | Error::View(_))
+            Self::Internal(_) | Self::Undecided(_) | Self::Rule(Error::Corrupt(_) | Error::View(_))
         )
     }
 }

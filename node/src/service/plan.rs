@@ -552,7 +552,6 @@ impl Decision<'_> {
                 Ok(Decided { refusal: Some(error.into()), ..envelope(plan) })
             }
             auth::Step::Work(work) => Err(Failure::Undecided(Box::new(work))),
-            auth::Step::Errand(errand) => Err(Failure::Unasked(errand)),
         })?;
         Ok(Some(decided))
     }
@@ -593,7 +592,6 @@ impl Decision<'_> {
             auth::Step::Done(plan) => Ok(plan),
             auth::Step::Refused(_, error) => Err(error.into()),
             auth::Step::Work(work) => Err(Failure::Undecided(Box::new(work))),
-            auth::Step::Errand(errand) => Err(Failure::Unasked(errand)),
         }
     }
 

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use conclave_core::Error;
 use conclave_core::auth::token::{self, TokenCaches};
-use conclave_core::auth::{Method, MethodRequest, Step};
+use conclave_core::auth::{Method, MethodRequest, Step, Work};
 use conclave_core::engine::mount::{self, MountTable};
 use conclave_core::errand::{Brought, Errands, Task};
 use conclave_core::plan::{Context, Operation, Plan};
@@ -120,8 +120,8 @@ pub fn login(input: &[u8]) {
     canary::plant(&mut body, &[]);
     match door.ask(&path, &body, &Errands::default()) {
         // A password is checked before anybody gets anything.
-        Ok(Step::Work(_)) => assert!(path.starts_with("auth/userpass/login/")),
-        Ok(Step::Errand(errand)) => {
+        Ok(Step::Work(Work::Password(_))) => assert!(path.starts_with("auth/userpass/login/")),
+        Ok(Step::Work(Work::Errand(errand))) => {
             assert_eq!((errand.url.as_str(), path.as_str()), (STS, "auth/aws/login"), "only STS is asked");
             let Task::Post(asked) = &errand.task else { panic!("it is signed as a POST") };
             let asked = str::from_utf8(asked).expect("it was text");
@@ -147,7 +147,7 @@ pub fn sts_answer(input: &[u8]) {
     let Ok(content_type) = str::from_utf8(content_type) else { return };
     let body: Map<String, Value> = serde_json::from_str(SIGNED).expect("it is JSON");
     let mut door = Door::open();
-    let Ok(Step::Errand(errand)) = door.ask("auth/aws/login", &body, &Errands::default()) else {
+    let Ok(Step::Work(Work::Errand(errand))) = door.ask("auth/aws/login", &body, &Errands::default()) else {
         panic!("STS must be asked");
     };
     let answer = planted(&String::from_utf8_lossy(answer));
@@ -157,7 +157,7 @@ pub fn sts_answer(input: &[u8]) {
         body: Zeroizing::new(answer.clone().into_bytes()),
     };
     let mut errands = Errands::default();
-    errands.add(*errand, Arc::new(Ok(brought)));
+    errands.add(errand, Arc::new(Ok(brought)));
     match door.ask("auth/aws/login", &body, &errands) {
         Ok(Step::Done(plan)) => {
             let is_vouched = content_type.starts_with("text/xml")

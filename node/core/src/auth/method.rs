@@ -15,7 +15,7 @@ use super::password::{PasswordDone, PasswordWork};
 use super::token::TokenEntry;
 use super::{approle, aws, userpass};
 use crate::engine::mount::Mount;
-use crate::errand::{Errand, Errands};
+use crate::errand::{Errand, Errands, Halt};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query};
 use crate::policy::Permit;
@@ -25,8 +25,8 @@ use crate::policy::Permit;
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     AppRole,
-    Aws,
     Userpass,
+    Aws,
 }
 
 /// A request below an auth mount.
@@ -43,7 +43,7 @@ pub struct MethodRequest<'a> {
     pub from: Option<IpAddr>,
     /// What came of the work that an earlier decision of this request asked for.
     pub password: Option<&'a PasswordDone>,
-    /// What other servers answered that an earlier decision of this request wanted to ask.
+    /// What came of the errands that earlier decisions of this request asked for.
     pub errands: &'a Errands,
 }
 
@@ -53,9 +53,27 @@ pub enum Step {
     /// The answer is no, and that it was asked is remembered.
     Refused(Txn, Error),
     /// It cannot be decided before this is done.
-    Work(PasswordWork),
-    /// It cannot be decided before another server has answered.
-    Errand(Box<Errand>),
+    Work(Work),
+}
+
+/// What must be done before something can be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    Password(PasswordWork),
+    /// Another server is to be asked.
+    Errand(Errand),
+}
+
+impl From<PasswordWork> for Work {
+    fn from(work: PasswordWork) -> Self {
+        Self::Password(work)
+    }
+}
+
+impl From<Errand> for Work {
+    fn from(errand: Errand) -> Self {
+        Self::Errand(errand)
+    }
 }
 
 impl From<Plan> for Step {
@@ -64,8 +82,19 @@ impl From<Plan> for Step {
     }
 }
 
+impl Step {
+    /// A decision that may need an errand first.
+    pub(super) fn of(planned: Result<Plan, Halt>) -> Result<Self, Error> {
+        match planned {
+            Ok(plan) => Ok(Self::Done(plan)),
+            Err(Halt::Refused(error)) => Err(error),
+            Err(Halt::Errand(errand)) => Ok(Self::Work(errand.into())),
+        }
+    }
+}
+
 impl Method {
-    const ALL: [Self; 3] = [Self::AppRole, Self::Aws, Self::Userpass];
+    const ALL: &[Self] = &[Self::AppRole, Self::Userpass, Self::Aws];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -76,11 +105,11 @@ impl Method {
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        Self::ALL.iter().copied().find(|method| method.name() == name)
     }
 
-    pub fn names() -> [&'static str; 3] {
-        Self::ALL.map(Self::name)
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|method| method.name())
     }
 
     /// Which method answers below a mount; `None`: it is none for logins.
@@ -123,8 +152,8 @@ impl Method {
         }
         match self {
             Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
-            Self::Aws => aws::login(ctx, mount, request),
             Self::Userpass => userpass::login(ctx, mount, request),
+            Self::Aws => Step::of(aws::login(ctx, mount, request)),
         }
     }
 

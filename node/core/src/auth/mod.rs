@@ -12,7 +12,7 @@ mod userpass;
 pub mod wrapping;
 
 pub use approle::clear::next_batch as clear_approles;
-pub use method::{Method, MethodRequest, Step};
+pub use method::{Method, MethodRequest, Step, Work};
 pub use params::AskedKind;
 pub use password::{PasswordDone, PasswordWork};
 pub use userpass::locked::{locked_users, unlock_user};

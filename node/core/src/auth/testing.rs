@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::password::{PasswordDone, SALT_BYTES};
 use super::token::{self, Identified, TokenCaches};
-use super::{Method, MethodRequest, Step};
+use super::{Method, MethodRequest, Step, Work};
 use crate::crypto::Barrier;
 use crate::crypto::testing::seeded;
 use crate::engine::mount::{self, MountTable};
@@ -159,15 +159,15 @@ impl World {
         loop {
             let (plan, refusal) =
                 match self.decide_with(operation, path, &body, password.as_ref(), &errands)? {
-                    Step::Work(work) => {
+                    Step::Work(Work::Password(work)) => {
                         self.hashed += 1;
                         password = Some(work.run([7; SALT_BYTES])?);
                         continue;
                     }
-                    Step::Errand(errand) => {
+                    Step::Work(Work::Errand(errand)) => {
                         assert!(errands.has_room());
                         self.asked += 1;
-                        errands.add(*errand, Arc::new(self.elsewhere.clone()));
+                        errands.add(errand, Arc::new(self.elsewhere.clone()));
                         continue;
                     }
                     Step::Done(plan) => (plan, None),

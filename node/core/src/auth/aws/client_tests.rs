@@ -1,3 +1,5 @@
+//! Where a request goes, and which settings are taken.
+
 use serde_json::json;
 
 use super::*;

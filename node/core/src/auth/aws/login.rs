@@ -9,13 +9,13 @@ use super::role::{self, IAM};
 use super::signed::Signed;
 use super::sts::CallerIdentity;
 use crate::auth::login::{Accepted, plan_login};
-use crate::auth::method::{self, Method, MethodRequest, Step};
+use crate::auth::method::{self, Method, MethodRequest};
 use crate::auth::token::LoginOrigin;
 use crate::engine::mount::Mount;
 use crate::errand::Halt;
 use crate::error::Error;
 use crate::fields::{self, unknown_warning};
-use crate::plan::Context;
+use crate::plan::{Context, Plan};
 
 const SIGNED: [&str; 4] =
     ["iam_http_request_method", "iam_request_url", "iam_request_body", "iam_request_headers"];
@@ -29,18 +29,14 @@ pub const ROLE_ID: &str = "role_id";
 /// # Errors
 /// [`Error::Invalid`]: the request is another one, STS refuses it, or the role is not for him. [`Error::Upstream`]: STS does
 /// not answer as it should. [`Error::Denied`]: not from there.
-pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Step, Error> {
+pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Halt> {
     check_type(request.body)?;
     let config = client::load(ctx, mount)?;
     let (config_revision, config) =
         config.map_or_else(Default::default, |found| (found.revision, found.value));
     // Of this very request, as the settings are now: they may have been changed meanwhile.
     let errand = config.errand(Signed::read(request.body, &config)?)?;
-    let caller = match request.errands.outcome(errand) {
-        Ok(outcome) => CallerIdentity::read(outcome)?,
-        Err(Halt::Errand(errand)) => return Ok(Step::Errand(Box::new(errand))),
-        Err(Halt::Refused(error)) => return Err(error),
-    };
+    let caller = CallerIdentity::read(request.errands.outcome(errand)?)?;
     let principal =
         Principal::parse(&caller.arn).ok().filter(|principal| principal.account == caller.account);
     let principal =
@@ -53,7 +49,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
     let found = role::load(ctx, mount, &name)?.ok_or_else(unknown)?;
     let role = &found.value;
     if !role.is_bound_to(&canonical) {
-        return Err(Error::invalid("the IAM principal does not belong to the role"));
+        return Err(Error::invalid("the IAM principal does not belong to the role").into());
     }
 
     let identity = identity_config::load(ctx, mount)?;
@@ -65,13 +61,14 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         IamAlias::CanonicalArn => &canonical,
         IamAlias::FullArn => &caller.arn,
     };
-    let mut meta = identity.metadata([
+    let alias_meta = identity.metadata([
         ("account_id", principal.account.as_str()),
         ("auth_type", IAM),
         ("canonical_arn", &canonical),
         ("client_arn", &caller.arn),
         ("client_user_id", &caller.unique_id),
     ]);
+    let mut meta = alias_meta.clone();
     meta.insert(ROLE_ID.to_owned(), role.role_id.clone());
     let shown = match &principal.session {
         Some(session) => format!("{}/{session}", principal.name),
@@ -89,6 +86,8 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         },
         display_name: &shown,
         meta,
+        alias_meta,
+        groups: None,
         params: &role.params,
         bound_cidrs: &[],
         path: request.full_path,
@@ -99,7 +98,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
     plan.txn.require(role::key(ctx.barrier, mount.uuid(), &name), found.revision);
     plan.txn.require(client::key(ctx.barrier, mount.uuid()), config_revision);
     plan.txn.require(identity_config::key(ctx.barrier, mount.uuid()), identity_revision);
-    Ok(Step::Done(plan))
+    Ok(plan)
 }
 
 /// That it is a login by a signed request.

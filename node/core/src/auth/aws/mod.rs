@@ -2,7 +2,7 @@
 //! may ask STS whose signature it is (`GetCallerIdentity`); nobody else can check it.
 //!
 //! ```text
-//! login: signed (is it that request, and no other?) -> client (where STS is) -> Step::Errand
+//! login: signed (is it that request, and no other?) -> client (where STS is) -> Halt::Errand
 //!        sts (is the answer STS's?) -> arn (whose is it?) -> role (may he?) -> token
 //! ```
 //!

@@ -1,3 +1,5 @@
+//! Each check of a signed request, in the order in which they are made.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -330,13 +330,13 @@ fn a_token_can_be_renewed_as_long_as_its_role_is_for_its_holder() {
 
 /// The transaction of a login of which STS has been asked.
 fn planned(world: &mut World) -> conclave_proto::log::Txn {
-    use crate::auth::Step;
+    use crate::auth::{Step, Work};
     use crate::errand::Errands;
     use crate::plan::Operation;
     let mut errands = Errands::default();
     loop {
         match world.decide_with(Operation::Write, "aws/login", &signed(), None, &errands).unwrap() {
-            Step::Errand(errand) => errands.add(*errand, std::sync::Arc::new(world.elsewhere.clone())),
+            Step::Work(Work::Errand(errand)) => errands.add(errand, std::sync::Arc::new(world.elsewhere.clone())),
             Step::Done(plan) => return plan.txn,
             _ => panic!("neither asked nor done"),
         }
