@@ -4,7 +4,7 @@
 //! [`service`] takes each request its way, [`cluster`] holds the running Raft node, [`raft`] and [`identity`] connect
 //! it to the others, [`seal`] guards the keys, and [`task`] does what no request asks for. [`fault`] says when a node
 //! must stop, [`rejoin`] brings one back that lost what it had stored, and [`recover`] is for the day when the quorum is
-//! gone. [`audit`] keeps the trail of all requests.
+//! gone. [`audit`] keeps the trail of all requests, and [`outbound`] asks servers of others.
 
 pub mod audit;
 pub mod cluster;
@@ -16,6 +16,7 @@ pub mod identity;
 mod limit;
 pub mod metrics;
 pub mod node;
+pub mod outbound;
 pub mod raft;
 pub mod recover;
 pub mod rejoin;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use conclave_faults::{failpoint, planted};
+use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -53,6 +54,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             tracing::warn!(?bug, "this server has a planted bug: it loses and shows secrets");
         }
         guard_memory();
+        guard_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
         let served = runtime.block_on(serve(config));
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -67,6 +69,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             ExitCode::from(if failed { EXIT_FAULT } else { EXIT_USAGE })
         }
     }
+}
+
+/// What the node writes is ciphertext, and nobody else's to read or to copy all the same: RocksDB knows no modes of its own.
+fn guard_files() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
 fn start_logging(config: &Config) -> Result<(), Box<dyn std::error::Error>> {

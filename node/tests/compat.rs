@@ -33,6 +33,12 @@ fn bao_and_hvac_log_in_at_every_node() {
     run("logins.py");
 }
 
+/// Against moto, which makes keys and checks signatures.
+#[test]
+fn hvac_logs_in_by_aws_iam_at_every_node() {
+    run_on(&DevCluster::start(), "aws_logins.py");
+}
+
 #[test]
 fn answers_are_those_of_openbao_but_for_the_listed_differences() {
     run_on(&DevCluster::start(), "same_answers.py");

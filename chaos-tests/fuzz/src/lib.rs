@@ -11,7 +11,7 @@ mod sealing;
 mod state;
 mod target;
 
-use target::{engine, http, identity, operator, peer, policy, seal, snapshot, storage};
+use target::{engine, http, identity, login, operator, peer, policy, seal, snapshot, storage};
 
 /// A function that any bytes may be given to.
 pub struct Target {
@@ -21,6 +21,7 @@ pub struct Target {
 
 /// Each has a folder of its name in `corpus/`.
 pub const TARGETS: &[Target] = &[
+    Target { name: "batch_token", run: login::batch_token },
     Target { name: "certificate", run: identity::certificate },
     Target { name: "certificate_request", run: identity::request },
     Target { name: "duration", run: http::duration },
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "keyring", run: seal::keyring },
     Target { name: "kv", run: engine::kv },
     Target { name: "log_entries", run: storage::log_entries },
+    Target { name: "login", run: login::login },
     Target { name: "manifest", run: storage::manifest },
     Target { name: "mounts", run: engine::mounts },
     Target { name: "operator", run: operator::bodies },
@@ -44,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sealed_record", run: seal::record },
     Target { name: "snapshot_file", run: snapshot::file },
     Target { name: "snapshot_parts", run: snapshot::parts },
+    Target { name: "sts_answer", run: login::sts_answer },
     Target { name: "token", run: seal::token },
 ];
 

@@ -22,6 +22,9 @@ pub enum Error {
     /// The request as a whole is too large.
     #[error("{0}")]
     TooLarge(String),
+    /// A server that is none of the cluster did not do what the answer needs.
+    #[error("{0}")]
+    Upstream(String),
     /// A sealed record does not open: damaged, or put where it does not belong.
     #[error("a stored record failed authentication: {0}")]
     Corrupt(String),

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConnection, StreamOwned};
+use rustls_pki_types::ServerName;
 
 use super::settings::Endpoint;
+use crate::outbound::{self, Trust};
 
 /// Pause after a connection that could not be made, while lines are refused at once.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -125,7 +125,7 @@ fn connect(endpoint: &Endpoint, limit: Duration) -> io::Result<Wire> {
             let stream = tcp(authority, limit)?;
             let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-            let config = trusting(ca_file)?;
+            let config = outbound::tls(Trust::Authorities(&fs::read(ca_file)?))?;
             let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
             let mut stream = StreamOwned::new(session, stream);
             // The handshake, so that an untrusted peer is found before anything is said.
@@ -170,17 +170,4 @@ fn tcp(authority: &str, limit: Duration) -> io::Result<TcpStream> {
 
 fn nobody() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the name has no address")
-}
-
-fn trusting(ca_file: &Path) -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let pem = fs::read(ca_file)?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use conclave_core::Error;
-use conclave_core::auth::PasswordWork;
+use conclave_core::auth::Work;
 
 /// How soon a client may try again when the cluster has no leader.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ pub enum Failure {
     /// The node is stopping.
     Stopping,
     /// Nothing is wrong: it cannot be decided before this is done. Whoever plans does it and decides again.
-    Undecided(Box<PasswordWork>),
+    Undecided(Box<Work>),
     /// The sentence is safe to show; the cause is in the log under the request's id.
     Internal(String),
 }
@@ -89,6 +89,7 @@ impl Failure {
             Self::UnsupportedMediaType(_) => 415,
             Self::TooSoon { .. } => 429,
             Self::Rule(Error::Corrupt(_) | Error::View(_)) | Self::Internal(_) | Self::Undecided(_) => 500,
+            Self::Rule(Error::Upstream(_)) => 502,
             Self::NotInitialized
             | Self::Sealed
             | Self::NoLeader { .. }
@@ -118,7 +119,7 @@ impl Failure {
                  \"{path}/\""
             ),
             Self::Unsupported => "unsupported operation".to_owned(),
-            Self::Undecided(_) => "a password was not checked".to_owned(),
+            Self::Undecided(_) => "what it needs was not done".to_owned(),
             Self::TooLarge(sentence)
             | Self::UnsupportedMediaType(sentence)
             | Self::Overloaded(sentence)

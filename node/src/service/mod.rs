@@ -15,6 +15,7 @@ mod access;
 mod answer;
 mod body;
 mod call;
+mod errands;
 mod failure;
 mod forward;
 mod here;
@@ -41,6 +42,7 @@ pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, Route, routes};
 
+use self::errands::Errands;
 use self::passwords::Passwords;
 use crate::cluster::Cluster;
 use crate::limit::{Allowance, Limits, TooSoon};
@@ -54,6 +56,7 @@ pub struct Service {
     order: order::Order,
     body_budget: Arc<Budget>,
     passwords: Passwords,
+    errands: Errands,
     limits: Limits,
 }
 
@@ -64,6 +67,7 @@ impl Service {
             order: order::Order::default(),
             body_budget: Arc::default(),
             passwords: Passwords::default(),
+            errands: Errands::default(),
             limits: Limits::default(),
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use conclave_core::auth::Work;
 use conclave_proto::txn::Outcome;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
@@ -237,8 +238,7 @@ impl Service {
                 }
                 Err(Failure::Undecided(work)) => {
                     plans += 1;
-                    let done = self.passwords.run(*work, deadline).await?;
-                    call.password.lock().replace(done);
+                    self.do_work(call, *work, deadline).await?;
                 }
                 Err(failure) if proven => return Err(failure.into()),
                 Ok(_) | Err(_) => {
@@ -248,6 +248,25 @@ impl Service {
             }
         }
         Err(Attempt::Overtaken)
+    }
+
+    /// Does what a decision lacks, for the next one.
+    async fn do_work(&self, call: &Call, work: Work, deadline: Instant) -> Result<(), Failure> {
+        match work {
+            Work::Password(work) => {
+                let done = self.passwords.run(work, deadline).await?;
+                call.password.lock().replace(done);
+            }
+            Work::Errand(errand) => {
+                // Settings that change again and again are no reason to go on asking.
+                if !call.errands.lock().has_room() {
+                    return Err(overtaken());
+                }
+                let outcome = self.errands.run(&errand, deadline).await?;
+                call.errands.lock().add(errand, Arc::new(outcome));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for other writes to the same subject at this node.

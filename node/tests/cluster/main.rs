@@ -1,6 +1,7 @@
 //! What Conclave promises, shown on clusters of real processes with real TLS and real disks.
 
 mod admission;
+mod advisories;
 #[cfg(feature = "fail-points")]
 mod attempt;
 mod audit;

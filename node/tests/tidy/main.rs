@@ -3,6 +3,7 @@
 //! Each rule is a function from text to findings and is itself tested with an example that it must catch.
 //! A finding says what to do instead. Nothing here looks at what the program does: that is every other test's work.
 
+mod advisories;
 mod edges;
 mod faults;
 mod packages;

@@ -159,6 +159,19 @@ pub fn unwraps(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// `==` ends at the first sign that differs, and so tells by its time how many were right.
+pub fn comparisons_of_secrets(text: &str) -> Vec<String> {
+    let exposed = concat!(".expo", "se()");
+    let compares = |line: &str| {
+        let line =
+            line.replace(&format!("{exposed}.len()"), "").replace(&format!("{exposed}.is_empty()"), "");
+        line.contains(exposed) && (line.contains("==") || line.contains("!="))
+    };
+    let hits = numbered(program_part(text)).filter(|(_, line)| !is_comment(line) && compares(line));
+    hits.map(|(number, _)| format!("line {number}: a secret compared by its text: use `Secret::matches`"))
+        .collect()
+}
+
 /// A relaxed lint carries its reason.
 pub fn relaxed_lints(text: &str) -> Vec<String> {
     let mut findings = Vec::new();
@@ -266,6 +279,15 @@ mod tests {
     fn an_unwrap_is_found_in_the_program_but_not_in_its_tests() {
         let unwrap = concat!("a.unwr", "ap();");
         check(unwraps, &["a.expect(\"why\");", &format!("\n#[cfg(test)]\nmod t {{ {unwrap} }}")], &[unwrap]);
+    }
+
+    #[test]
+    fn a_secret_that_is_compared_by_its_text_is_found() {
+        check(
+            comparisons_of_secrets,
+            &["a.matches(b)\n", "x.expose().len() == 5\n", "// a.expose() == b\n", "f(a.expose());\n"],
+            &["if a.expose() == b {\n", "b != a.expose().as_str()\n", "a.expose().as_bytes() == x && y\n"],
+        );
     }
 
     #[test]

@@ -92,6 +92,11 @@ fn the_program_does_not_unwrap() {
 }
 
 #[test]
+fn no_secret_is_compared_sign_by_sign() {
+    check(is_program, rules::comparisons_of_secrets);
+}
+
+#[test]
 fn relaxed_lints_carry_their_reason() {
     check(is_rust, rules::relaxed_lints);
 }

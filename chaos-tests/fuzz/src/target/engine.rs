@@ -189,7 +189,7 @@ impl Script {
 }
 
 /// The permit of the root token's holder: only policy makes one, and only for who has proven a token.
-fn root(operation: Operation) -> Permit {
+pub(super) fn root(operation: Operation) -> Permit {
     const TOKEN: &str = "root";
     static HOLDS_TOKEN: LazyLock<State> = LazyLock::new(|| {
         let mut state = State::default();

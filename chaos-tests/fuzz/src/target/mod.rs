@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod http;
 pub mod identity;
+pub mod login;
 pub mod operator;
 pub mod peer;
 pub mod policy;

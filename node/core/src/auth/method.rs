@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 
 use super::password::{PasswordDone, PasswordWork};
 use super::token::TokenEntry;
-use super::{approle, userpass};
+use super::{approle, aws, userpass};
 use crate::engine::mount::Mount;
+use crate::errand::{Errand, Errands, Halt};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query};
 use crate::policy::Permit;
@@ -25,6 +26,7 @@ use crate::policy::Permit;
 pub enum Method {
     AppRole,
     Userpass,
+    Aws,
 }
 
 /// A request below an auth mount.
@@ -41,6 +43,8 @@ pub struct MethodRequest<'a> {
     pub from: Option<IpAddr>,
     /// What came of the work that an earlier decision of this request asked for.
     pub password: Option<&'a PasswordDone>,
+    /// What came of the errands that earlier decisions of this request asked for.
+    pub errands: &'a Errands,
 }
 
 /// What a decision comes to.
@@ -49,7 +53,27 @@ pub enum Step {
     /// The answer is no, and that it was asked is remembered.
     Refused(Txn, Error),
     /// It cannot be decided before this is done.
-    Work(PasswordWork),
+    Work(Work),
+}
+
+/// What must be done before something can be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    Password(PasswordWork),
+    /// Another server is to be asked.
+    Errand(Errand),
+}
+
+impl From<PasswordWork> for Work {
+    fn from(work: PasswordWork) -> Self {
+        Self::Password(work)
+    }
+}
+
+impl From<Errand> for Work {
+    fn from(errand: Errand) -> Self {
+        Self::Errand(errand)
+    }
 }
 
 impl From<Plan> for Step {
@@ -58,22 +82,34 @@ impl From<Plan> for Step {
     }
 }
 
+impl Step {
+    /// A decision that may need an errand first.
+    pub(super) fn of(planned: Result<Plan, Halt>) -> Result<Self, Error> {
+        match planned {
+            Ok(plan) => Ok(Self::Done(plan)),
+            Err(Halt::Refused(error)) => Err(error),
+            Err(Halt::Errand(errand)) => Ok(Self::Work(errand.into())),
+        }
+    }
+}
+
 impl Method {
-    const ALL: [Self; 2] = [Self::AppRole, Self::Userpass];
+    const ALL: &[Self] = &[Self::AppRole, Self::Userpass, Self::Aws];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AppRole => "approle",
+            Self::Aws => "aws",
             Self::Userpass => "userpass",
         }
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        Self::ALL.iter().copied().find(|method| method.name() == name)
     }
 
-    pub fn names() -> [&'static str; 2] {
-        Self::ALL.map(Self::name)
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|method| method.name())
     }
 
     /// Which method answers below a mount; `None`: it is none for logins.
@@ -84,7 +120,7 @@ impl Method {
     /// Whether whoever has no token may ask this, because it is how one gets one.
     pub fn is_login(self, path: &str) -> bool {
         match self {
-            Self::AppRole => path == "login",
+            Self::AppRole | Self::Aws => path == "login",
             Self::Userpass => path.strip_prefix("login/").is_some_and(|name| !name.is_empty()),
         }
     }
@@ -96,6 +132,7 @@ impl Method {
     pub fn creates(self, ctx: &Context<'_>, mount: &Mount, path: &str) -> Result<bool, Error> {
         match self {
             Self::AppRole => approle::creates(ctx, mount, path),
+            Self::Aws => aws::creates(ctx, mount, path),
             Self::Userpass => userpass::creates(ctx, mount, path),
         }
     }
@@ -116,6 +153,7 @@ impl Method {
         match self {
             Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::login(ctx, mount, request),
+            Self::Aws => Step::of(aws::login(ctx, mount, request)),
         }
     }
 
@@ -136,6 +174,7 @@ impl Method {
         }
         match self {
             Self::AppRole => approle::handle(ctx, mount, request).map(Step::Done),
+            Self::Aws => aws::handle(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::handle(ctx, mount, request),
         }
     }
@@ -149,6 +188,7 @@ pub fn holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Preconditio
     let Some(origin) = &entry.login else { return Ok(None) };
     match origin.method {
         Method::AppRole => approle::holds(ctx, origin),
+        Method::Aws => aws::holds(ctx, origin, entry),
         Method::Userpass => userpass::holds(ctx, origin, entry),
     }
     .map(Some)

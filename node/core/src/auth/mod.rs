@@ -1,6 +1,7 @@
 //! Who calls: tokens, the policies that they bring, and the logins that give tokens.
 
 mod approle;
+mod aws;
 pub mod login;
 pub mod method;
 mod params;
@@ -11,7 +12,8 @@ mod userpass;
 pub mod wrapping;
 
 pub use approle::clear::next_batch as clear_approles;
-pub use method::{Method, MethodRequest, Step};
+pub use method::{Method, MethodRequest, Step, Work};
+pub use params::AskedKind;
 pub use password::{PasswordDone, PasswordWork};
 pub use userpass::locked::{locked_users, unlock_user};
 

@@ -31,8 +31,38 @@ pub struct TokenParams {
     pub policies: Vec<String>,
     pub strictly_bind_ip: bool,
     pub ttl_s: u64,
-    /// `token_type` says `service` and not `default`; both are the same here.
-    pub is_service_named: bool,
+    #[serde(rename = "token_type")]
+    pub kind: AskedKind,
+}
+
+/// Which tokens a user or role asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AskedKind {
+    /// The mount's.
+    #[default]
+    Default,
+    Service,
+    Batch,
+}
+
+impl AskedKind {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "" | "default" | "default-service" => Some(Self::Default),
+            "service" => Some(Self::Service),
+            "batch" => Some(Self::Batch),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Service => "service",
+            Self::Batch => "batch",
+        }
+    }
 }
 
 impl TokenParams {
@@ -67,17 +97,35 @@ impl TokenParams {
         if let Some(strictly_bind_ip) = fields::boolean(body, "token_strictly_bind_ip")? {
             self.strictly_bind_ip = strictly_bind_ip;
         }
-        match fields::text(body, "token_type")?.as_deref() {
-            None => {}
-            Some("" | "default" | "default-service") => self.is_service_named = false,
-            Some("service") => self.is_service_named = true,
-            Some("batch" | "default-batch") => return Err(Error::invalid("batch tokens are not supported")),
-            Some(_) => {
-                return Err(Error::invalid("invalid 'token_type' value: it is \"service\" or \"default\""));
-            }
+        if let Some(kind) = fields::text(body, "token_type")? {
+            self.kind = AskedKind::named(&kind).ok_or_else(|| {
+                Error::invalid("invalid 'token_type' value: it is \"service\", \"batch\" or \"default\"")
+            })?;
+        }
+        if self.kind == AskedKind::Batch {
+            self.check_batch()?;
         }
         if self.max_ttl_s > 0 && self.ttl_s > self.max_ttl_s {
             return Err(Error::invalid("'token_ttl' cannot be greater than 'token_max_ttl'"));
+        }
+        Ok(())
+    }
+
+    /// Nothing is written of a batch token, so that nothing can be counted or made to last longer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: such tokens were asked for.
+    pub fn check_batch(&self) -> Result<(), Error> {
+        let refuse = |what: &str| {
+            Err(Error::invalid(format!(
+                "'token_type' cannot be 'batch' or 'default_batch' when set to generate {what}"
+            )))
+        };
+        if self.period_s > 0 {
+            return refuse("periodic tokens");
+        }
+        if self.num_uses > 0 {
+            return refuse("tokens with limited use count");
         }
         Ok(())
     }
@@ -94,7 +142,7 @@ impl TokenParams {
             "token_policies": self.policies,
             "token_strictly_bind_ip": self.strictly_bind_ip,
             "token_ttl": self.ttl_s,
-            "token_type": if self.is_service_named { "service" } else { "default" },
+            "token_type": self.kind.name(),
         });
         if let Value::Object(fields) = fields {
             shown.extend(fields);
@@ -107,6 +155,59 @@ impl TokenParams {
         let sentence = "token_max_ttl is greater than the backend mount's maximum TTL value; issued tokens' max TTL \
                         value will be truncated";
         if is_cut { vec![sentence.to_owned()] } else { Vec::new() }
+    }
+}
+
+/// The names that settings had once, without `token_`: those under which they were given are shown as well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OldNames(Vec<String>);
+
+impl OldNames {
+    /// Takes over what `body` gives of `params`, also under the old names that there are. The names of today win.
+    ///
+    /// # Errors
+    /// As [`TokenParams::apply`].
+    pub fn apply(
+        &mut self,
+        params: &mut TokenParams,
+        body: &Map<String, Value>,
+        names: &[&str],
+    ) -> Result<(), Error> {
+        for old in names.iter().copied() {
+            let (has_new, has_old) = (body.contains_key(&format!("token_{old}")), body.contains_key(old));
+            if has_new || has_old {
+                self.0.retain(|name| name != old);
+            }
+            if has_old {
+                self.0.push(old.to_owned());
+            }
+            if has_new || !has_old {
+                continue;
+            }
+            let listed = || Ok::<_, Error>(fields::texts(body, old)?.unwrap_or_default());
+            let seconds = || lifetime_s(fields::duration_s(body, old)?.unwrap_or(0), old);
+            match old {
+                "policies" => params.policies = policies_of(&listed()?)?,
+                "bound_cidrs" => params.bound_cidrs = nets(&listed()?, old)?,
+                "ttl" => params.ttl_s = seconds()?,
+                "max_ttl" => params.max_ttl_s = seconds()?,
+                _ => params.period_s = seconds()?,
+            }
+        }
+        params.apply(body)
+    }
+
+    /// `shown` has the names of today already.
+    pub fn show(&self, shown: &mut Map<String, Value>) {
+        for name in &self.0 {
+            let value = shown.get(&format!("token_{name}")).cloned().unwrap_or_default();
+            shown.insert(name.clone(), value);
+        }
+    }
+
+    pub fn forget(&mut self, names: &[&str]) {
+        self.0.retain(|name| !names.contains(&name.as_str()));
     }
 }
 

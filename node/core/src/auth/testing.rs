@@ -1,15 +1,17 @@
 //! What the tests of logins share: a state in memory, and one door through which requests come to it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::password::{PasswordDone, SALT_BYTES};
 use super::token::{self, Identified, TokenCaches};
-use super::{Method, MethodRequest, Step};
+use super::{Method, MethodRequest, Step, Work};
 use crate::crypto::Barrier;
 use crate::crypto::testing::seeded;
 use crate::engine::mount::{self, MountTable};
+use crate::errand::{Errands, Outcome};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query, Reply};
 use crate::policy::testing::access;
@@ -24,6 +26,10 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     /// Passwords that were hashed.
     pub(crate) hashed: usize,
+    /// What other servers answer to whatever they are asked.
+    pub(crate) elsewhere: Outcome,
+    /// How often they were asked.
+    pub(crate) asked: usize,
     from: Option<IpAddr>,
     caches: TokenCaches,
     seed: u64,
@@ -51,6 +57,8 @@ impl World {
             barrier: barrier(),
             now_ms: NOW_MS,
             hashed: 0,
+            elsewhere: Err("nobody is there".to_owned()),
+            asked: 0,
             from: None,
             caches: TokenCaches::default(),
             seed: 1,
@@ -109,6 +117,18 @@ impl World {
         body: &Value,
         password: Option<&PasswordDone>,
     ) -> Result<Step, Error> {
+        self.decide_with(operation, path, body, password, &Errands::default())
+    }
+
+    /// With what other servers have answered.
+    pub(crate) fn decide_with(
+        &mut self,
+        operation: Operation,
+        path: &str,
+        body: &Value,
+        password: Option<&PasswordDone>,
+        errands: &Errands,
+    ) -> Result<Step, Error> {
         let full_path = format!("auth/{path}");
         let (table, from) = (self.table(), self.from);
         let (mount, rest) = table.resolve(&full_path).ok_or(Error::NotFound)?;
@@ -122,6 +142,7 @@ impl World {
             body: body.as_object().unwrap_or(&nothing),
             from,
             password,
+            errands,
         };
         self.plan(|ctx| {
             if method.is_login(rest) {
@@ -134,17 +155,24 @@ impl World {
 
     /// A request, as the server plans it: decided, hashed if need be, decided again, committed.
     pub(crate) fn ask(&mut self, operation: Operation, path: &str, body: Value) -> Result<Answer, Error> {
-        let mut password = None;
+        let (mut password, mut errands) = (None, Errands::default());
         loop {
-            let (plan, refusal) = match self.decide(operation, path, &body, password.as_ref())? {
-                Step::Work(work) => {
-                    self.hashed += 1;
-                    password = Some(work.run([7; SALT_BYTES])?);
-                    continue;
-                }
-                Step::Done(plan) => (plan, None),
-                Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
-            };
+            let (plan, refusal) =
+                match self.decide_with(operation, path, &body, password.as_ref(), &errands)? {
+                    Step::Work(Work::Password(work)) => {
+                        self.hashed += 1;
+                        password = Some(work.run([7; SALT_BYTES])?);
+                        continue;
+                    }
+                    Step::Work(Work::Errand(errand)) => {
+                        assert!(errands.has_room());
+                        self.asked += 1;
+                        errands.add(errand, Arc::new(self.elsewhere.clone()));
+                        continue;
+                    }
+                    Step::Done(plan) => (plan, None),
+                    Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
+                };
             self.state.apply(&plan.txn).expect("nothing came in between");
             let json = |text: Option<&[u8]>| serde_json::from_slice(text.unwrap_or(b"null")).unwrap();
             let reply = plan.reply;

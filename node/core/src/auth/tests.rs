@@ -34,6 +34,15 @@ fn what_a_disabled_mount_leaves_is_cleared_away() {
     let before = world.state.len();
     world.enable("up", json!({ "type": "userpass" })).unwrap();
     world.enable("ap", json!({ "type": "approle" })).unwrap();
+    world.enable("cloud", json!({ "type": "aws" })).unwrap();
+    let arn = "arn:aws:iam::123456789012:role/web";
+    for (path, body) in [
+        ("cloud/role/web", json!({ "bound_iam_principal_arn": arn, "resolve_aws_unique_ids": false })),
+        ("cloud/config/client", json!({ "sts_endpoint": "https://sts.example" })),
+        ("cloud/config/identity", json!({ "iam_alias": "full_arn" })),
+    ] {
+        world.write(path, body).unwrap();
+    }
     world.write("up/users/bob", json!({ "password": "x" })).unwrap();
     world.write("ap/role/app", json!({ "role_id": "r", "bind_secret_id": true })).unwrap();
     let secret_id = world.write("ap/role/app/secret-id", json!({})).unwrap().data["secret_id"].clone();
@@ -44,6 +53,7 @@ fn what_a_disabled_mount_leaves_is_cleared_away() {
     world.write("up/login/bob", json!({ "password": "wrong" })).unwrap_err();
     world.disable("up").unwrap();
     world.disable("ap").unwrap();
+    world.disable("cloud").unwrap();
     loop {
         let table = world.table();
         let batch = world.plan(|ctx| housekeeping::next_batch(ctx, &table)).unwrap();
@@ -101,6 +111,189 @@ fn the_tightest_limit_holds() {
 }
 
 #[test]
+fn a_batch_token_of_a_login_is_nowhere_and_ends_with_its_mount() {
+    let mut world = World::new();
+    bob(&mut world, json!({ "password": "x" }));
+    let user = json!({ "password": "x", "token_type": "batch", "token_ttl": "5m", "token_policies": "app" });
+    world.write("userpass/users/bob", user).unwrap();
+    assert_eq!(world.read("userpass/users/bob").unwrap()["token_type"], "batch");
+    let before = world.state.len();
+    let made = world.write("userpass/login/bob", json!({ "password": "x" })).unwrap();
+    assert_eq!(world.state.len(), before, "nothing is written of it");
+    let auth = &made.auth;
+    assert!(made.token().starts_with("b."));
+    assert_eq!((&auth["token_type"], &auth["renewable"]), (&json!("batch"), &json!(false)));
+    assert_eq!((&auth["accessor"], &auth["lease_duration"]), (&json!(""), &json!(300)));
+    let known = world.identify(made.token()).unwrap();
+    assert_eq!(
+        (known.entry.policies.as_slice(), known.is_orphan()),
+        (&["app".to_owned(), "default".to_owned()][..], true)
+    );
+    assert_eq!(known.entry.entity_id, auth["entity_id"].as_str().unwrap());
+    world.now_ms += 300_000 - 1;
+    assert!(world.holds(made.token()));
+    let again = world.write("userpass/login/bob", json!({ "password": "x" })).unwrap();
+    world.now_ms += 1;
+    assert!(!world.holds(made.token()) && world.holds(again.token()));
+    world.disable("userpass").unwrap();
+    assert!(!world.holds(again.token()), "it hangs on its mount");
+}
+
+#[test]
+fn a_mount_says_which_tokens_there_are_or_leaves_it_to_its_users() {
+    for (mount, user, given) in [
+        ("default-service", "default", "service"),
+        ("default-service", "batch", "batch"),
+        ("default-batch", "default", "batch"),
+        ("default-batch", "service", "service"),
+        ("service", "batch", "service"),
+        ("batch", "service", "batch"),
+        ("batch", "default", "batch"),
+    ] {
+        let mut world = World::new();
+        world.tune("userpass", json!({ "token_type": mount })).unwrap();
+        let (_, auth, _) = bob(&mut world, json!({ "password": "x", "token_type": user }));
+        assert_eq!(auth["token_type"], given, "{mount} {user}");
+    }
+}
+
+#[test]
+fn what_cannot_be_counted_or_renewed_is_not_promised() {
+    for setting in [json!({ "token_num_uses": 3 }), json!({ "token_period": "1h" })] {
+        let mut world = World::new();
+        let mut user = setting.clone();
+        user["password"] = "x".into();
+        user["token_type"] = "batch".into();
+        assert!(matches!(world.write("userpass/users/bob", user.clone()), Err(Error::Invalid(_))), "{user}");
+        user["token_type"] = "default".into();
+        world.tune("userpass", json!({ "token_type": "batch" })).unwrap();
+        world.write("userpass/users/bob", user).unwrap();
+        assert!(world.write("userpass/login/bob", json!({ "password": "x" })).is_err(), "{setting}");
+    }
+}
+
+/// CVE-2025-5999 and CVE-2025-64761: over all kinds of settings that a token can come from.
+#[test]
+fn no_login_gives_root_however_that_is_spelled() {
+    for spelling in [
+        "root",
+        "Root",
+        "ROOT",
+        " root",
+        "root ",
+        "root\t",
+        "rooT",
+        "root\u{0}",
+        "r\u{f3}ot",
+        "\u{ff52}oot",
+        "root,",
+        "a, Root",
+    ] {
+        let mut world = World::new();
+        world.elsewhere = aws_says("arn:aws:iam::123456789012:role/web");
+        let arn = "arn:aws:iam::123456789012:role/web";
+        for (settings, body, login, proof) in [
+            (
+                "userpass/users/bob",
+                json!({ "password": "x" }),
+                "userpass/login/bob",
+                json!({ "password": "x" }),
+            ),
+            (
+                "approle/role/app",
+                json!({ "role_id": "r", "bind_secret_id": false, "secret_id_bound_cidrs": "0.0.0.0/0" }),
+                "approle/login",
+                json!({ "role_id": "r" }),
+            ),
+            (
+                "aws/role/web",
+                json!({ "bound_iam_principal_arn": arn, "resolve_aws_unique_ids": false }),
+                "aws/login",
+                aws_login(),
+            ),
+        ] {
+            for field in ["token_policies", "policies"] {
+                for kind in ["service", "batch"] {
+                    let mut body = body.clone();
+                    body[field] = spelling.into();
+                    body["token_type"] = kind.into();
+                    // It is refused when it is written, or when somebody logs in, or gives no such token.
+                    if world.write(settings, body).is_ok()
+                        && let Ok(made) = world.from("10.0.0.1").write(login, proof.clone())
+                    {
+                        let known = world.identify(made.token()).unwrap();
+                        assert!(
+                            !known.entry.is_root() && !known.identity.is_root(),
+                            "{settings} {field} {spelling:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// CVE-2022-40186.
+#[test]
+fn one_name_at_two_methods_is_two_people() {
+    let mut world = World::new();
+    world.enable("other", json!({ "type": "userpass" })).unwrap();
+    let mut entities = Vec::new();
+    for mount in ["userpass", "other"] {
+        world.write(&format!("{mount}/users/bob"), json!({ "password": "x" })).unwrap();
+        for name in ["bob", "BOB"] {
+            let made = world.write(&format!("{mount}/login/{name}"), json!({ "password": "x" })).unwrap();
+            entities.push(made.auth["entity_id"].as_str().unwrap().to_owned());
+        }
+    }
+    assert!(entities[0] == entities[1] && entities[2] == entities[3], "one in each spelling");
+    assert_ne!(entities[0], entities[2]);
+}
+
+/// CVE-2026-46405: of a login that is refused at whatever step, nothing that lives is there afterwards.
+#[test]
+fn a_login_that_is_refused_leaves_nothing_that_lives() {
+    let mut world = World::new();
+    let arn = "arn:aws:iam::123456789012:role/web";
+    for (path, body) in [
+        ("userpass/users/bob", json!({ "password": "x", "token_bound_cidrs": "10.0.0.1" })),
+        ("userpass/users/root", json!({ "password": "x", "token_policies": "root" })),
+        ("approle/role/app", json!({ "role_id": "r", "token_bound_cidrs": "10.0.0.1" })),
+        ("approle/role/app/custom-secret-id", json!({ "secret_id": "s" })),
+        (
+            "aws/role/web",
+            json!({ "bound_iam_principal_arn": arn, "resolve_aws_unique_ids": false, "token_bound_cidrs": "10.0.0.1" }),
+        ),
+    ] {
+        world.write(path, body).unwrap();
+    }
+    world.elsewhere = aws_says(arn);
+    world.from("10.0.0.2");
+    let before = world.state.len();
+    for (path, body) in [
+        ("userpass/login/bob", json!({ "password": "x" })),
+        ("userpass/login/root", json!({ "password": "x" })),
+        ("userpass/login/bob", json!({})),
+        ("approle/login", json!({ "role_id": "r", "secret_id": "s" })),
+        ("approle/login", json!({ "role_id": "r", "secret_id": "wrong" })),
+        ("aws/login", aws_login()),
+        ("aws/login", json!({ "iam_request_url": "x" })),
+    ] {
+        assert!(world.write(path, body).is_err(), "{path}");
+        assert_eq!(world.state.len(), before, "{path}");
+    }
+    world.from("10.0.0.1").write("approle/login", json!({ "role_id": "r", "secret_id": "s" })).unwrap();
+}
+
+fn aws_says(arn: &str) -> crate::errand::Outcome {
+    super::aws::testing::answer(arn, "123456789012", "AROAEXAMPLE")
+}
+
+fn aws_login() -> Value {
+    super::aws::testing::signed()
+}
+
+#[test]
 fn a_limit_is_told_as_it_is_written() {
     let mut world = World::new();
     world.tune("userpass", json!({ "max_lease_ttl": "90m" })).unwrap();
@@ -130,24 +323,19 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
         ("token", json!({ "type": "userpass" }), "path is already in use at token/"),
         ("token/x", json!({ "type": "userpass" }), "path is already in use at token/"),
         ("x", json!({ "type": "token" }), "token credential backend cannot be instantiated"),
-        ("x", json!({ "type": "kv" }), "plugin not found in the catalog: there are approle and userpass"),
+        ("x", json!({ "type": "kv" }), "plugin not found in the catalog: there are approle, userpass, aws"),
         ("x", json!({}), "backend type must be specified as a string"),
         (
             "x",
             json!({ "type": "userpass", "config": { "token_type": "bogus" } }),
             "invalid value for 'token_type'",
         ),
-        (
-            "x",
-            json!({ "type": "userpass", "config": { "token_type": "batch" } }),
-            "batch tokens are not supported",
-        ),
     ] {
         assert_eq!(world.enable(path, body).err(), Some(Error::invalid(sentence)), "{path}");
     }
     let table = world.table();
     let paths = |listed: &serde_json::Map<String, Value>| listed.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(paths(&mount::list_auth(&table, |_| true)), ["approle/", "token/", "userpass/"]);
+    assert_eq!(paths(&mount::list_auth(&table, |_| true)), ["approle/", "aws/", "token/", "userpass/"]);
     assert_eq!(paths(&mount::list_json(&table, |_| true)), ["cubbyhole/", "identity/", "sys/"]);
     for path in ["auth/userpass", "auth/token"] {
         let permit = permit(Operation::Delete);

@@ -98,6 +98,12 @@ pub enum Kind {
     GroupEpoch = 0x6b,
     /// That the members of a group that is no more are to be let go.
     GroupClearing = 0x6c,
+    /// Which server an aws mount asks, and how.
+    AwsClient = 0x88,
+    /// By what name identity knows who logs in at an aws mount.
+    AwsIdentity = 0x89,
+    /// A role of an aws mount.
+    AwsRole = 0x8a,
 }
 
 impl Kind {
@@ -168,6 +174,9 @@ mod tests {
             (Kind::GroupMember, 0x6a),
             (Kind::GroupEpoch, 0x6b),
             (Kind::GroupClearing, 0x6c),
+            (Kind::AwsClient, 0x88),
+            (Kind::AwsIdentity, 0x89),
+            (Kind::AwsRole, 0x8a),
         ];
         for (kind, byte) in expected {
             assert_eq!(kind.byte(), byte, "{kind:?}");

@@ -12,6 +12,7 @@ use serde_json::json;
 
 pub use self::login::login;
 use self::role::Role;
+pub use self::role::uuid;
 use self::role_field::RoleField;
 use super::method::{self, MethodRequest};
 use super::token::LoginOrigin;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::clear;
-use crate::auth::params::{TokenParams, lifetime_s, policies_of};
+use crate::auth::params::{OldNames, TokenParams, lifetime_s};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub struct Role {
     pub params: TokenParams,
     /// The old names under which fields were given, and are shown as well.
     #[serde(default)]
-    pub old_names: Vec<String>,
+    pub old_names: OldNames,
 }
 
 /// From a role's id to the role.
@@ -86,7 +86,7 @@ impl Role {
             secret_id_num_uses: 0,
             secret_id_ttl_s: 0,
             params: TokenParams::default(),
-            old_names: Vec::new(),
+            old_names: OldNames::default(),
         }
     }
 
@@ -99,10 +99,7 @@ impl Role {
         shown.insert("secret_id_bound_cidrs".to_owned(), cidr_value(&self.secret_id_bound_cidrs));
         shown.insert("secret_id_num_uses".to_owned(), self.secret_id_num_uses.into());
         shown.insert("secret_id_ttl".to_owned(), self.secret_id_ttl_s.into());
-        for name in &self.old_names {
-            let value = shown.get(&format!("token_{name}")).cloned().unwrap_or_default();
-            shown.insert(name.clone(), value);
-        }
+        self.old_names.show(&mut shown);
         shown
     }
 
@@ -126,25 +123,7 @@ impl Role {
         if let Some(ttl_s) = fields::duration_s(body, "secret_id_ttl")? {
             self.secret_id_ttl_s = lifetime_s(ttl_s, "secret_id_ttl")?;
         }
-        for old in ["policies", "period"] {
-            let (has_new, given) = (body.contains_key(&format!("token_{old}")), body.contains_key(old));
-            if has_new || given {
-                self.old_names.retain(|name| name != old);
-            }
-            if given {
-                self.old_names.push(old.to_owned());
-            }
-            match old {
-                _ if has_new || !given => {}
-                "policies" => {
-                    self.params.policies = policies_of(&fields::texts(body, old)?.unwrap_or_default())?;
-                }
-                _ => {
-                    self.params.period_s = lifetime_s(fields::duration_s(body, old)?.unwrap_or(0), old)?;
-                }
-            }
-        }
-        self.params.apply(body)?;
+        self.old_names.apply(&mut self.params, body, &["policies", "period"])?;
         if !self.bind_secret_id && self.secret_id_bound_cidrs.is_empty() && self.params.bound_cidrs.is_empty()
         {
             return Err(Error::invalid("at least one constraint should be enabled on the role"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::role::{self, Role};
+use super::role::{self, Role, cidr_value};
 use crate::auth::method::MethodRequest;
 use crate::auth::params::{TokenParams, net_texts};
 use crate::engine::mount::Mount;
@@ -16,6 +16,8 @@ pub enum RoleField {
     Policies,
     LocalSecretIds,
     SecretIdBoundCidrs,
+    /// The name that `secret-id-bound-cidrs` had once.
+    BoundCidrList,
     TokenBoundCidrs,
     BindSecretId,
     SecretIdNumUses,
@@ -28,10 +30,11 @@ pub enum RoleField {
 }
 
 impl RoleField {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Policies,
         Self::LocalSecretIds,
         Self::SecretIdBoundCidrs,
+        Self::BoundCidrList,
         Self::TokenBoundCidrs,
         Self::BindSecretId,
         Self::SecretIdNumUses,
@@ -52,6 +55,7 @@ impl RoleField {
             Self::Policies => "policies",
             Self::LocalSecretIds => "local-secret-ids",
             Self::SecretIdBoundCidrs => "secret-id-bound-cidrs",
+            Self::BoundCidrList => "bound-cidr-list",
             Self::TokenBoundCidrs => "token-bound-cidrs",
             Self::BindSecretId => "bind-secret-id",
             Self::SecretIdNumUses => "secret-id-num-uses",
@@ -70,6 +74,7 @@ impl RoleField {
             Self::Policies => &["token_policies", "policies"],
             Self::LocalSecretIds => &["local_secret_ids"],
             Self::SecretIdBoundCidrs => &["secret_id_bound_cidrs"],
+            Self::BoundCidrList => &["bound_cidr_list"],
             Self::TokenBoundCidrs => &["token_bound_cidrs"],
             Self::BindSecretId => &["bind_secret_id"],
             Self::SecretIdNumUses => &["secret_id_num_uses"],
@@ -85,6 +90,7 @@ impl RoleField {
     fn show(self, role: &Role) -> Map<String, Value> {
         let mut all = role.show();
         all.insert("role_id".to_owned(), role.role_id.clone().into());
+        all.insert("bound_cidr_list".to_owned(), cidr_value(&role.secret_id_bound_cidrs));
         if role.params.bound_cidrs.is_empty() {
             all.insert("token_bound_cidrs".to_owned(), Value::Null);
         } else {
@@ -99,7 +105,7 @@ impl RoleField {
         let params = TokenParams::default();
         match self {
             Self::Policies => role.params.policies = params.policies,
-            Self::SecretIdBoundCidrs => role.secret_id_bound_cidrs = Vec::new(),
+            Self::SecretIdBoundCidrs | Self::BoundCidrList => role.secret_id_bound_cidrs = Vec::new(),
             Self::TokenBoundCidrs => role.params.bound_cidrs = params.bound_cidrs,
             Self::BindSecretId => role.bind_secret_id = true,
             Self::SecretIdNumUses => role.secret_id_num_uses = 0,
@@ -110,7 +116,7 @@ impl RoleField {
             Self::TokenMaxTtl => role.params.max_ttl_s = 0,
             Self::LocalSecretIds | Self::RoleId => {}
         }
-        role.old_names.retain(|name| !self.names().contains(&name.as_str()));
+        role.old_names.forget(self.names());
     }
 
     fn can_be_reset(self) -> bool {

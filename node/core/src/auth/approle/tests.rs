@@ -235,6 +235,18 @@ fn a_role_without_secret_ids_is_bound_otherwise() {
 }
 
 #[test]
+fn the_old_name_of_a_roles_networks_binds_as_the_new_one() {
+    let (mut world, role_id) = with_role(json!({}));
+    world.write("approle/role/app/bound-cidr-list", json!({ "bound_cidr_list": "10.0.0.1/32" })).unwrap();
+    let shown = world.read("approle/role/app/secret-id-bound-cidrs").unwrap();
+    assert_eq!(shown, json!({ "secret_id_bound_cidrs": ["10.0.0.1/32"] }));
+    let (secret_id, _) = secret_id(&mut world, json!({}));
+    let ids = json!({ "role_id": role_id, "secret_id": secret_id });
+    assert!(world.from("10.0.0.2").write("approle/login", ids.clone()).is_err());
+    world.from("10.0.0.1").write("approle/login", ids).unwrap();
+}
+
+#[test]
 fn one_id_belongs_to_one_role() {
     let mut world = World::new();
     world.write("approle/role/a", json!({ "role_id": "x" })).unwrap();
@@ -266,6 +278,7 @@ fn each_setting_has_a_path_of_its_own() {
             json!(["10.0.0.0/8"]),
             json!(null),
         ),
+        ("bound-cidr-list", "bound_cidr_list", json!("10.0.0.0/8"), json!(["10.0.0.0/8"]), json!(null)),
         ("bind-secret-id", "bind_secret_id", json!(true), json!(true), json!(true)),
     ] {
         let path = format!("approle/role/app/{part}");
@@ -288,7 +301,8 @@ fn what_a_role_cannot_be_is_refused() {
     let mut world = World::new();
     for bad in [
         json!({ "token_ttl": "5h", "token_max_ttl": "1h" }),
-        json!({ "token_type": "batch" }),
+        json!({ "token_type": "batch", "token_period": 60 }),
+        json!({ "token_type": "batch", "token_num_uses": 1 }),
         json!({ "token_type": "bogus" }),
         json!({ "token_num_uses": -1 }),
         json!({ "token_bound_cidrs": "zz" }),

@@ -5,8 +5,8 @@
 use conclave_proto::log::Txn;
 use conclave_proto::secret::Secret;
 
-use super::entry::TokenEntry;
-use super::{clear, store, text};
+use super::entry::{TokenEntry, TokenKind};
+use super::{batch, clear, store, text};
 use crate::crypto::Barrier;
 use crate::error::Error;
 use crate::plan::Context;
@@ -37,10 +37,10 @@ pub fn delete(ctx: &mut Context<'_>, txn: &mut Txn, mount_uuid: &str) -> Result<
     clear::put_always(ctx, txn, &hash)
 }
 
-/// Makes a token that holds as long as the mount does. `entry` is told its accessor and what it hangs on.
+/// Makes a token that holds as long as the mount does. `entry` is told its accessor, if it has one, and what it hangs on.
 ///
 /// # Errors
-/// The active key has sealed too much.
+/// The active key has sealed too much. [`Error::Invalid`]: all that a batch token has to carry is too long.
 pub fn issue(
     ctx: &mut Context<'_>,
     txn: &mut Txn,
@@ -48,9 +48,12 @@ pub fn issue(
     entry: &mut TokenEntry,
     ends_ms: u64,
 ) -> Result<Secret<String>, Error> {
+    entry.parent = Some(hash(ctx.barrier, mount_uuid));
+    if entry.kind == TokenKind::Batch {
+        return batch::seal(ctx.barrier, entry, ctx.rng);
+    }
     let token = text::service(ctx.rng);
     entry.accessor = text::accessor(ctx.rng);
-    entry.parent = Some(hash(ctx.barrier, mount_uuid));
     let token_hash = ctx.barrier.token_hash(token.expose().as_bytes());
     store::put_new(ctx, txn, &token_hash, entry, ends_ms)?;
     Ok(token)

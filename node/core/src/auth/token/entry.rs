@@ -93,6 +93,9 @@ pub struct LoginOrigin {
     pub alias: String,
     /// The user or role by whose settings the token was made.
     pub subject: String,
+    /// Who it was by another's word, where a renewal holds that against the role again; empty: that is not asked.
+    #[serde(default)]
+    pub principal: String,
 }
 
 /// No accessor in a log.

@@ -2,12 +2,12 @@
 
 use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::failures;
 use crate::auth::method::{MethodRequest, Step};
-use crate::auth::params::{TokenParams, lifetime_s, nets, policies_of};
+use crate::auth::params::{OldNames, TokenParams};
 use crate::auth::password::{PasswordDone, PasswordWork, StoredHash};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;
@@ -26,7 +26,7 @@ pub struct User {
     pub params: TokenParams,
     /// The old names under which fields were given, and are shown as well.
     #[serde(default)]
-    old_names: Vec<String>,
+    old_names: OldNames,
 }
 
 pub fn prefix(barrier: &Barrier, mount_uuid: &str) -> Vec<u8> {
@@ -50,43 +50,13 @@ impl User {
     pub fn show(&self) -> Map<String, Value> {
         let mut shown = Map::new();
         self.params.show(&mut shown);
-        for name in &self.old_names {
-            let value = match name.as_str() {
-                "ttl" => json!(self.params.ttl_s),
-                "max_ttl" => json!(self.params.max_ttl_s),
-                name => shown.get(&format!("token_{name}")).cloned().unwrap_or_default(),
-            };
-            shown.insert(name.clone(), value);
-        }
+        self.old_names.show(&mut shown);
         shown
     }
 
     /// Takes over what `body` gives, also under the names that the fields had once.
     fn apply(&mut self, body: &Map<String, Value>) -> Result<(), Error> {
-        for old in ["policies", "bound_cidrs", "ttl", "max_ttl"] {
-            let has_new = body.get(&format!("token_{old}")).is_some();
-            let has_old = body.get(old).is_some();
-            if has_new || has_old {
-                self.old_names.retain(|name| name != old);
-            }
-            if has_old {
-                self.old_names.push(old.to_owned());
-            }
-            if has_new || !has_old {
-                continue;
-            }
-            match old {
-                "policies" => {
-                    self.params.policies = policies_of(&fields::texts(body, old)?.unwrap_or_default())?;
-                }
-                "bound_cidrs" => {
-                    self.params.bound_cidrs = nets(&fields::texts(body, old)?.unwrap_or_default(), old)?;
-                }
-                "ttl" => self.params.ttl_s = lifetime_s(fields::duration_s(body, old)?.unwrap_or(0), old)?,
-                _ => self.params.max_ttl_s = lifetime_s(fields::duration_s(body, old)?.unwrap_or(0), old)?,
-            }
-        }
-        self.params.apply(body)
+        self.old_names.apply(&mut self.params, body, &["policies", "bound_cidrs", "ttl", "max_ttl"])
     }
 }
 
@@ -138,18 +108,18 @@ pub fn write(
             version: VERSION,
             hash: hash.clone(),
             params: TokenParams::default(),
-            old_names: Vec::new(),
+            old_names: OldNames::default(),
         },
         // What else is wrong is said before anything is hashed.
         (None, Given::Work(work)) => {
             TokenParams::default().apply(request.body)?;
-            return Ok(Step::Work(work.clone()));
+            return Ok(Step::Work(work.clone().into()));
         }
     };
     let mut user = old;
     user.apply(request.body)?;
     match given {
-        Given::Work(work) => return Ok(Step::Work(work)),
+        Given::Work(work) => return Ok(Step::Work(work.into())),
         Given::Hash(hash) => user.hash = hash,
         Given::Nothing => {}
     }
@@ -167,7 +137,7 @@ pub fn write_password(
     let found = load(ctx, mount, name)?.ok_or_else(no_user)?;
     let hash = match password_in(request)? {
         Given::Nothing => return Err(no_password()),
-        Given::Work(work) => return Ok(Step::Work(work)),
+        Given::Work(work) => return Ok(Step::Work(work.into())),
         Given::Hash(hash) => hash,
     };
     let user = User { hash, ..found.value };

@@ -7,8 +7,8 @@ use super::change::{describe, drop_mount, expect_operation, mount_path, plan_ins
 use super::json::mount_json;
 use super::record::{LockoutConfig, MountRecord};
 use super::{Mount, MountTable, settings, system, with_slash};
-use crate::auth::Method;
-use crate::auth::token::anchor;
+use crate::auth::token::{TokenKind, anchor};
+use crate::auth::{AskedKind, Method};
 use crate::crypto::Barrier;
 use crate::engine::text::JsonText;
 use crate::error::Error;
@@ -55,6 +55,15 @@ impl Mount {
             kind => kind,
         }
     }
+
+    /// Which tokens a login gives whose user or role asks for these. The mount may leave it to them or not.
+    pub fn kind_for(&self, asked: AskedKind) -> TokenKind {
+        match (self.token_type(), asked) {
+            ("batch", _) | ("default-batch", AskedKind::Default) => TokenKind::Batch,
+            ("service", _) | (_, AskedKind::Default | AskedKind::Service) => TokenKind::Service,
+            (_, AskedKind::Batch) => TokenKind::Batch,
+        }
+    }
 }
 
 /// `POST sys/auth/PATH`.
@@ -77,10 +86,7 @@ pub fn enable_auth(
         name => Method::named(name),
     };
     let method = method.ok_or_else(|| {
-        Error::invalid(format!(
-            "plugin not found in the catalog: there are {}",
-            Method::names().join(" and ")
-        ))
+        Error::invalid(format!("plugin not found in the catalog: there are {}", Method::names().collect::<Vec<_>>().join(", ")))
     })?;
     mount.engine_type = method.name().to_owned();
     mount.options = settings::options(body)?;
@@ -158,8 +164,7 @@ pub(super) fn is_below(path: &str) -> bool {
 pub(super) fn token_type(kind: &str) -> Result<String, Error> {
     match kind {
         "" | TOKEN_TYPE_DEFAULT => Ok(String::new()),
-        "service" => Ok(kind.to_owned()),
-        "batch" | "default-batch" => Err(Error::invalid("batch tokens are not supported")),
+        "service" | "batch" | "default-batch" => Ok(kind.to_owned()),
         _ => Err(Error::invalid("invalid value for 'token_type'")),
     }
 }
