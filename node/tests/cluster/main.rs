@@ -11,6 +11,7 @@ mod failover;
 mod full_disk;
 mod harness;
 mod identity;
+mod jwt_logins;
 mod limits;
 mod load;
 mod logins;
