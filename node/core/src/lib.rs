@@ -8,6 +8,7 @@ pub mod auth;
 pub mod crypto;
 pub mod duration;
 pub mod engine;
+pub mod errand;
 pub mod error;
 mod fields;
 pub mod identity;

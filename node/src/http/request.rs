@@ -74,6 +74,7 @@ pub fn parse_head(
         request_id,
         attempt: OnceLock::new(),
         password: Default::default(),
+        errands: Default::default(),
         trace: None,
     })
 }

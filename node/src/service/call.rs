@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_core::auth::PasswordDone;
+use conclave_core::errand::Errands;
 use conclave_core::plan::{Operation, Query};
 use conclave_proto::secret::Secret;
 use hyper::body::Incoming;
@@ -36,6 +37,8 @@ pub struct Call {
     pub attempt: OnceLock<Bytes>,
     /// What came of hashing or checking this request's password: done once, however often it is planned.
     pub password: Mutex<Option<PasswordDone>>,
+    /// What other servers answered for this request: each is asked once, however often it is planned.
+    pub errands: Mutex<Errands>,
     /// What its audit records will tell, if there is a trail at this node and a client of this node asked.
     pub trace: Option<Trace>,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use conclave_core::Error;
-use conclave_core::auth::PasswordWork;
+use conclave_core::auth::Work;
 
 /// How soon a client may try again when the cluster has no leader.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ pub enum Failure {
     /// The node is stopping.
     Stopping,
     /// Nothing is wrong: it cannot be decided before this is done. Whoever plans does it and decides again.
-    Undecided(Box<PasswordWork>),
+    Undecided(Box<Work>),
     /// The sentence is safe to show; the cause is in the log under the request's id.
     Internal(String),
 }
@@ -82,7 +82,9 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::Rule(Error::Invalid(_)) | Self::AlreadyInitialized => 400,
-            Self::Rule(Error::Denied | Error::BadToken) | Self::Denied | Self::NoMountToSee { .. } => 403,
+            Self::Rule(Error::Denied | Error::Refused(_) | Error::BadToken)
+            | Self::Denied
+            | Self::NoMountToSee { .. } => 403,
             Self::Rule(Error::NotFound) | Self::NoRoute { .. } => 404,
             Self::Rule(Error::Unsupported) | Self::Unsupported => 405,
             Self::Rule(Error::TooLarge(_)) | Self::TooLarge(_) => 413,
@@ -118,7 +120,7 @@ impl Failure {
                  \"{path}/\""
             ),
             Self::Unsupported => "unsupported operation".to_owned(),
-            Self::Undecided(_) => "a password was not checked".to_owned(),
+            Self::Undecided(_) => "what it needs was not done".to_owned(),
             Self::TooLarge(sentence)
             | Self::UnsupportedMediaType(sentence)
             | Self::Overloaded(sentence)

@@ -116,6 +116,7 @@ pub fn forwarded_call(
         request_id: request.request_id,
         attempt: OnceLock::from(request.attempt_id),
         password: Default::default(),
+        errands: Default::default(),
         trace: None,
         uri: request.uri,
     };

@@ -19,6 +19,7 @@ mod failure;
 mod forward;
 mod here;
 mod idempotency;
+mod messenger;
 mod order;
 mod passwords;
 pub mod peer;
@@ -41,6 +42,7 @@ pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, Route, routes};
 
+use self::messenger::Messenger;
 use self::passwords::Passwords;
 use crate::cluster::Cluster;
 use crate::limit::{Allowance, Limits, TooSoon};
@@ -54,6 +56,7 @@ pub struct Service {
     order: order::Order,
     body_budget: Arc<Budget>,
     passwords: Passwords,
+    messenger: Messenger,
     limits: Limits,
 }
 
@@ -64,6 +67,7 @@ impl Service {
             order: order::Order::default(),
             body_budget: Arc::default(),
             passwords: Passwords::default(),
+            messenger: Messenger::default(),
             limits: Limits::default(),
         }
     }

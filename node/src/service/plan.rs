@@ -13,6 +13,7 @@ use conclave_core::auth::wrapping::{self, WrappingRequest};
 use conclave_core::auth::{self, Method, MethodRequest, PasswordDone};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::{self, cubbyhole, mount, mount::MountTable};
+use conclave_core::errand::Errands;
 use conclave_core::identity::{self, AuthMounts};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::api::Form;
@@ -538,7 +539,8 @@ impl Decision<'_> {
         self.trace_open(&table);
         let body = self.call.json()?;
         let password = self.call.password.lock().clone();
-        let request = self.method_request(rest, body, password.as_ref());
+        let errands = self.call.errands.lock().clone();
+        let request = self.method_request(rest, body, password.as_ref(), &errands);
         // A repeat has the secret of the first time in its body.
         let decided = self.once(ctx, |ctx| match method.login(ctx, mount, &request)? {
             auth::Step::Done(plan) => {
@@ -560,6 +562,7 @@ impl Decision<'_> {
         path: &'r str,
         body: &'r Map<String, Value>,
         password: Option<&'r PasswordDone>,
+        errands: &'r Errands,
     ) -> MethodRequest<'r> {
         MethodRequest {
             operation: self.call.operation,
@@ -569,6 +572,7 @@ impl Decision<'_> {
             body,
             from: self.call.client.map(|client| client.ip()),
             password,
+            errands,
         }
     }
 
@@ -584,7 +588,8 @@ impl Decision<'_> {
         let found = found.and_then(|(mount, rest)| Some((Method::of(mount)?, mount, rest)));
         let (method, mount, rest) = found.ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;
         let password = self.call.password.lock().clone();
-        let request = self.method_request(rest, body, password.as_ref());
+        let errands = self.call.errands.lock().clone();
+        let request = self.method_request(rest, body, password.as_ref(), &errands);
         match method.handle(ctx, permit, mount, &request)? {
             auth::Step::Done(plan) => Ok(plan),
             auth::Step::Refused(_, error) => Err(error.into()),

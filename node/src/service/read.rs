@@ -37,6 +37,8 @@ impl Service {
         let answer = match plan::decide(cluster, route, call, time_ms).await {
             // Its token can be used only so often: the use is committed before anything is told.
             Ok(decided) if !decided.plan.txn.is_empty() => return self.write(cluster, route, call).await,
+            // Another server is to be asked first.
+            Err(Failure::Undecided(_)) => return self.write(cluster, route, call).await,
             Ok(decided) => decided.into_answer(&call.request_id, stale_for),
             Err(failure) if failure.is_fault() => return Err(failure),
             // That there is nothing was read from the state too, and may be as old.

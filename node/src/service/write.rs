@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use conclave_core::auth::Work;
 use conclave_proto::txn::Outcome;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
@@ -236,9 +237,9 @@ impl Service {
                     return Ok(answer);
                 }
                 Err(Failure::Undecided(work)) => {
-                    plans += 1;
-                    let done = self.passwords.run(*work, deadline).await?;
-                    call.password.lock().replace(done);
+                    // Errands have a bound of their own: one leads to the next.
+                    plans += usize::from(matches!(*work, Work::Password(_)));
+                    self.work(call, *work, deadline).await?;
                 }
                 Err(failure) if proven => return Err(failure.into()),
                 Ok(_) | Err(_) => {
@@ -248,6 +249,24 @@ impl Service {
             }
         }
         Err(Attempt::Overtaken)
+    }
+
+    /// Does what a decision needs to have done first.
+    async fn work(&self, call: &Call, work: Work, deadline: Instant) -> Result<(), Failure> {
+        match work {
+            Work::Password(work) => {
+                let done = self.passwords.run(work, deadline).await?;
+                call.password.lock().replace(done);
+            }
+            Work::Errand(errand) => {
+                if !call.errands.lock().has_room() {
+                    return Err(Failure::internal("a request needs more errands than there may be"));
+                }
+                let outcome = self.messenger.run(&errand, deadline).await?;
+                call.errands.lock().add(errand, outcome);
+            }
+        }
+        Ok(())
     }
 
     /// Waits for other writes to the same subject at this node.

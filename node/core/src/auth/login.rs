@@ -24,6 +24,10 @@ pub struct Accepted<'a> {
     /// What is shown of the caller behind the mount's name; may be empty.
     pub display_name: &'a str,
     pub meta: BTreeMap<String, String>,
+    /// What is kept of it with the entity's alias.
+    pub alias_meta: BTreeMap<String, String>,
+    /// Groups that the method says the caller is in; `None`: it knows of none.
+    pub groups: Option<Vec<String>>,
     pub params: &'a TokenParams,
     /// In place of those of `params`, if there are any.
     pub bound_cidrs: &'a [IpNet],
@@ -74,7 +78,8 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
         ..TokenEntry::new(String::new(), policies, accepted.path, ctx.now_ms)
     };
     let mut txn = mount.guarded_txn(ctx);
-    let (entity_id, identity_policies) = entity_of(ctx, &mut txn, &entry)?;
+    let (entity_id, identity_policies) =
+        entity_of(ctx, &mut txn, &entry, accepted.alias_meta, accepted.groups)?;
     entry.entity_id = entity_id;
     let ends_ms = ctx.now_ms.saturating_add(entry.ttl_ms);
     let token = anchor::issue(ctx, &mut txn, &uuid, &mut entry, ends_ms)?;
@@ -88,14 +93,11 @@ fn entity_of(
     ctx: &mut Context<'_>,
     txn: &mut Txn,
     entry: &TokenEntry,
+    metadata: BTreeMap<String, String>,
+    groups: Option<Vec<String>>,
 ) -> Result<(String, Vec<String>), Error> {
     let Some(origin) = &entry.login else { return Ok(Default::default()) };
-    let alias = LoginAlias {
-        mount_accessor: &origin.mount_accessor,
-        name: &origin.alias,
-        metadata: BTreeMap::new(),
-        groups: None,
-    };
+    let alias = LoginAlias { mount_accessor: &origin.mount_accessor, name: &origin.alias, metadata, groups };
     let id = identity::plan_login(ctx, txn, &alias)?;
     let belonging = Belonging::load(ctx.view, ctx.barrier, &id)?;
     Ok((id, belonging.map(|belonging| belonging.policies).unwrap_or_default()))

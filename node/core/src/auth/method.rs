@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 
 use super::password::{PasswordDone, PasswordWork};
 use super::token::TokenEntry;
-use super::{approle, userpass};
+use super::{approle, jwt, kubernetes, userpass};
 use crate::engine::mount::Mount;
+use crate::errand::{Errand, Errands, Halt};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query};
 use crate::policy::Permit;
@@ -25,6 +26,10 @@ use crate::policy::Permit;
 pub enum Method {
     AppRole,
     Userpass,
+    Jwt,
+    /// Another name of the same.
+    Oidc,
+    Kubernetes,
 }
 
 /// A request below an auth mount.
@@ -41,6 +46,8 @@ pub struct MethodRequest<'a> {
     pub from: Option<IpAddr>,
     /// What came of the work that an earlier decision of this request asked for.
     pub password: Option<&'a PasswordDone>,
+    /// What came of the errands that earlier decisions of this request asked for.
+    pub errands: &'a Errands,
 }
 
 /// What a decision comes to.
@@ -49,7 +56,27 @@ pub enum Step {
     /// The answer is no, and that it was asked is remembered.
     Refused(Txn, Error),
     /// It cannot be decided before this is done.
-    Work(PasswordWork),
+    Work(Work),
+}
+
+/// What must be done before something can be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    Password(PasswordWork),
+    /// Another server is to be asked.
+    Errand(Errand),
+}
+
+impl From<PasswordWork> for Work {
+    fn from(work: PasswordWork) -> Self {
+        Self::Password(work)
+    }
+}
+
+impl From<Errand> for Work {
+    fn from(errand: Errand) -> Self {
+        Self::Errand(errand)
+    }
 }
 
 impl From<Plan> for Step {
@@ -58,22 +85,36 @@ impl From<Plan> for Step {
     }
 }
 
+impl Step {
+    /// A decision that may need an errand first.
+    pub(super) fn of(planned: Result<Plan, Halt>) -> Result<Self, Error> {
+        match planned {
+            Ok(plan) => Ok(Self::Done(plan)),
+            Err(Halt::Refused(error)) => Err(error),
+            Err(Halt::Errand(errand)) => Ok(Self::Work(errand.into())),
+        }
+    }
+}
+
 impl Method {
-    const ALL: [Self; 2] = [Self::AppRole, Self::Userpass];
+    const ALL: &[Self] = &[Self::AppRole, Self::Userpass, Self::Jwt, Self::Oidc, Self::Kubernetes];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AppRole => "approle",
             Self::Userpass => "userpass",
+            Self::Jwt => "jwt",
+            Self::Oidc => "oidc",
+            Self::Kubernetes => "kubernetes",
         }
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        Self::ALL.iter().copied().find(|method| method.name() == name)
     }
 
-    pub fn names() -> [&'static str; 2] {
-        Self::ALL.map(Self::name)
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|method| method.name())
     }
 
     /// Which method answers below a mount; `None`: it is none for logins.
@@ -86,6 +127,8 @@ impl Method {
         match self {
             Self::AppRole => path == "login",
             Self::Userpass => path.strip_prefix("login/").is_some_and(|name| !name.is_empty()),
+            Self::Jwt | Self::Oidc => jwt::is_login(path),
+            Self::Kubernetes => path == "login",
         }
     }
 
@@ -97,6 +140,8 @@ impl Method {
         match self {
             Self::AppRole => approle::creates(ctx, mount, path),
             Self::Userpass => userpass::creates(ctx, mount, path),
+            Self::Jwt | Self::Oidc => jwt::creates(ctx, mount, path),
+            Self::Kubernetes => kubernetes::creates(ctx, mount, path),
         }
     }
 
@@ -110,12 +155,13 @@ impl Method {
         mount: &Mount,
         request: &MethodRequest<'_>,
     ) -> Result<Step, Error> {
-        if request.operation != Operation::Write {
-            return Err(Error::Unsupported);
-        }
         match self {
+            // Whoever is sent back from a provider comes with a GET.
+            Self::Jwt | Self::Oidc => jwt::login(ctx, mount, self, request),
+            _ if request.operation != Operation::Write => Err(Error::Unsupported),
             Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::login(ctx, mount, request),
+            Self::Kubernetes => Step::of(kubernetes::login(ctx, mount, request)),
         }
     }
 
@@ -137,6 +183,8 @@ impl Method {
         match self {
             Self::AppRole => approle::handle(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::handle(ctx, mount, request),
+            Self::Jwt | Self::Oidc => jwt::handle(ctx, mount, request),
+            Self::Kubernetes => kubernetes::handle(ctx, mount, request).map(Step::Done),
         }
     }
 }
@@ -150,6 +198,8 @@ pub fn holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Preconditio
     match origin.method {
         Method::AppRole => approle::holds(ctx, origin),
         Method::Userpass => userpass::holds(ctx, origin, entry),
+        Method::Jwt | Method::Oidc => jwt::holds(ctx, origin),
+        Method::Kubernetes => kubernetes::holds(ctx, origin),
     }
     .map(Some)
 }

@@ -1,8 +1,12 @@
 //! Who calls: tokens, the policies that they bring, and the logins that give tokens.
 
 mod approle;
+mod jose;
+mod jwt;
+mod kubernetes;
 pub mod login;
 pub mod method;
+mod old_fields;
 mod params;
 mod password;
 pub mod rights;
@@ -11,7 +15,7 @@ mod userpass;
 pub mod wrapping;
 
 pub use approle::clear::next_batch as clear_approles;
-pub use method::{Method, MethodRequest, Step};
+pub use method::{Method, MethodRequest, Step, Work};
 pub use password::{PasswordDone, PasswordWork};
 pub use userpass::locked::{locked_users, unlock_user};
 

@@ -1,15 +1,18 @@
 //! What the tests of logins share: a state in memory, and one door through which requests come to it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::password::{PasswordDone, SALT_BYTES};
 use super::token::{self, Identified, TokenCaches};
-use super::{Method, MethodRequest, Step};
+use super::{Method, MethodRequest, Step, Work};
 use crate::crypto::Barrier;
 use crate::crypto::testing::seeded;
 use crate::engine::mount::{self, MountTable};
+use crate::errand::{Brought, Errand, Errands};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query, Reply};
 use crate::policy::testing::access;
@@ -24,6 +27,12 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     /// Passwords that were hashed.
     pub(crate) hashed: usize,
+    /// What other servers answer: status and body, by URL.
+    pub(crate) web: BTreeMap<String, (u16, String)>,
+    /// What they were asked in the last request.
+    pub(crate) asked: Vec<Errand>,
+    errands: Errands,
+    query: Vec<(String, String)>,
     from: Option<IpAddr>,
     caches: TokenCaches,
     seed: u64,
@@ -51,6 +60,10 @@ impl World {
             barrier: barrier(),
             now_ms: NOW_MS,
             hashed: 0,
+            web: BTreeMap::new(),
+            asked: Vec::new(),
+            errands: Errands::default(),
+            query: Vec::new(),
             from: None,
             caches: TokenCaches::default(),
             seed: 1,
@@ -113,7 +126,8 @@ impl World {
         let (table, from) = (self.table(), self.from);
         let (mount, rest) = table.resolve(&full_path).ok_or(Error::NotFound)?;
         let method = Method::of(mount).ok_or(Error::NotFound)?;
-        let (query, nothing) = (Query::default(), Map::new());
+        let (query, nothing) = (Query(self.query.clone()), Map::new());
+        let errands = self.errands.clone();
         let request = MethodRequest {
             operation,
             path: rest,
@@ -122,6 +136,7 @@ impl World {
             body: body.as_object().unwrap_or(&nothing),
             from,
             password,
+            errands: &errands,
         };
         self.plan(|ctx| {
             if method.is_login(rest) {
@@ -135,9 +150,15 @@ impl World {
     /// A request, as the server plans it: decided, hashed if need be, decided again, committed.
     pub(crate) fn ask(&mut self, operation: Operation, path: &str, body: Value) -> Result<Answer, Error> {
         let mut password = None;
+        (self.errands, self.asked) = Default::default();
         loop {
             let (plan, refusal) = match self.decide(operation, path, &body, password.as_ref())? {
-                Step::Work(work) => {
+                Step::Work(Work::Errand(errand)) => {
+                    assert!(self.errands.has_room(), "more errands than a request may need");
+                    self.run(errand);
+                    continue;
+                }
+                Step::Work(Work::Password(work)) => {
                     self.hashed += 1;
                     password = Some(work.run([7; SALT_BYTES])?);
                     continue;
@@ -159,6 +180,22 @@ impl World {
                 Err,
             );
         }
+    }
+
+    fn run(&mut self, errand: Errand) {
+        let answer = self.web.get(&errand.url).cloned();
+        let outcome = answer.ok_or_else(|| "it cannot be reached".to_owned());
+        let outcome = outcome.map(|(status, body)| Brought { status, body: body.into_bytes().into() });
+        self.asked.push(errand.clone());
+        self.errands.add(errand, Arc::new(outcome));
+    }
+
+    /// A GET with these parameters.
+    pub(crate) fn visit(&mut self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
+        self.query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let answer = self.ask(Operation::Read, path, Value::Null);
+        self.query.clear();
+        answer
     }
 
     pub(crate) fn write(&mut self, path: &str, body: Value) -> Result<Answer, Error> {

@@ -131,6 +131,7 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
         request_id: call.request_id.clone(),
         attempt: Default::default(),
         password: Default::default(),
+        errands: Default::default(),
         trace: None,
     };
     let answer = Box::pin(service.answer(request)).await;

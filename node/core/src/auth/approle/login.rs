@@ -64,6 +64,8 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         },
         display_name: "",
         meta,
+        alias_meta: BTreeMap::new(),
+        groups: None,
         params: &role.params,
         bound_cidrs: entry.map(|entry| entry.token_bound_cidrs.as_slice()).unwrap_or_default(),
         path: request.full_path,

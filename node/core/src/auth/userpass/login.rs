@@ -35,7 +35,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
     let matches = match request.password {
         // Of the hash that stands there now: the password may have been changed meanwhile.
         Some(PasswordDone::Verified { against, matches }) if against.as_ref() == hash => *matches,
-        _ => return Ok(Step::Work(PasswordWork::verify(password, hash.cloned()))),
+        _ => return Ok(Step::Work(PasswordWork::verify(password, hash.cloned()).into())),
     };
     let Some(user) = found.filter(|_| matches) else {
         let mut txn = mount.guarded_txn(ctx);
@@ -52,6 +52,8 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         },
         display_name: &name,
         meta: BTreeMap::from([("username".to_owned(), name.clone())]),
+        alias_meta: BTreeMap::new(),
+        groups: None,
         params: &user.value.params,
         bound_cidrs: &[],
         path: request.full_path,

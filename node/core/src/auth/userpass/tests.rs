@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::locked::{locked_users, unlock_user};
-use crate::auth::method::Step;
+use crate::auth::method::{Step, Work};
 use crate::auth::password::{PasswordDone, SALT_BYTES};
 use crate::auth::testing::World;
 use crate::error::Error;
@@ -125,7 +125,9 @@ fn guesses_that_are_made_at_once_are_counted_one_by_one() {
     let decide = |world: &mut World, password: Option<&PasswordDone>| {
         world.decide(Operation::Write, "userpass/login/bob", &body, password)
     };
-    let Ok(Step::Work(work)) = decide(&mut world, None) else { panic!("it is to be checked") };
+    let Ok(Step::Work(Work::Password(work))) = decide(&mut world, None) else {
+        panic!("it is to be checked")
+    };
     let done = work.run([7; SALT_BYTES]).unwrap();
     let mut refused = 0;
     // All twenty were checked before the first was counted.
@@ -151,12 +153,17 @@ fn a_password_that_was_changed_meanwhile_is_checked_again() {
     let mut world = with_bob(json!({}));
     let body = json!({ "password": "hunter2" });
     let path = "userpass/login/bob";
-    let Ok(Step::Work(work)) = world.decide(Operation::Write, path, &body, None) else { panic!() };
+    let Ok(Step::Work(Work::Password(work))) = world.decide(Operation::Write, path, &body, None) else {
+        panic!()
+    };
     let done = work.run([7; SALT_BYTES]).unwrap();
     let Ok(Step::Done(plan)) = world.decide(Operation::Write, path, &body, Some(&done)) else { panic!() };
     world.write("userpass/users/bob/password", json!({ "password": "other" })).unwrap();
     assert!(world.state.apply(&plan.txn).is_err(), "it was decided from another password");
-    assert!(matches!(world.decide(Operation::Write, path, &body, Some(&done)), Ok(Step::Work(_))));
+    assert!(matches!(
+        world.decide(Operation::Write, path, &body, Some(&done)),
+        Ok(Step::Work(Work::Password(_)))
+    ));
     assert_eq!(login(&mut world, "bob", "hunter2").unwrap_err(), wrong());
     login(&mut world, "bob", "other").unwrap();
 }

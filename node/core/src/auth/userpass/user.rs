@@ -143,13 +143,13 @@ pub fn write(
         // What else is wrong is said before anything is hashed.
         (None, Given::Work(work)) => {
             TokenParams::default().apply(request.body)?;
-            return Ok(Step::Work(work.clone()));
+            return Ok(Step::Work(work.clone().into()));
         }
     };
     let mut user = old;
     user.apply(request.body)?;
     match given {
-        Given::Work(work) => return Ok(Step::Work(work)),
+        Given::Work(work) => return Ok(Step::Work(work.into())),
         Given::Hash(hash) => user.hash = hash,
         Given::Nothing => {}
     }
@@ -167,7 +167,7 @@ pub fn write_password(
     let found = load(ctx, mount, name)?.ok_or_else(no_user)?;
     let hash = match password_in(request)? {
         Given::Nothing => return Err(no_password()),
-        Given::Work(work) => return Ok(Step::Work(work)),
+        Given::Work(work) => return Ok(Step::Work(work.into())),
         Given::Hash(hash) => hash,
     };
     let user = User { hash, ..found.value };
