@@ -80,7 +80,7 @@ STEPS = [
     ("POST", f"{J}/role/a/b", BOUND), ("GET", f"{J}/role"), ("POST", f"{J}/nothing", {}), ("GET", f"{J}/nothing"),
     # Logins.
     *logins("good"), ("POST", f"{J}/login", {"jwt": "{good}", "bogus": 1}), ("POST", f"{J}/login", {}), ("POST", f"{J}/login", {"role": "none", "jwt": "{good}"}),
-    ("GET", f"{J}/login"), ("POST", f"{J}/login", "{bad"), ("POST", f"{J}/role/r", {**BOUND, "clock_skew_leeway": 0, "expiration_leeway": 0}),
+    ("GET", f"{J}/login"), ("POST", f"{J}/role/r", {**BOUND, "clock_skew_leeway": 0, "expiration_leeway": 0}),
     *logins("good", "expired", "late", "early", "future", "timeless", "old", "other_aud", "auds", "no_aud", "number", "unknown", "hmac", "none", "rs512", "bad",
             "two", "no_groups"),
     ("POST", f"{J}/role/s", {"role_type": "jwt", "user_claim": "/org/name", "user_claim_json_pointer": True, "bound_subject": "ada"}), *logins("good", "eve", "no_aud", role="s"),
@@ -123,8 +123,31 @@ RETURNS = [
     ({"aud": "them"}, {}), ({"iss": "https://other"}, {}), ({"exp": NOW - 600}, {}), ({}, {"client_nonce": "other"}),
 ]
 
-OWN_WORDS = set()
-DIFFERENT = {}
+
+
+def named(method, path, body=None):
+    """As a request stands in the lists below."""
+    name = f"{method} {path}" + (f" {json.dumps(body)}" if body is not None else "")
+    return name.replace(json.dumps(KEY)[1:-1], "KEY").replace(json.dumps(CERTIFICATE)[1:-1], "CERT")
+
+
+# Refusals with the same status whose sentence is Conclave's own: OpenBao repeats the value, or speaks of Go's types.
+OWN_WORDS = {
+    *(named("POST", f"{J}/config", {"jwt_validation_pubkeys": KEY, **more})
+      for more in ({"jwt_supported_algs": "HS256"}, {"oidc_response_mode": "bogus"}, {"oidc_response_types": "bogus"})),
+    *(named("POST", f"{J}/role/r", {**BOUND, **more})
+      for more in ({"bound_claims_type": "x"}, {"bound_claims_type": "glob", "bound_claims": {"a": 1}}, {"callback_mode": "x"}, {"oauth2_metadata": "x"})),
+    named("POST", f"{J}/role/r", {"role_type": "x"}), f"LIST {J}/config", f"DELETE {J}/config", f"GET {J}/role", f"GET {J}/login", f"GET {O}/oidc/auth_url",
+    *(named(*step) for step in logins("number", "hmac", "none", "two", "no_groups")),
+    *(f"first return {json.dumps(claims)} {json.dumps(query)}" for claims, query in (
+        ({}, {"code": "made-up"}), ({"nonce": "x"}, {}), ({"aud": "them"}, {}), ({"iss": "https://other"}, {}), ({"exp": NOW - 600}, {}))),
+}
+
+# What Conclave answers otherwise on purpose, and why.
+_NOTHING = "nothing is at such a path: 404 without a sentence"
+DIFFERENT = {
+    **dict.fromkeys([named("POST", f"{J}/role/a/b", BOUND), named("POST", f"{J}/nothing", {}), f"GET {J}/nothing"], _NOTHING),
+}
 
 
 def compare(name, servers, answers, met):
@@ -162,9 +185,7 @@ def main():
         for server in servers:
             server.names = {"web": signer.url, **TOKENS}
         for step in STEPS:
-            name = f"{step[0]} {step[1]}" + (f" {json.dumps(step[2])}" if len(step) > 2 and step[2] is not None else "")
-            name = name.replace(json.dumps(KEY)[1:-1], "KEY").replace(json.dumps(CERTIFICATE)[1:-1], "CERT")
-            findings += compare(name, servers, [server.ask(step) for server in servers], met)
+            findings += compare(named(*step), servers, [server.ask(step) for server in servers], met)
         for claims, query in RETURNS:
             findings += sent_and_back(signer, servers, claims, query, met)
     unused = (OWN_WORDS | set(DIFFERENT)) - met
