@@ -300,6 +300,7 @@ fn a_token_holds_from_its_beginning_to_its_end_within_the_leeways() {
     }
 }
 
+/// CVE-2024-5798: one audience may be a text, and more are a list; a part of a text is none.
 #[test]
 fn a_token_is_of_whom_about_whom_and_for_whom_it_must_be() {
     let audiences = ["a".to_owned(), "b".to_owned()];

@@ -135,7 +135,7 @@ fn whoever_is_not_who_the_role_is_for_is_refused() {
     assert!(sentence(login(&mut world, &right)).contains("token is expired"));
 }
 
-/// CVE-2025-4166 and its like: what a role does not bind is not taken for granted.
+/// CVE-2024-5798: what a role does not bind is not taken for granted.
 #[test]
 fn a_token_for_others_is_not_for_a_role_without_audiences() {
     let (mut world, signer) = given();
@@ -314,6 +314,7 @@ fn whoever_comes_back_from_the_provider_with_a_code_is_logged_in_once() {
     );
 }
 
+/// CVE-2026-33758: nothing that came with the request is repeated.
 #[test]
 fn a_flow_that_went_wrong_ends() {
     for (query, more, words) in [
