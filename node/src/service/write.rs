@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_core::auth::Work;
+use conclave_core::errand::Task;
 use conclave_proto::txn::Outcome;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
@@ -261,6 +262,10 @@ impl Service {
             Work::Errand(errand) => {
                 if !call.errands.lock().has_room() {
                     return Err(Failure::internal("a request needs more errands than there may be"));
+                }
+                if !matches!(errand.task, Task::Document { .. }) {
+                    // What is asked for this request alone may have an effect there.
+                    self.record_before_effect(call).await?;
                 }
                 let outcome = self.messenger.run(&errand, deadline).await?;
                 call.errands.lock().add(errand, outcome);
