@@ -49,6 +49,11 @@ fn token_roles_batch_tokens_and_identity_are_those_of_openbao_but_for_the_listed
     run_on(&DevCluster::start(), "same_identity.py");
 }
 
+#[test]
+fn logins_by_tokens_of_others_are_those_of_openbao_but_for_the_listed_differences() {
+    run_on(&DevCluster::start(), "same_jwt.py");
+}
+
 #[track_caller]
 fn run(script: &str) {
     run_on(&DevCluster::shared(), script);

@@ -594,6 +594,14 @@ fn a_login_shows_the_new_token_or_prints_it_alone() {
 }
 
 #[test]
+fn a_login_by_a_token_of_another_sends_what_it_is_given() {
+    let step = ("PUT auth/jwt/login {\"jwt\":\"x.y.z\",\"role\":\"app\"}", 200, LOGGED_IN);
+    assert_eq!(run("login -method=jwt -token-only role=app jwt=x.y.z", &[step]).text, "s.new");
+    let step = ("PUT auth/k8s/login {\"jwt\":\"x\",\"role\":\"app\"}", 200, LOGGED_IN);
+    assert_eq!(run("login -method=kubernetes -path=k8s -token-only role=app jwt=x", &[step]).code, 0);
+}
+
+#[test]
 fn a_login_that_cannot_be_asked_for_is_a_usage_error_and_a_wrong_password_a_no() {
     for line in [
         "login -method=ldap username=bob password=x",

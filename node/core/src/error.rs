@@ -10,6 +10,9 @@ pub enum Error {
     /// The caller is not known or not allowed.
     #[error("permission denied")]
     Denied,
+    /// The caller is not allowed, and may know why.
+    #[error("{0}")]
+    Refused(String),
     /// The token that was asked about is none.
     #[error("bad token")]
     BadToken,
@@ -35,5 +38,9 @@ pub enum Error {
 impl Error {
     pub fn invalid(sentence: impl Into<String>) -> Self {
         Self::Invalid(sentence.into())
+    }
+
+    pub fn refused(sentence: impl Into<String>) -> Self {
+        Self::Refused(sentence.into())
     }
 }

@@ -27,10 +27,7 @@ fn head_of(stream: &mut impl Read) -> String {
 }
 
 fn answer(status: &str, further: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{further}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {status}\r\n{further}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
 
 fn outbound(redirects_max: usize) -> Outbound {

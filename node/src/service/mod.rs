@@ -15,11 +15,11 @@ mod access;
 mod answer;
 mod body;
 mod call;
-mod errands;
 mod failure;
 mod forward;
 mod here;
 mod idempotency;
+mod messenger;
 mod order;
 mod passwords;
 pub mod peer;
@@ -42,7 +42,7 @@ pub use failure::{Failure, STATUS_REMOVED};
 pub use forward::{forwarded_call, to_wire};
 pub use route::{Action, Place, Route, routes};
 
-use self::errands::Errands;
+use self::messenger::Messenger;
 use self::passwords::Passwords;
 use crate::cluster::Cluster;
 use crate::limit::{Allowance, Limits, TooSoon};
@@ -56,7 +56,7 @@ pub struct Service {
     order: order::Order,
     body_budget: Arc<Budget>,
     passwords: Passwords,
-    errands: Errands,
+    messenger: Messenger,
     limits: Limits,
 }
 
@@ -67,7 +67,7 @@ impl Service {
             order: order::Order::default(),
             body_budget: Arc::default(),
             passwords: Passwords::default(),
-            errands: Errands::default(),
+            messenger: Messenger::default(),
             limits: Limits::default(),
         }
     }

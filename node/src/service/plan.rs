@@ -538,7 +538,8 @@ impl Decision<'_> {
         let Some(method) = Method::of(mount).filter(|method| method.is_login(rest)) else { return Ok(None) };
         self.trace_open(&table);
         let body = self.call.json()?;
-        let (password, errands) = (self.call.password.lock().clone(), self.call.errands.lock().clone());
+        let password = self.call.password.lock().clone();
+        let errands = self.call.errands.lock().clone();
         let request = self.method_request(rest, body, password.as_ref(), &errands);
         // A repeat has the secret of the first time in its body.
         let decided = self.once(ctx, |ctx| match method.login(ctx, mount, &request)? {
@@ -586,7 +587,8 @@ impl Decision<'_> {
         let found = table.resolve(&self.call.path);
         let found = found.and_then(|(mount, rest)| Some((Method::of(mount)?, mount, rest)));
         let (method, mount, rest) = found.ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;
-        let (password, errands) = (self.call.password.lock().clone(), self.call.errands.lock().clone());
+        let password = self.call.password.lock().clone();
+        let errands = self.call.errands.lock().clone();
         let request = self.method_request(rest, body, password.as_ref(), &errands);
         match method.handle(ctx, permit, mount, &request)? {
             auth::Step::Done(plan) => Ok(plan),

@@ -39,6 +39,8 @@ impl Service {
             Ok(decided) if !decided.plan.txn.is_empty() => {
                 return Box::pin(self.write(cluster, route, call)).await;
             }
+            // Another server is to be asked first.
+            Err(Failure::Undecided(_)) => return Box::pin(self.write(cluster, route, call)).await,
             Ok(decided) => decided.into_answer(&call.request_id, stale_for),
             Err(failure) if failure.is_fault() => return Err(failure),
             // That there is nothing was read from the state too, and may be as old.

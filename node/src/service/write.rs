@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_core::auth::Work;
+use conclave_core::errand::Task;
 use conclave_proto::txn::Outcome;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
@@ -237,8 +238,9 @@ impl Service {
                     return Ok(answer);
                 }
                 Err(Failure::Undecided(work)) => {
-                    plans += 1;
-                    self.do_work(call, *work, deadline).await?;
+                    // Errands have a bound of their own: one leads to the next.
+                    plans += usize::from(matches!(*work, Work::Password(_)));
+                    self.work(call, *work, deadline).await?;
                 }
                 Err(failure) if proven => return Err(failure.into()),
                 Ok(_) | Err(_) => {
@@ -250,20 +252,23 @@ impl Service {
         Err(Attempt::Overtaken)
     }
 
-    /// Does what a decision lacks, for the next one.
-    async fn do_work(&self, call: &Call, work: Work, deadline: Instant) -> Result<(), Failure> {
+    /// Does what a decision needs to have done first.
+    async fn work(&self, call: &Call, work: Work, deadline: Instant) -> Result<(), Failure> {
         match work {
             Work::Password(work) => {
                 let done = self.passwords.run(work, deadline).await?;
                 call.password.lock().replace(done);
             }
             Work::Errand(errand) => {
-                // Settings that change again and again are no reason to go on asking.
                 if !call.errands.lock().has_room() {
-                    return Err(overtaken());
+                    return Err(Failure::internal("a request needs more errands than there may be"));
                 }
-                let outcome = self.errands.run(&errand, deadline).await?;
-                call.errands.lock().add(errand, Arc::new(outcome));
+                if !matches!(errand.task, Task::Document { .. }) {
+                    // What is asked for this request alone may have an effect there.
+                    self.record_before_effect(call).await?;
+                }
+                let outcome = self.messenger.run(&errand, deadline).await?;
+                call.errands.lock().add(errand, outcome);
             }
         }
         Ok(())

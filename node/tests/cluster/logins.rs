@@ -290,7 +290,7 @@ async fn no_file_that_a_node_wrote_holds_a_password_or_a_secret_id() {
     }
 }
 
-fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
+pub fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of the node").flatten() {
         let path = entry.path();
         if path.is_dir() { collect(&path, files) } else { files.push(path) }

@@ -12,6 +12,7 @@ mod failover;
 mod full_disk;
 mod harness;
 mod identity;
+mod jwt_logins;
 mod limits;
 mod load;
 mod logins;

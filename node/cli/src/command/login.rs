@@ -1,7 +1,7 @@
 //! `conclave login`: from a password, or a token, to the token of all later commands.
 
 use clap::Args;
-use conclave_client::{Request, Secret};
+use conclave_client::{Answer, Request, Secret};
 use serde_json::{Map, Value, json};
 
 use super::{logical, trimmed};
@@ -25,7 +25,7 @@ helper. Set CONCLAVE_TOKEN or run the desired command with it.
 
 #[derive(Args)]
 pub struct Login {
-    /// How: token or userpass
+    /// How: token, userpass, jwt or kubernetes
     #[arg(long, value_name = "METHOD", default_value = "token")]
     method: String,
     /// Where the method is mounted [default: its name]
@@ -49,9 +49,10 @@ pub async fn run(login: Login, session: &Session) -> Result<Report, Failure> {
     let (token, mut report) = match login.method.as_str() {
         "token" => by_token(&login, session).await?,
         "userpass" => by_password(&login, session).await?,
+        "jwt" | "kubernetes" => by_data(&login, session).await?,
         _ => {
             return Err(Failure::usage(
-                "the method is token or userpass: others log in with 'conclave write auth/PATH/login'",
+                "the method is token, userpass, jwt or kubernetes: others log in with 'conclave write auth/PATH/login'",
             ));
         }
     };
@@ -106,9 +107,29 @@ async fn by_password(login: &Login, session: &Session) -> Result<(Secret<String>
     let client = session.client_with(None)?;
     let request = Request::put(format!("auth/{path}/login/{name}"), Value::Object(body));
     let answer = client.send(request).await?;
+    Ok((token_of(&answer)?, logical::report(&answer)))
+}
+
+fn token_of(answer: &Answer) -> Result<Secret<String>, Failure> {
     let token = answer.auth().and_then(|auth| auth.get("client_token")?.as_str());
     let token = token.ok_or_else(|| Failure::refused("the answer has no token"))?;
-    Ok((Secret::new(token.to_owned()), logical::report(&answer)))
+    Ok(Secret::new(token.to_owned()))
+}
+
+/// By what the method itself takes, such as a role and a token of somebody else.
+async fn by_data(login: &Login, session: &Session) -> Result<(Secret<String>, Report), Failure> {
+    let mut data = input::data(&login.data, &mut std::io::stdin())?;
+    for text in data.values_mut() {
+        if let Value::String(text) = text {
+            // Of a file or of standard input, whose last line has an end.
+            text.truncate(text.trim_end_matches(['\r', '\n']).len());
+        }
+    }
+    let path = trimmed(login.path.as_deref().unwrap_or(&login.method));
+    let client = session.client_with(None)?;
+    let answer = client.send(Request::put(format!("auth/{path}/login"), Value::Object(data))).await?;
+    let token = token_of(&answer)?;
+    Ok((token, logical::report(&answer)))
 }
 
 fn asked(prompt: &str) -> Result<String, Failure> {

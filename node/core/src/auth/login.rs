@@ -103,9 +103,10 @@ fn entity_of(
 ) -> Result<(String, Vec<String>), Error> {
     let Some(origin) = &entry.login else { return Ok(Default::default()) };
     let alias = LoginAlias { mount_accessor: &origin.mount_accessor, name: &origin.alias, metadata, groups };
-    let id = identity::plan_login(ctx, txn, &alias)?;
-    let belonging = Belonging::load(ctx.view, ctx.barrier, &id)?;
-    Ok((id, belonging.map(|belonging| belonging.policies).unwrap_or_default()))
+    // As the login leaves him: he may be new, or in other groups than before.
+    let entity = identity::plan_login(ctx, txn, &alias)?;
+    let policies = Belonging::policies_of(ctx.view, ctx.barrier, &entity)?;
+    Ok((entity.id, policies))
 }
 
 /// In order, each once, with `default` unless the settings say otherwise.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::password::{PasswordDone, PasswordWork};
 use super::token::TokenEntry;
-use super::{approle, aws, userpass};
+use super::{approle, aws, jwt, kubernetes, userpass};
 use crate::engine::mount::Mount;
 use crate::errand::{Errand, Errands, Halt};
 use crate::error::Error;
@@ -27,6 +27,10 @@ pub enum Method {
     AppRole,
     Userpass,
     Aws,
+    Jwt,
+    /// Another name of the same.
+    Oidc,
+    Kubernetes,
 }
 
 /// A request below an auth mount.
@@ -94,13 +98,16 @@ impl Step {
 }
 
 impl Method {
-    const ALL: &[Self] = &[Self::AppRole, Self::Userpass, Self::Aws];
+    const ALL: &[Self] = &[Self::AppRole, Self::Userpass, Self::Aws, Self::Jwt, Self::Oidc, Self::Kubernetes];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AppRole => "approle",
             Self::Aws => "aws",
             Self::Userpass => "userpass",
+            Self::Jwt => "jwt",
+            Self::Oidc => "oidc",
+            Self::Kubernetes => "kubernetes",
         }
     }
 
@@ -122,6 +129,8 @@ impl Method {
         match self {
             Self::AppRole | Self::Aws => path == "login",
             Self::Userpass => path.strip_prefix("login/").is_some_and(|name| !name.is_empty()),
+            Self::Jwt | Self::Oidc => jwt::is_login(path),
+            Self::Kubernetes => path == "login",
         }
     }
 
@@ -134,6 +143,8 @@ impl Method {
             Self::AppRole => approle::creates(ctx, mount, path),
             Self::Aws => aws::creates(ctx, mount, path),
             Self::Userpass => userpass::creates(ctx, mount, path),
+            Self::Jwt | Self::Oidc => jwt::creates(ctx, mount, path),
+            Self::Kubernetes => kubernetes::creates(ctx, mount, path),
         }
     }
 
@@ -147,13 +158,14 @@ impl Method {
         mount: &Mount,
         request: &MethodRequest<'_>,
     ) -> Result<Step, Error> {
-        if request.operation != Operation::Write {
-            return Err(Error::Unsupported);
-        }
         match self {
+            // Whoever is sent back from a provider comes with a GET.
+            Self::Jwt | Self::Oidc => jwt::login(ctx, mount, self, request),
+            _ if request.operation != Operation::Write => Err(Error::Unsupported),
             Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::login(ctx, mount, request),
             Self::Aws => Step::of(aws::login(ctx, mount, request)),
+            Self::Kubernetes => Step::of(kubernetes::login(ctx, mount, request)),
         }
     }
 
@@ -176,6 +188,8 @@ impl Method {
             Self::AppRole => approle::handle(ctx, mount, request).map(Step::Done),
             Self::Aws => aws::handle(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::handle(ctx, mount, request),
+            Self::Jwt | Self::Oidc => jwt::handle(ctx, mount, request),
+            Self::Kubernetes => kubernetes::handle(ctx, mount, request).map(Step::Done),
         }
     }
 }
@@ -190,6 +204,8 @@ pub fn holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Preconditio
         Method::AppRole => approle::holds(ctx, origin),
         Method::Aws => aws::holds(ctx, origin, entry),
         Method::Userpass => userpass::holds(ctx, origin, entry),
+        Method::Jwt | Method::Oidc => jwt::holds(ctx, origin),
+        Method::Kubernetes => kubernetes::holds(ctx, origin),
     }
     .map(Some)
 }

@@ -2,8 +2,12 @@
 
 mod approle;
 mod aws;
+mod jose;
+mod jwt;
+mod kubernetes;
 pub mod login;
 pub mod method;
+mod old_fields;
 mod params;
 mod password;
 pub mod rights;

@@ -66,6 +66,20 @@ impl AskedKind {
 }
 
 impl TokenParams {
+    /// The fields under which they are given.
+    pub const FIELDS: [&str; 10] = [
+        "token_bound_cidrs",
+        "token_explicit_max_ttl",
+        "token_max_ttl",
+        "token_no_default_policy",
+        "token_num_uses",
+        "token_period",
+        "token_policies",
+        "token_strictly_bind_ip",
+        "token_ttl",
+        "token_type",
+    ];
+
     /// Takes over what `body` gives.
     ///
     /// # Errors

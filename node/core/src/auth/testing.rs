@@ -1,5 +1,6 @@
 //! What the tests of logins share: a state in memory, and one door through which requests come to it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::{Method, MethodRequest, Step, Work};
 use crate::crypto::Barrier;
 use crate::crypto::testing::seeded;
 use crate::engine::mount::{self, MountTable};
-use crate::errand::{Errands, Outcome};
+use crate::errand::{Brought, Errand, Errands, Outcome};
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query, Reply};
 use crate::policy::testing::access;
@@ -26,10 +27,14 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     /// Passwords that were hashed.
     pub(crate) hashed: usize,
-    /// What other servers answer to whatever they are asked.
+    /// What other servers answer: status and body, by URL.
+    pub(crate) web: BTreeMap<String, (u16, String)>,
+    /// What they answer where that does not tell.
     pub(crate) elsewhere: Outcome,
-    /// How often they were asked.
-    pub(crate) asked: usize,
+    /// What they were asked in the last request.
+    pub(crate) asked: Vec<Errand>,
+    errands: Errands,
+    query: Vec<(String, String)>,
     from: Option<IpAddr>,
     caches: TokenCaches,
     seed: u64,
@@ -57,8 +62,11 @@ impl World {
             barrier: barrier(),
             now_ms: NOW_MS,
             hashed: 0,
-            elsewhere: Err("nobody is there".to_owned()),
-            asked: 0,
+            web: BTreeMap::new(),
+            elsewhere: Err("it cannot be reached".to_owned()),
+            asked: Vec::new(),
+            errands: Errands::default(),
+            query: Vec::new(),
             from: None,
             caches: TokenCaches::default(),
             seed: 1,
@@ -117,23 +125,12 @@ impl World {
         body: &Value,
         password: Option<&PasswordDone>,
     ) -> Result<Step, Error> {
-        self.decide_with(operation, path, body, password, &Errands::default())
-    }
-
-    /// With what other servers have answered.
-    pub(crate) fn decide_with(
-        &mut self,
-        operation: Operation,
-        path: &str,
-        body: &Value,
-        password: Option<&PasswordDone>,
-        errands: &Errands,
-    ) -> Result<Step, Error> {
         let full_path = format!("auth/{path}");
         let (table, from) = (self.table(), self.from);
         let (mount, rest) = table.resolve(&full_path).ok_or(Error::NotFound)?;
         let method = Method::of(mount).ok_or(Error::NotFound)?;
-        let (query, nothing) = (Query::default(), Map::new());
+        let (query, nothing) = (Query(self.query.clone()), Map::new());
+        let errands = self.errands.clone();
         let request = MethodRequest {
             operation,
             path: rest,
@@ -142,7 +139,7 @@ impl World {
             body: body.as_object().unwrap_or(&nothing),
             from,
             password,
-            errands,
+            errands: &errands,
         };
         self.plan(|ctx| {
             if method.is_login(rest) {
@@ -155,24 +152,23 @@ impl World {
 
     /// A request, as the server plans it: decided, hashed if need be, decided again, committed.
     pub(crate) fn ask(&mut self, operation: Operation, path: &str, body: Value) -> Result<Answer, Error> {
-        let (mut password, mut errands) = (None, Errands::default());
+        let mut password = None;
+        (self.errands, self.asked) = Default::default();
         loop {
-            let (plan, refusal) =
-                match self.decide_with(operation, path, &body, password.as_ref(), &errands)? {
-                    Step::Work(Work::Password(work)) => {
-                        self.hashed += 1;
-                        password = Some(work.run([7; SALT_BYTES])?);
-                        continue;
-                    }
-                    Step::Work(Work::Errand(errand)) => {
-                        assert!(errands.has_room());
-                        self.asked += 1;
-                        errands.add(errand, Arc::new(self.elsewhere.clone()));
-                        continue;
-                    }
-                    Step::Done(plan) => (plan, None),
-                    Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
-                };
+            let (plan, refusal) = match self.decide(operation, path, &body, password.as_ref())? {
+                Step::Work(Work::Errand(errand)) => {
+                    assert!(self.errands.has_room(), "more errands than a request may need");
+                    self.run(errand);
+                    continue;
+                }
+                Step::Work(Work::Password(work)) => {
+                    self.hashed += 1;
+                    password = Some(work.run([7; SALT_BYTES])?);
+                    continue;
+                }
+                Step::Done(plan) => (plan, None),
+                Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
+            };
             self.state.apply(&plan.txn).expect("nothing came in between");
             let json = |text: Option<&[u8]>| serde_json::from_slice(text.unwrap_or(b"null")).unwrap();
             let reply = plan.reply;
@@ -187,6 +183,23 @@ impl World {
                 Err,
             );
         }
+    }
+
+    pub(crate) fn run(&mut self, errand: Errand) {
+        let known = self.web.get(&errand.url).map(|(status, body)| {
+            let body = body.as_bytes().to_vec().into();
+            Ok(Brought { status: *status, content_type: String::new(), body })
+        });
+        self.asked.push(errand.clone());
+        self.errands.add(errand, Arc::new(known.unwrap_or_else(|| self.elsewhere.clone())));
+    }
+
+    /// A GET with these parameters.
+    pub(crate) fn visit(&mut self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
+        self.query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let answer = self.ask(Operation::Read, path, Value::Null);
+        self.query.clear();
+        answer
     }
 
     pub(crate) fn write(&mut self, path: &str, body: Value) -> Result<Answer, Error> {

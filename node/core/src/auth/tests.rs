@@ -323,7 +323,11 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
         ("token", json!({ "type": "userpass" }), "path is already in use at token/"),
         ("token/x", json!({ "type": "userpass" }), "path is already in use at token/"),
         ("x", json!({ "type": "token" }), "token credential backend cannot be instantiated"),
-        ("x", json!({ "type": "kv" }), "plugin not found in the catalog: there are approle, userpass, aws"),
+        (
+            "x",
+            json!({ "type": "kv" }),
+            "plugin not found in the catalog: there are approle, userpass, aws, jwt, oidc, kubernetes",
+        ),
         ("x", json!({}), "backend type must be specified as a string"),
         (
             "x",
@@ -335,7 +339,10 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
     }
     let table = world.table();
     let paths = |listed: &serde_json::Map<String, Value>| listed.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(paths(&mount::list_auth(&table, |_| true)), ["approle/", "aws/", "token/", "userpass/"]);
+    assert_eq!(
+        paths(&mount::list_auth(&table, |_| true)),
+        ["approle/", "aws/", "jwt/", "kubernetes/", "oidc/", "token/", "userpass/"]
+    );
     assert_eq!(paths(&mount::list_json(&table, |_| true)), ["cubbyhole/", "identity/", "sys/"]);
     for path in ["auth/userpass", "auth/token"] {
         let permit = permit(Operation::Delete);

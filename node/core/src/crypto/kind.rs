@@ -98,6 +98,16 @@ pub enum Kind {
     GroupEpoch = 0x6b,
     /// That the members of a group that is no more are to be let go.
     GroupClearing = 0x6c,
+    /// The settings of a jwt mount.
+    JwtConfig = 0x70,
+    /// A role of a jwt mount.
+    JwtRole = 0x71,
+    /// Somebody who was sent to a provider to log in there.
+    OidcState = 0x72,
+    /// The settings of a kubernetes mount.
+    KubernetesConfig = 0x73,
+    /// A role of a kubernetes mount.
+    KubernetesRole = 0x74,
     /// Which server an aws mount asks, and how.
     AwsClient = 0x88,
     /// By what name identity knows who logs in at an aws mount.
@@ -174,6 +184,11 @@ mod tests {
             (Kind::GroupMember, 0x6a),
             (Kind::GroupEpoch, 0x6b),
             (Kind::GroupClearing, 0x6c),
+            (Kind::JwtConfig, 0x70),
+            (Kind::JwtRole, 0x71),
+            (Kind::OidcState, 0x72),
+            (Kind::KubernetesConfig, 0x73),
+            (Kind::KubernetesRole, 0x74),
             (Kind::AwsClient, 0x88),
             (Kind::AwsIdentity, 0x89),
             (Kind::AwsRole, 0x8a),

@@ -91,6 +91,15 @@ impl Belonging {
         Ok(Some(Self::of(entity, &groups, preconditions)))
     }
 
+    /// The policies that an entity brings, whether or not it stands in the state like that.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::View`]; [`Error::Invalid`]: it is in too many groups.
+    pub fn policies_of(view: &dyn View, barrier: &Barrier, entity: &Entity) -> Result<Vec<String>, Error> {
+        let groups = groups_of(view, barrier, &entity.group_ids)?;
+        Ok(Self::of(entity.clone(), &groups, Vec::new()).policies)
+    }
+
     fn of(entity: Entity, groups: &BTreeMap<String, Group>, preconditions: Vec<Precondition>) -> Self {
         let is_direct = |id: &&String| entity.group_ids.contains(id);
         let direct_group_ids: Vec<String> = groups.keys().filter(is_direct).cloned().collect();

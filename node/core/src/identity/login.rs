@@ -22,13 +22,13 @@ pub struct LoginAlias<'a> {
     pub groups: Option<Vec<String>>,
 }
 
-/// Adds to a login's transaction what it changes of the entity, and tells the entity's id for the token. All in the one
+/// Adds to a login's transaction what it changes of the entity, and tells the entity as it is then, for the token. All in the one
 /// transaction: either the token is there with its entity, or neither is. An entity that is known and of which nothing has
 /// changed costs no write.
 ///
 /// # Errors
 /// [`Error::Denied`]: the entity is disabled. [`Error::Invalid`]: the name or what is told of it cannot be kept.
-pub fn plan_login(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) -> Result<String, Error> {
+pub fn plan_login(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) -> Result<Entity, Error> {
     name::checked(login.name)?;
     name::check_metadata(&login.metadata, "metadata")?;
     let before = store::entity_by_alias(ctx, login.mount_accessor, login.name)?;
@@ -62,7 +62,7 @@ pub fn plan_login(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) 
         }
         before => store::put_entity(ctx, txn, before.as_ref(), &after)?,
     }
-    Ok(after.id)
+    Ok(after)
 }
 
 /// Makes the entity a member of those external groups of this mount that were told, and of no others of it.

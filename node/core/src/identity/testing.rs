@@ -107,7 +107,7 @@ impl World {
         let metadata = [("login".to_owned(), name.to_owned())].into();
         let alias = LoginAlias { mount_accessor: accessor, name, metadata, groups };
         let mut txn = Txn::default();
-        let id = self.plan(|ctx| plan_login(ctx, &mut txn, &alias))?;
+        let id = self.plan(|ctx| plan_login(ctx, &mut txn, &alias))?.id;
         Ok((id, txn))
     }
 

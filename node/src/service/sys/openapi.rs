@@ -112,6 +112,51 @@ const AUTH_PATHS: &[(&str, &[Operation], bool, &str)] = &[
         "approle: end the secret id with this accessor.",
     ),
     ("/auth/{approle_mount_path}/tidy/secret-id", &[Operation::Write], false, "approle: nothing to do."),
+    (
+        "/auth/{jwt_mount_path}/config",
+        &[Operation::Read, Operation::Write],
+        false,
+        "jwt: whose tokens are taken.",
+    ),
+    ("/auth/{jwt_mount_path}/role", &[Operation::List], false, "jwt: names of all roles."),
+    (
+        "/auth/{jwt_mount_path}/role/{name}",
+        &[Operation::Read, Operation::Write, Operation::Delete],
+        false,
+        "jwt: a role.",
+    ),
+    (
+        "/auth/{jwt_mount_path}/login",
+        &[Operation::Write],
+        true,
+        "jwt: log in with a token of a trusted signer.",
+    ),
+    (
+        "/auth/{jwt_mount_path}/oidc/auth_url",
+        &[Operation::Write],
+        true,
+        "jwt: where to log in at the provider.",
+    ),
+    ("/auth/{jwt_mount_path}/oidc/callback", &[Operation::Read], true, "jwt: back from the provider."),
+    (
+        "/auth/{kubernetes_mount_path}/config",
+        &[Operation::Read, Operation::Write],
+        false,
+        "kubernetes: which cluster is asked.",
+    ),
+    ("/auth/{kubernetes_mount_path}/role", &[Operation::List], false, "kubernetes: names of all roles."),
+    (
+        "/auth/{kubernetes_mount_path}/role/{name}",
+        &[Operation::Read, Operation::Write, Operation::Delete],
+        false,
+        "kubernetes: a role.",
+    ),
+    (
+        "/auth/{kubernetes_mount_path}/login",
+        &[Operation::Write],
+        true,
+        "kubernetes: log in with a service account's token.",
+    ),
 ];
 
 pub fn document() -> Value {

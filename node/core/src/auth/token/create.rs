@@ -301,7 +301,7 @@ fn owner(
     let accessor = token_accessor(ctx.barrier);
     let login =
         LoginAlias { mount_accessor: &accessor, name: alias, metadata: BTreeMap::new(), groups: None };
-    let id = identity::plan_login(ctx, txn, &login)?;
+    let id = identity::plan_login(ctx, txn, &login)?.id;
     // One that this transaction makes brings nothing yet.
     let policies = Belonging::load(ctx.view, ctx.barrier, &id)?.map(|belonging| belonging.policies);
     Ok((id, policies.unwrap_or_default()))

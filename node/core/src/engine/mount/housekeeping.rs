@@ -25,7 +25,7 @@ pub const BATCH_RECORDS_MAX: usize = 256;
 /// A batch of rewrites ends when it has this many bytes; one record more may be in it.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-const KINDS_OF_MOUNTS: [Kind; 13] = [
+const KINDS_OF_MOUNTS: &[Kind] = &[
     Kind::KvV1,
     Kind::KvMeta,
     Kind::KvData,
@@ -39,6 +39,11 @@ const KINDS_OF_MOUNTS: [Kind; 13] = [
     Kind::AwsClient,
     Kind::AwsIdentity,
     Kind::AwsRole,
+    Kind::JwtConfig,
+    Kind::JwtRole,
+    Kind::OidcState,
+    Kind::KubernetesConfig,
+    Kind::KubernetesRole,
 ];
 
 /// The next piece of work as a transaction; `None`: all is done. A conflict is no fault: ask again at a newer view.
@@ -60,7 +65,7 @@ fn purge_batch(context: &mut Context<'_>, table: &MountTable, uuid: &str) -> Res
     let mut txn = Txn::default();
     let mut cursor = context.view.cursor();
     for kind in KINDS_OF_MOUNTS {
-        let prefix = context.barrier.key(kind, [uuid]);
+        let prefix = context.barrier.key(*kind, [uuid]);
         let mut from = prefix.clone();
         while txn.writes.len() < BATCH_RECORDS_MAX {
             let Some((key, _)) = cursor.seek(&from)?.filter(|(key, _)| key.starts_with(&prefix)) else {
