@@ -150,6 +150,34 @@ impl Cluster {
         Ok(AppRole { role_id: field(&role, "role_id")?, secret_id: field(&secret, "secret_id")? })
     }
 
+    /// Makes `count` requests at `node`, so many at once; each by its number.
+    ///
+    /// # Errors
+    /// The first that fails.
+    pub async fn put_many(
+        &self,
+        node: usize,
+        at_once: u64,
+        count: u64,
+        request: impl Fn(u64) -> (String, serde_json::Value) + Clone + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..at_once {
+            let (api, request) = (self.api(node), request.clone());
+            tasks.spawn(async move {
+                for number in (task..count).step_by(at_once as usize) {
+                    let (path, body) = request(number);
+                    api.put(&path, &body).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+
     pub fn data_folder(&self) -> &Path {
         self.folder.path()
     }

@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::say;
 
 /// Logins in flight.
-const TASKS: u32 = 64;
+const AT_ONCE: u64 = 64;
 
 pub struct Logins {
     pub count: u32,
@@ -32,11 +32,11 @@ async fn measure_cluster(cluster: Cluster, count: u32) -> anyhow::Result<Logins>
     let app = cluster.app_role().await?;
     let body = json!({"role_id": app.role_id, "secret_id": app.secret_id});
     // What a system needs for its first logins is not the logins' own.
-    log_in(&cluster, leader, &body, TASKS).await?;
+    log_in(&cluster, leader, &body, AT_ONCE).await?;
     let node = &cluster.nodes[leader].process;
     let (memory, disk) = (node.resident_bytes()?, size_bytes(cluster.data_folder())?);
     say(format_args!("{}: {count} logins", cluster.name));
-    log_in(&cluster, leader, &body, count).await?;
+    log_in(&cluster, leader, &body, count.into()).await?;
     let logins = Logins {
         count,
         memory_bytes: node.resident_bytes()?.saturating_sub(memory),
@@ -46,19 +46,8 @@ async fn measure_cluster(cluster: Cluster, count: u32) -> anyhow::Result<Logins>
     Ok(logins)
 }
 
-async fn log_in(cluster: &Cluster, node: usize, body: &serde_json::Value, count: u32) -> anyhow::Result<()> {
-    let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..TASKS {
-        let (api, body) = (cluster.api(node), body.clone());
-        tasks.spawn(async move {
-            for _ in (task..count).step_by(TASKS as usize) {
-                api.put("auth/approle/login", &body).await?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done?.context("cannot log in")?;
-    }
-    Ok(())
+async fn log_in(cluster: &Cluster, node: usize, body: &serde_json::Value, count: u64) -> anyhow::Result<()> {
+    let body = body.clone();
+    let login = move |_| ("auth/approle/login".to_owned(), body.clone());
+    cluster.put_many(node, AT_ONCE, count, login).await.context("cannot log in")
 }

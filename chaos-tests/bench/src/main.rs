@@ -1,9 +1,8 @@
 //! `make bench`: Conclave beside OpenBao and beside this machine's ceilings, in one run, as one Markdown table.
 //!
-//! Both clusters are three real processes on loopback without TLS, without audit where a figure does not
-//! name it; the load is `wrk`, the same
-//! for both, on cores of its own (`cores.rs` says why). The ratio is the figure: the absolute numbers are this
-//! machine's.
+//! Both clusters are three real processes on loopback without TLS, and without audit where a figure does not name it;
+//! the load is `wrk`, the same for both, on cores of its own (`cores.rs` says why). The ratio is the figure: the
+//! absolute numbers are this machine's.
 //! A measurement that had a failed request says so in its cell; nothing is averaged away.
 
 mod arguments;
@@ -74,7 +73,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What is measured in time, not in rates: nobody's load is more than a few requests.
+/// What is no rate: the load decides how long it takes, not what is found.
 async fn run_on_all_cores(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     if arguments.measures(Part::Logins) {
         logins::measure(arguments, report).await?;

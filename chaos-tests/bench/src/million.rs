@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::say;
 
 /// Requests in flight while the secrets are written.
-const TASKS: u64 = 64;
+const AT_ONCE: u64 = 64;
 /// Kills of the leader in the full cluster.
 const KILLS: u32 = 5;
 
@@ -52,22 +52,11 @@ pub async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Resu
 
 async fn fill(cluster: &Cluster, secrets: u64) -> anyhow::Result<()> {
     let leader = cluster.leader().await?;
-    let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..TASKS {
-        let api = cluster.api(leader);
-        tasks.spawn(async move {
-            for number in (task..secrets).step_by(TASKS as usize) {
-                let body =
-                    json!({"data": {"user": format!("user-{number}"), "password": format!("{number:064}")}});
-                api.put(&format!("secret/data/{}", path_of(number)), &body).await?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done?.context("cannot write the secrets")?;
-    }
-    Ok(())
+    let secret = |number| {
+        let body = json!({"data": {"user": format!("user-{number}"), "password": format!("{number:064}")}});
+        (format!("secret/data/{}", path_of(number)), body)
+    };
+    cluster.put_many(leader, AT_ONCE, secrets, secret).await.context("cannot write the secrets")
 }
 
 /// A thousand teams with their services, as such a cluster would look.

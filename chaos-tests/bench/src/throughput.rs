@@ -146,22 +146,11 @@ impl std::fmt::Display for At {
 
 /// Every secret that the load reads exists before it starts.
 async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
-    const TASKS: u32 = 16;
+    const AT_ONCE: u64 = 16;
     say(format_args!("{}: writing {KEYS} secrets to read", cluster.name));
     let leader = cluster.leader().await?;
     let body = json!({"data": {"value": "x".repeat(VALUE_BYTES)}});
-    let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..TASKS {
-        let (api, body) = (cluster.api(leader), body.clone());
-        tasks.spawn(async move {
-            for key in (task..KEYS).step_by(TASKS as usize) {
-                api.put(&format!("secret/data/bench/{key}"), &body).await?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done?.context("cannot write the secrets to read")?;
-    }
-    Ok(())
+    let secret = move |key| (format!("secret/data/bench/{key}"), body.clone());
+    let filled = cluster.put_many(leader, AT_ONCE, KEYS.into(), secret).await;
+    filled.context("cannot write the secrets to read")
 }

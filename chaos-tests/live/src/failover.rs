@@ -37,6 +37,9 @@ pub fn gaps(events: &[Event], operations: &[Operation]) -> Gaps {
     };
     for event in events.iter().filter(takes_leader) {
         let next = events.iter().map(|other| other.began_us).filter(|began| *began > event.began_us).min();
+        if next.is_some_and(|next| next < event.began_us + UNDISTURBED_US) {
+            continue;
+        }
         let until = next.map_or(event.healed_us, |next| next.min(event.healed_us));
         let node = u32::try_from(event.node).unwrap_or(u32::MAX);
         let mut acknowledged: Vec<u64> = operations
@@ -49,8 +52,7 @@ pub fn gaps(events: &[Event], operations: &[Operation]) -> Gaps {
             .map(|operation| operation.returned_us)
             .collect();
         acknowledged.sort_unstable();
-        let is_followed = next.is_some_and(|next| next < event.began_us + UNDISTURBED_US);
-        if !is_followed && was_writing(&acknowledged, event.began_us) {
+        if was_writing(&acknowledged, event.began_us) {
             let gap = longest(&acknowledged, event.began_us, until);
             gaps.0.entry(event.kind).or_default().push(gap / 1000);
         }

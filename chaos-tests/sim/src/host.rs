@@ -224,12 +224,12 @@ impl Host {
     }
 
     /// Puts a request to the server, as a client's connection would.
-    pub fn ask(&self, call: Call) -> Slot {
+    pub fn ask(&self, mut call: Call) -> Slot {
         let slot = Slot::default();
         if let Some(running) = &self.running {
             let (service, answered) = (Arc::clone(&running.service), Arc::clone(&slot));
             running.runtime.spawn(async move {
-                let answer = service.answer(call).await;
+                let answer = service.answer(&mut call).await;
                 *answered.lock() = Some(answer);
             });
         }
