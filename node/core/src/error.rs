@@ -10,6 +10,9 @@ pub enum Error {
     /// The caller is not known or not allowed.
     #[error("permission denied")]
     Denied,
+    /// The caller is not allowed, and may know why; the sentence never repeats a secret.
+    #[error("{0}")]
+    Refused(String),
     /// The token that was asked about is none.
     #[error("bad token")]
     BadToken,

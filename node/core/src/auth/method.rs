@@ -7,13 +7,15 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use conclave_proto::log::{Precondition, Txn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::mfa::{self, Codes};
 use super::password::{PasswordDone, PasswordWork};
 use super::token::TokenEntry;
-use super::{approle, userpass};
+use super::{approle, cert, userpass};
 use crate::engine::mount::Mount;
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Query};
@@ -24,6 +26,7 @@ use crate::policy::Permit;
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     AppRole,
+    Cert,
     Userpass,
 }
 
@@ -41,6 +44,10 @@ pub struct MethodRequest<'a> {
     pub from: Option<IpAddr>,
     /// What came of the work that an earlier decision of this request asked for.
     pub password: Option<&'a PasswordDone>,
+    /// Of other factors, sent with a login.
+    pub codes: &'a Codes,
+    /// What the client has shown in the TLS handshake, its own first; `None`: there was none.
+    pub certificates: Option<&'a [Bytes]>,
 }
 
 /// What a decision comes to.
@@ -59,11 +66,12 @@ impl From<Plan> for Step {
 }
 
 impl Method {
-    const ALL: [Self; 2] = [Self::AppRole, Self::Userpass];
+    const ALL: [Self; 3] = [Self::AppRole, Self::Cert, Self::Userpass];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AppRole => "approle",
+            Self::Cert => "cert",
             Self::Userpass => "userpass",
         }
     }
@@ -72,7 +80,7 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
-    pub fn names() -> [&'static str; 2] {
+    pub fn names() -> [&'static str; 3] {
         Self::ALL.map(Self::name)
     }
 
@@ -84,7 +92,7 @@ impl Method {
     /// Whether whoever has no token may ask this, because it is how one gets one.
     pub fn is_login(self, path: &str) -> bool {
         match self {
-            Self::AppRole => path == "login",
+            Self::AppRole | Self::Cert => path == "login",
             Self::Userpass => path.strip_prefix("login/").is_some_and(|name| !name.is_empty()),
         }
     }
@@ -96,6 +104,7 @@ impl Method {
     pub fn creates(self, ctx: &Context<'_>, mount: &Mount, path: &str) -> Result<bool, Error> {
         match self {
             Self::AppRole => approle::creates(ctx, mount, path),
+            Self::Cert => cert::creates(ctx, mount, path),
             Self::Userpass => userpass::creates(ctx, mount, path),
         }
     }
@@ -113,10 +122,13 @@ impl Method {
         if request.operation != Operation::Write {
             return Err(Error::Unsupported);
         }
-        match self {
+        let step = match self {
             Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
+            Self::Cert => cert::login(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::login(ctx, mount, request),
-        }
+        }?;
+        // Whatever has accepted it: no token is made but here.
+        mfa::settle(ctx, mount, request, step)
     }
 
     /// Plans what is not a login.
@@ -136,6 +148,7 @@ impl Method {
         }
         match self {
             Self::AppRole => approle::handle(ctx, mount, request).map(Step::Done),
+            Self::Cert => cert::handle(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::handle(ctx, mount, request),
         }
     }
@@ -149,9 +162,28 @@ pub fn holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Preconditio
     let Some(origin) = &entry.login else { return Ok(None) };
     match origin.method {
         Method::AppRole => approle::holds(ctx, origin),
+        Method::Cert => cert::holds(ctx, origin, entry),
         Method::Userpass => userpass::holds(ctx, origin, entry),
     }
     .map(Some)
+}
+
+/// As [`holds`], and that whoever shows these certificates may have it renewed.
+///
+/// # Errors
+/// [`Error::Invalid`]: it is not so.
+pub fn may_renew(
+    ctx: &Context<'_>,
+    entry: &TokenEntry,
+    certificates: Option<&[Bytes]>,
+) -> Result<Vec<Precondition>, Error> {
+    let shown = match &entry.login {
+        Some(origin) if origin.method == Method::Cert => {
+            Some(cert::may_renew(ctx, origin, entry, certificates)?)
+        }
+        _ => None,
+    };
+    Ok(holds(ctx, entry)?.into_iter().chain(shown).collect())
 }
 
 /// The name of a user or role, as it is kept: in lower case, and of signs that nobody takes for others.

@@ -1,8 +1,10 @@
 //! Who calls: tokens, the policies that they bring, and the logins that give tokens.
 
 mod approle;
+mod cert;
 pub mod login;
 pub mod method;
+pub mod mfa;
 mod params;
 mod password;
 pub mod rights;

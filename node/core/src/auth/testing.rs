@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::mfa::Codes;
 use super::password::{PasswordDone, SALT_BYTES};
 use super::token::{self, Identified, TokenCaches};
 use super::{Method, MethodRequest, Step};
@@ -24,7 +26,11 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     /// Passwords that were hashed.
     pub(crate) hashed: usize,
-    from: Option<IpAddr>,
+    pub(crate) from: Option<IpAddr>,
+    /// Sent with each login.
+    pub(crate) codes: Codes,
+    /// Shown in the handshake.
+    pub(crate) certificates: Option<Vec<Bytes>>,
     caches: TokenCaches,
     seed: u64,
 }
@@ -52,6 +58,8 @@ impl World {
             now_ms: NOW_MS,
             hashed: 0,
             from: None,
+            codes: Codes::default(),
+            certificates: None,
             caches: TokenCaches::default(),
             seed: 1,
         };
@@ -110,7 +118,8 @@ impl World {
         password: Option<&PasswordDone>,
     ) -> Result<Step, Error> {
         let full_path = format!("auth/{path}");
-        let (table, from) = (self.table(), self.from);
+        let (table, from, codes) = (self.table(), self.from, self.codes.clone());
+        let certificates = self.certificates.clone();
         let (mount, rest) = table.resolve(&full_path).ok_or(Error::NotFound)?;
         let method = Method::of(mount).ok_or(Error::NotFound)?;
         let (query, nothing) = (Query::default(), Map::new());
@@ -122,6 +131,8 @@ impl World {
             body: body.as_object().unwrap_or(&nothing),
             from,
             password,
+            codes: &codes,
+            certificates: certificates.as_deref(),
         };
         self.plan(|ctx| {
             if method.is_login(rest) {
@@ -136,29 +147,36 @@ impl World {
     pub(crate) fn ask(&mut self, operation: Operation, path: &str, body: Value) -> Result<Answer, Error> {
         let mut password = None;
         loop {
-            let (plan, refusal) = match self.decide(operation, path, &body, password.as_ref())? {
+            match self.decide(operation, path, &body, password.as_ref())? {
                 Step::Work(work) => {
                     self.hashed += 1;
                     password = Some(work.run([7; SALT_BYTES])?);
-                    continue;
                 }
-                Step::Done(plan) => (plan, None),
-                Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
-            };
-            self.state.apply(&plan.txn).expect("nothing came in between");
-            let json = |text: Option<&[u8]>| serde_json::from_slice(text.unwrap_or(b"null")).unwrap();
-            let reply = plan.reply;
-            return refusal.map_or_else(
-                || {
-                    Ok(Answer {
-                        data: json(reply.data.as_deref().map(Vec::as_slice)),
-                        auth: json(reply.auth.as_deref().map(Vec::as_slice)),
-                        warnings: reply.warnings,
-                    })
-                },
-                Err,
-            );
+                step => return self.take(step),
+            }
         }
+    }
+
+    /// Commits what a decision came to.
+    pub(crate) fn take(&mut self, step: Step) -> Result<Answer, Error> {
+        let (plan, refusal) = match step {
+            Step::Done(plan) => (plan, None),
+            Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
+            Step::Work(_) => panic!("there is nothing to be done first"),
+        };
+        self.state.apply(&plan.txn).expect("nothing came in between");
+        let json = |text: Option<&[u8]>| serde_json::from_slice(text.unwrap_or(b"null")).unwrap();
+        let reply = plan.reply;
+        refusal.map_or_else(
+            || {
+                Ok(Answer {
+                    data: json(reply.data.as_deref().map(Vec::as_slice)),
+                    auth: json(reply.auth.as_deref().map(Vec::as_slice)),
+                    warnings: reply.warnings,
+                })
+            },
+            Err,
+        )
     }
 
     pub(crate) fn write(&mut self, path: &str, body: Value) -> Result<Answer, Error> {

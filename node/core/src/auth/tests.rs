@@ -130,7 +130,7 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
         ("token", json!({ "type": "userpass" }), "path is already in use at token/"),
         ("token/x", json!({ "type": "userpass" }), "path is already in use at token/"),
         ("x", json!({ "type": "token" }), "token credential backend cannot be instantiated"),
-        ("x", json!({ "type": "kv" }), "plugin not found in the catalog: there are approle and userpass"),
+        ("x", json!({ "type": "kv" }), "plugin not found in the catalog: there are approle, cert, userpass"),
         ("x", json!({}), "backend type must be specified as a string"),
         (
             "x",

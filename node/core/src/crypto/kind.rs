@@ -98,6 +98,22 @@ pub enum Kind {
     GroupEpoch = 0x6b,
     /// That the members of a group that is no more are to be let go.
     GroupClearing = 0x6c,
+    /// The methods and enforcements of login MFA.
+    LoginMfa = 0x80,
+    /// What an entity's device shares with the cluster: below its method.
+    TotpSecret = 0x81,
+    /// How often a code of an entity was wrong lately: below its method.
+    TotpAttempts = 0x82,
+    /// A login that waits for another proof, under its id.
+    LaidAsideLogin = 0x83,
+    /// That the secrets of a method that is gone are to be cleared away.
+    TotpClearing = 0x84,
+    /// A role of a cert mount.
+    CertRole = 0x85,
+    /// The settings of a cert mount.
+    CertConfig = 0x86,
+    /// Certificates that were revoked, of a cert mount.
+    CertCrl = 0x87,
 }
 
 impl Kind {
@@ -168,6 +184,14 @@ mod tests {
             (Kind::GroupMember, 0x6a),
             (Kind::GroupEpoch, 0x6b),
             (Kind::GroupClearing, 0x6c),
+            (Kind::LoginMfa, 0x80),
+            (Kind::TotpSecret, 0x81),
+            (Kind::TotpAttempts, 0x82),
+            (Kind::LaidAsideLogin, 0x83),
+            (Kind::TotpClearing, 0x84),
+            (Kind::CertRole, 0x85),
+            (Kind::CertConfig, 0x86),
+            (Kind::CertCrl, 0x87),
         ];
         for (kind, byte) in expected {
             assert_eq!(kind.byte(), byte, "{kind:?}");

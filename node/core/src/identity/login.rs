@@ -29,6 +29,14 @@ pub struct LoginAlias<'a> {
 /// # Errors
 /// [`Error::Denied`]: the entity is disabled. [`Error::Invalid`]: the name or what is told of it cannot be kept.
 pub fn plan_login(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) -> Result<String, Error> {
+    plan_login_of(ctx, txn, login).map(|entity| entity.id)
+}
+
+/// As [`plan_login`], and tells the entity as it is once that is committed.
+///
+/// # Errors
+/// As [`plan_login`].
+pub fn plan_login_of(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) -> Result<Entity, Error> {
     name::checked(login.name)?;
     name::check_metadata(&login.metadata, "metadata")?;
     let before = store::entity_by_alias(ctx, login.mount_accessor, login.name)?;
@@ -62,7 +70,7 @@ pub fn plan_login(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) 
         }
         before => store::put_entity(ctx, txn, before.as_ref(), &after)?,
     }
-    Ok(after.id)
+    Ok(after)
 }
 
 /// Makes the entity a member of those external groups of this mount that were told, and of no others of it.

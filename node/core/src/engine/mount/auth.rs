@@ -79,7 +79,7 @@ pub fn enable_auth(
     let method = method.ok_or_else(|| {
         Error::invalid(format!(
             "plugin not found in the catalog: there are {}",
-            Method::names().join(" and ")
+            Method::names().join(", ")
         ))
     })?;
     mount.engine_type = method.name().to_owned();

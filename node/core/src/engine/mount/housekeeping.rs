@@ -25,7 +25,7 @@ pub const BATCH_RECORDS_MAX: usize = 256;
 /// A batch of rewrites ends when it has this many bytes; one record more may be in it.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-const KINDS_OF_MOUNTS: [Kind; 10] = [
+const KINDS_OF_MOUNTS: [Kind; 13] = [
     Kind::KvV1,
     Kind::KvMeta,
     Kind::KvData,
@@ -36,6 +36,9 @@ const KINDS_OF_MOUNTS: [Kind; 10] = [
     Kind::SecretId,
     Kind::SecretIdAccessor,
     Kind::AppRoleClearing,
+    Kind::CertRole,
+    Kind::CertConfig,
+    Kind::CertCrl,
 ];
 
 /// The next piece of work as a transaction; `None`: all is done. A conflict is no fault: ask again at a newer view.
