@@ -43,6 +43,16 @@ fn token_roles_batch_tokens_and_identity_are_those_of_openbao_but_for_the_listed
     run_on(&DevCluster::start(), "same_identity.py");
 }
 
+#[test]
+fn login_mfa_and_certificate_roles_are_those_of_openbao_but_for_the_listed_differences() {
+    run_on(&DevCluster::start(), "same_mfa.py");
+}
+
+#[test]
+fn bao_and_hvac_prove_a_second_factor_and_log_in_by_certificate() {
+    run("proofs.py");
+}
+
 #[track_caller]
 fn run(script: &str) {
     run_on(&DevCluster::shared(), script);

@@ -82,7 +82,9 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::Rule(Error::Invalid(_)) | Self::AlreadyInitialized => 400,
-            Self::Rule(Error::Denied | Error::BadToken) | Self::Denied | Self::NoMountToSee { .. } => 403,
+            Self::Rule(Error::Denied | Error::BadToken | Error::Refused(_))
+            | Self::Denied
+            | Self::NoMountToSee { .. } => 403,
             Self::Rule(Error::NotFound) | Self::NoRoute { .. } => 404,
             Self::Rule(Error::Unsupported) | Self::Unsupported => 405,
             Self::Rule(Error::TooLarge(_)) | Self::TooLarge(_) => 413,

@@ -5,6 +5,7 @@ mod admission;
 mod attempt;
 mod audit;
 mod bad_input;
+mod cert_login;
 mod consistency;
 mod damage;
 mod failover;
@@ -13,6 +14,7 @@ mod harness;
 mod identity;
 mod limits;
 mod load;
+mod login_mfa;
 mod logins;
 mod membership;
 #[cfg(feature = "planted-bugs")]
