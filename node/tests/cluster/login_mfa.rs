@@ -40,7 +40,7 @@ impl Device {
 }
 
 async fn ask(cluster: &Cluster, node: usize, path: &str, body: Value, more: &[(&str, &str)]) -> Answer {
-    let headers = [&[NOBODY], more].concat();
+    let headers = [&[NOBODY][..], more].concat();
     cluster.try_call(node, "POST", path, body, &headers).await.expect("the node answers")
 }
 

@@ -73,7 +73,7 @@ def by_certificate(number, node, files):
         made = bao_json(other, "login", "-no-store", "-method=cert", f"-path={path}", f"-client-cert={cert}", f"-client-key={key}", "name=web")
         equal(made["auth"]["metadata"]["common_name"], "ann", "the name in the certificate")
         stranger = client(other, None)
-        login = stranger.auth.cert.login(name="web", cacert=CA_CERT, cert_pem=cert, key_pem=key, mount_point=path)
+        login = stranger.auth.cert.login(name="web", cert_pem=cert, key_pem=key, mount_point=path)
         token = login["auth"]["client_token"] if isinstance(login, dict) else login
         # Renewed with the certificate, and not without.
         client(other, token, cert=(cert, key)).auth.token.renew_self()
