@@ -54,6 +54,16 @@ fn logins_by_tokens_of_others_are_those_of_openbao_but_for_the_listed_difference
     run_on(&DevCluster::start(), "same_jwt.py");
 }
 
+#[test]
+fn login_mfa_and_certificate_roles_are_those_of_openbao_but_for_the_listed_differences() {
+    run_on(&DevCluster::start(), "same_mfa.py");
+}
+
+#[test]
+fn bao_and_hvac_prove_a_second_factor_and_log_in_by_certificate() {
+    run("proofs.py");
+}
+
 #[track_caller]
 fn run(script: &str) {
     run_on(&DevCluster::shared(), script);

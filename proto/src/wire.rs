@@ -4,6 +4,8 @@
 pub const HEADER_TOKEN: &str = "x-vault-token";
 /// How long the answer is to lie wrapped, as a duration.
 pub const HEADER_WRAP_TTL: &str = "x-vault-wrap-ttl";
+/// A code of another factor, sent with a login: `METHOD:CODE`. May stand more than once.
+pub const HEADER_MFA: &str = "x-vault-mfa";
 /// Sent by every Vault client; forces a browser to ask first.
 pub const HEADER_REQUEST: &str = "x-vault-request";
 /// The applied index that the answer was made from.

@@ -42,6 +42,12 @@ pub struct Global {
     /// A PEM file of the authorities to trust [env: CONCLAVE_CACERT, VAULT_CACERT, BAO_CACERT]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub ca_cert: Option<PathBuf>,
+    /// A PEM file of the certificate to show in handshakes [env: CONCLAVE_CLIENT_CERT, VAULT_CLIENT_CERT, BAO_CLIENT_CERT]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub client_cert: Option<PathBuf>,
+    /// A PEM file of its key [env: CONCLAVE_CLIENT_KEY, VAULT_CLIENT_KEY, BAO_CLIENT_KEY]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub client_key: Option<PathBuf>,
     /// Do not check the server's certificate: whoever answers gets the token
     #[arg(long, global = true, help_heading = "Connection")]
     pub tls_skip_verify: bool,

@@ -54,6 +54,12 @@ impl Session {
         if let Some(path) = &self.global.ca_cert {
             builder = builder.ca_cert(path);
         }
+        if let Some(path) = &self.global.client_cert {
+            builder = builder.client_cert(path);
+        }
+        if let Some(path) = &self.global.client_key {
+            builder = builder.client_key(path);
+        }
         if let Some(seconds) = self.global.timeout {
             builder = builder.timeout(Duration::from_secs(seconds));
         }

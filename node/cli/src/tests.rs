@@ -602,12 +602,31 @@ fn a_login_by_a_token_of_another_sends_what_it_is_given() {
 }
 
 #[test]
+fn a_login_shows_the_second_factor_that_is_demanded() {
+    let waiting = r#"{"request_id":"r","auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"w",
+        "mfa_constraints":{"e":{"any":[{"type":"totp","id":"m","uses_passcode":true,"name":"phone"}]},
+        "f":{"any":[{"type":"totp","id":"m","uses_passcode":true,"name":"phone"}]}}}}}"#;
+    let validate = "PUT sys/mfa/validate {\"mfa_payload\":{\"m\":[\"123456\"]},\"mfa_request_id\":\"w\"}";
+    for (line, first) in [
+        (
+            "login -token-only -method=userpass username=bob password=x passcode=123456",
+            "PUT auth/userpass/login/bob {\"password\":\"x\"}",
+        ),
+        ("login -token-only -method=cert name=web passcode=123456", "PUT auth/cert/login {\"name\":\"web\"}"),
+    ] {
+        let ended = run(line, &[(first, 200, waiting), (validate, 200, LOGGED_IN)]);
+        assert_eq!(ended, Ended { code: 0, text: "s.new".to_owned() }, "{line}");
+    }
+}
+
+#[test]
 fn a_login_that_cannot_be_asked_for_is_a_usage_error_and_a_wrong_password_a_no() {
     for line in [
         "login -method=ldap username=bob password=x",
         "login -method=userpass password=x",
         "login -method=userpass username=a/b password=x",
         "login -method=userpass username=bob password=x other=y",
+        "login -method=cert other=y",
         "login a b",
     ] {
         assert_eq!(run(line, &[]).code, 2, "{line}");

@@ -10,7 +10,7 @@ pub enum Error {
     /// The caller is not known or not allowed.
     #[error("permission denied")]
     Denied,
-    /// The caller is not allowed, and may know why.
+    /// The caller is not allowed, and may know why; the sentence never repeats a secret.
     #[error("{0}")]
     Refused(String),
     /// The token that was asked about is none.

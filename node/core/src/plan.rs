@@ -4,6 +4,7 @@ use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use crate::auth::login::Ready;
 use crate::crypto::Barrier;
 use crate::view::View;
 
@@ -78,6 +79,8 @@ pub struct Reply {
     pub warnings: Vec<String>,
     /// The envelope's `lease_duration`, in seconds; 0 for all but KV v1 reads.
     pub lease_duration_s: u64,
+    /// Set by a method that has accepted a login, and taken before there is an answer: what its token is made from.
+    pub login: Option<Box<Ready>>,
 }
 
 impl Reply {
@@ -87,7 +90,15 @@ impl Reply {
 
     /// Without anything but a status.
     pub fn empty(status: u16) -> Self {
-        Self { status, data: None, auth: None, wrap_info: None, warnings: Vec::new(), lease_duration_s: 0 }
+        Self {
+            status,
+            data: None,
+            auth: None,
+            wrap_info: None,
+            warnings: Vec::new(),
+            lease_duration_s: 0,
+            login: None,
+        }
     }
 
     pub fn json(data: &impl serde::Serialize) -> Self {

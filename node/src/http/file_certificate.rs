@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::cluster::StartError;
+use crate::identity::any_client::AnyClient;
 
 /// How often the files are looked at, at most.
 const LOOK_PAUSE: Duration = Duration::from_secs(10);
@@ -43,10 +44,11 @@ impl FileCertificate {
 
     pub fn server_config(self: Arc<Self>) -> Result<Arc<ServerConfig>, StartError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = AnyClient::new(&provider);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| StartError::Certificate(error.to_string()))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(self);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))

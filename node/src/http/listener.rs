@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Bounds, Server, stopped};
 use super::{request, response};
-use crate::service::{Answer, Service};
+use crate::service::{Answer, Call, Service};
 
 /// Most connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: u32 = 16_384;
@@ -101,21 +102,30 @@ impl Connection {
             return;
         }
         match tls {
-            None => self.serve(stream).await,
+            None => self.serve(stream, None).await,
             Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.serve(stream).await,
+                Ok(Ok(stream)) => {
+                    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                    let shown = shown.iter().map(|one| Bytes::copy_from_slice(one)).collect();
+                    self.serve(stream, Some(shown)).await;
+                }
                 Ok(Err(error)) => tracing::debug!(client = %self.client, %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!(client = %self.client, "a TLS handshake took too long"),
             },
         }
     }
 
-    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    /// `shown`: the client's certificates, if there was a handshake.
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        shown: Option<Arc<[Bytes]>>,
+    ) {
         let service = self.service;
         let client = self.client;
         let handler = move |request| {
-            let service = Arc::clone(&service);
-            async move { handle(&service, request, client).await }
+            let (service, shown) = (Arc::clone(&service), shown.clone());
+            async move { handle(&service, request, client, shown).await }
         };
         if let Err(error) = self.server.serve(stream, self.stop, handler).await {
             tracing::debug!(%client, %error, "a connection ended early");
@@ -127,13 +137,17 @@ async fn handle(
     service: &Arc<Service>,
     request: hyper::Request<Incoming>,
     client: SocketAddr,
+    shown: Option<Arc<[Bytes]>>,
 ) -> hyper::Response<response::Payload> {
     let request_id = request::request_id(request.headers());
     let head = request.method() == hyper::Method::HEAD;
     let asked_for =
         service.node().audit().devices().map(|_| request::asked_for(request.method(), request.uri().path()));
     let answer = match request::parse(request, client, request_id.clone(), service.body_budget()).await {
-        Ok(mut call) => service.answer(&mut call).await,
+        Ok(mut call) => {
+            call.certificates = shown;
+            service.answer(&mut call).await
+        }
         Err(failure) => match asked_for {
             Some(asked_for) => {
                 Box::pin(service.refused(&request_id, client, (asked_for.0, &asked_for.1), &failure)).await

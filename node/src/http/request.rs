@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use conclave_core::audit;
+use conclave_core::auth::mfa::Codes;
 use conclave_core::auth::wrapping::WRAP_S_MAX;
 use conclave_core::plan::{Operation, Query};
 use conclave_proto::path::{PathError, SecretPath, decode_percent};
@@ -72,6 +73,7 @@ pub fn parse_head(
         body: Body::default(),
         upload: Mutex::default(),
         client: None,
+        certificates: None,
         request_id,
         attempt: OnceLock::new(),
         password: Default::default(),
@@ -197,7 +199,19 @@ fn parse_headers(headers: &HeaderMap) -> Result<CallHeaders, Failure> {
             .and_then(|value| value.split(';').next())
             .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/merge-patch+json")),
         wrap_ttl_s: text(wire::HEADER_WRAP_TTL)?.map(wrap_ttl_s).transpose()?.flatten(),
+        codes: codes(headers)?,
     })
+}
+
+/// The codes of other factors: a header each.
+fn codes(headers: &HeaderMap) -> Result<Codes, Failure> {
+    let mut codes = Codes::default();
+    for value in headers.get_all(wire::HEADER_MFA) {
+        let value =
+            value.to_str().map_err(|_| Failure::invalid("the header x-vault-mfa is not plain text"))?;
+        codes.add_header(value)?;
+    }
+    Ok(codes)
 }
 
 /// How long an answer is to lie wrapped; `None`: it is not.

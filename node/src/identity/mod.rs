@@ -1,5 +1,6 @@
 //! Who a node is: the cluster's certificate authority, this node's key and certificate, and the TLS built on them.
 //!
+//! - [`any_client`]: what clients of the API port show of themselves;
 //! - [`ca`]: makes the cluster's authority and issues node certificates;
 //! - [`peer`]: the name a certificate gives its holder: one cluster, one node;
 //! - [`store`]: the identity on disk, replaced as a whole or not at all;
@@ -8,6 +9,7 @@
 //! A certificate says who calls, never what the caller may do: membership decides that (I10), in `raft::server`.
 //! Private keys leave this module only into rustls and into files with mode 0600.
 
+pub mod any_client;
 pub mod ca;
 pub mod peer;
 pub mod store;

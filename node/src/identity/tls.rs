@@ -25,6 +25,7 @@ use rustls::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use super::any_client::AnyClient;
 use super::{CaFingerprint, Identity, IdentityError, PeerIdentity};
 
 const ALPN_HTTP2: &[u8] = b"h2";
@@ -146,7 +147,7 @@ impl LiveTls {
     pub fn api_server(self: &Arc<Self>) -> Result<Arc<ServerConfig>, IdentityError> {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
+            .with_client_cert_verifier(AnyClient::new(&self.provider))
             .with_cert_resolver(Arc::new(CurrentCertificate(self.clone())));
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
         Ok(Arc::new(config))

@@ -1,11 +1,12 @@
 //! A request as the service sees it: parsed, bounded and canonical, whether a client sent it or a node forwarded it.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_core::auth::PasswordDone;
+use conclave_core::auth::mfa::Codes;
 use conclave_core::errand::Errands;
 use conclave_core::plan::{Operation, Query};
 use conclave_proto::secret::Secret;
@@ -32,6 +33,8 @@ pub struct Call {
     /// A body too large for memory, not read yet.
     pub upload: Mutex<Option<Incoming>>,
     pub client: Option<SocketAddr>,
+    /// What the client has shown in the TLS handshake, its own first; `None`: there was none.
+    pub certificates: Option<Arc<[Bytes]>>,
     pub request_id: String,
     /// Names a write that may be repeated, so that it is applied at most once: set when it is forwarded.
     pub attempt: OnceLock<Bytes>,
@@ -52,6 +55,8 @@ pub struct CallHeaders {
     pub merge_patch: bool,
     /// The answer is to be wrapped for so long, in seconds.
     pub wrap_ttl_s: Option<u64>,
+    /// Of other factors, sent with a login.
+    pub codes: Codes,
 }
 
 /// How fresh an answer must be.

@@ -82,7 +82,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::Rule(Error::Invalid(_)) | Self::AlreadyInitialized => 400,
-            Self::Rule(Error::Denied | Error::Refused(_) | Error::BadToken)
+            Self::Rule(Error::Denied | Error::BadToken | Error::Refused(_))
             | Self::Denied
             | Self::NoMountToSee { .. } => 403,
             Self::Rule(Error::NotFound) | Self::NoRoute { .. } => 404,

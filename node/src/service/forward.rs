@@ -91,7 +91,9 @@ pub fn forwarded_call(
         return Err(Failure::invalid("the forwarded request is not named as nodes name them"));
     }
     let mut headers = CallHeaders::default();
+    let mut certificates: Option<Vec<Bytes>> = None;
     for Header { name, value } in &request.headers {
+        let certificate = value;
         let value = || {
             let text = std::str::from_utf8(value);
             text.map_err(|_| Failure::invalid("a forwarded header is not text"))
@@ -100,7 +102,12 @@ pub fn forwarded_call(
             wire::HEADER_TOKEN => headers.token = Some(value()?.to_owned().into()),
             wire::HEADER_IDEMPOTENCY_KEY => headers.idempotency_key = Some(idempotency_key(value()?)?),
             MERGE_PATCH => headers.merge_patch = true,
+            CLIENT_CERTIFICATE => {
+                let shown = certificates.get_or_insert_default();
+                shown.extend(Some(certificate).filter(|one| !one.is_empty()).cloned());
+            }
             wire::HEADER_WRAP_TTL => headers.wrap_ttl_s = wrap_ttl_s(value()?)?,
+            wire::HEADER_MFA => headers.codes.add_header(value()?)?,
             _ => {}
         }
     }
@@ -113,6 +120,7 @@ pub fn forwarded_call(
         body: CallBody::received(request.body, budget)?,
         upload: Default::default(),
         client: request.client_addr.parse().ok(),
+        certificates: certificates.map(Into::into),
         request_id: request.request_id,
         attempt: OnceLock::from(request.attempt_id),
         password: Default::default(),
@@ -131,6 +139,9 @@ pub enum Unanswered {
 
 /// Stands for the content type of a merge patch.
 const MERGE_PATCH: &str = "merge-patch";
+/// What a client has shown in its handshake with the node that forwards, one each; an empty one says that there was a
+/// handshake. No header of a client's request becomes one of these: nodes say what they have seen themselves.
+const CLIENT_CERTIFICATE: &str = "client-certificate";
 
 /// The request as it travels to the leader, which reads it with [`forwarded_call`].
 pub fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
@@ -147,8 +158,16 @@ pub fn to_wire(call: &Call, attempt: &Bytes) -> ForwardRequest {
     if let Some(ttl_s) = call.headers.wrap_ttl_s {
         push(wire::HEADER_WRAP_TTL, &ttl_s.to_string());
     }
+    for code in call.headers.codes.to_headers() {
+        push(wire::HEADER_MFA, &code);
+    }
     if call.headers.merge_patch {
         push(MERGE_PATCH, "");
+    }
+    if let Some(shown) = &call.certificates {
+        let one = |value: &Bytes| Header { name: CLIENT_CERTIFICATE.to_owned(), value: value.clone() };
+        headers.push(one(&Bytes::new()));
+        headers.extend(shown.iter().map(one));
     }
     ForwardRequest {
         method: method::method(call.operation).to_owned(),
@@ -205,6 +224,11 @@ mod tests {
                 header(wire::HEADER_TOKEN, "s.x"),
                 header(wire::HEADER_IDEMPOTENCY_KEY, "k"),
                 header(wire::HEADER_WRAP_TTL, "60"),
+                header(wire::HEADER_MFA, "m1:123456"),
+                header(wire::HEADER_MFA, "m2"),
+                header(CLIENT_CERTIFICATE, ""),
+                header(CLIENT_CERTIFICATE, "leaf"),
+                header(CLIENT_CERTIFICATE, "authority"),
             ],
             body: Bytes::from_static(b"{}"),
             client_addr: "10.0.0.1:5000".to_owned(),

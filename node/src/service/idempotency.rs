@@ -47,7 +47,14 @@ impl Name {
             None => format!("{:?}", call.operation),
             Some(ttl_s) => format!("{:?} wrapped for {ttl_s} s", call.operation),
         };
-        let fingerprint = digest(&[operation.as_bytes(), call.uri.as_bytes(), &call.body]);
+        // A repeat of a login must prove all that the first one did.
+        let codes = call.headers.codes.to_headers();
+        let mut parts = vec![operation.as_bytes(), call.uri.as_bytes(), &call.body];
+        parts.extend(codes.iter().map(|code| code.as_bytes()));
+        if call.headers.token.is_none() {
+            parts.extend(call.certificates.iter().filter_map(|shown| shown.first()).map(|own| &own[..]));
+        }
+        let fingerprint = digest(&parts);
         Some(Self { key, fingerprint, ttl })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use conclave_core::Error;
 use conclave_core::audit::{self, DeviceTable};
+use conclave_core::auth::mfa;
 use conclave_core::auth::rights::{self, RightsRequest};
 use conclave_core::auth::token::{self, Identified};
 use conclave_core::auth::wrapping::{self, WrappingRequest};
@@ -255,6 +256,9 @@ impl Decision<'_> {
             self.trace_open(&mounts(ctx, self.unsealed, self.learned)?);
             return Ok(envelope(self.wrapping(ctx, WrappingRequest::Lookup)?));
         }
+        if self.route.action == Action::MfaValidate {
+            return self.validate(ctx);
+        }
         if self.route.action == Action::Auth
             && let Some(decided) = self.login(ctx)?
         {
@@ -472,7 +476,8 @@ impl Decision<'_> {
             Action::UnlockUser => auth::unlock_user(ctx, table, captured)?,
             Action::Token(request) => {
                 let (token, path) = (self.call.token()?, &self.call.path);
-                let asked_by = token::Caller { identified: caller, token, path, captured };
+                let certificates = self.call.certificates.as_deref();
+                let asked_by = token::Caller { identified: caller, token, path, captured, certificates };
                 token::handle(ctx, request, &asked_by, body)?
             }
             Action::Policy(request, form) => {
@@ -499,6 +504,11 @@ impl Decision<'_> {
             Action::Identity(request) => {
                 let mounts = AuthMounts::of(ctx.barrier, table);
                 identity::handle(ctx, request, &mounts, captured, body)?
+            }
+            Action::Mfa(request) => {
+                let mounts = &AuthMounts::of(ctx.barrier, table);
+                let entity_id = caller.entry.entity_id.as_str();
+                mfa::handle(ctx, request, &mfa::Asked { mounts, entity_id, captured, body })?
             }
             Action::ListMounts => mount::list(table).into(),
             Action::ReadMount => mount::read(table, captured)?.into(),
@@ -542,7 +552,15 @@ impl Decision<'_> {
         let errands = self.call.errands.lock().clone();
         let request = self.method_request(rest, body, password.as_ref(), &errands);
         // A repeat has the secret of the first time in its body.
-        let decided = self.once(ctx, |ctx| match method.login(ctx, mount, &request)? {
+        let decided = self.once(ctx, |ctx| {
+            let step = method.login(ctx, mount, &request)?;
+            self.logged_in(ctx, step)
+        })?;
+        Ok(Some(decided))
+    }
+
+    fn logged_in(&self, ctx: &mut Context<'_>, step: auth::Step) -> Result<Decided, Failure> {
+        match step {
             auth::Step::Done(plan) => {
                 let mut decided = envelope(plan);
                 self.wrap(ctx, &mut decided)?;
@@ -553,8 +571,19 @@ impl Decision<'_> {
                 Ok(Decided { refusal: Some(error.into()), ..envelope(plan) })
             }
             auth::Step::Work(work) => Err(Failure::Undecided(Box::new(work))),
-        })?;
-        Ok(Some(decided))
+        }
+    }
+
+    /// The rest of a login that waits for another factor.
+    fn validate(&self, ctx: &mut Context<'_>) -> Result<Decided, Failure> {
+        let table = mounts(ctx, self.unsealed, self.learned)?;
+        self.trace_open(&table);
+        let body = self.call.json()?;
+        let from = self.call.client.map(|client| client.ip());
+        self.once(ctx, |ctx| {
+            let step = mfa::validate(ctx, &table, body, from)?;
+            self.logged_in(ctx, step)
+        })
     }
 
     fn method_request<'r>(
@@ -573,6 +602,8 @@ impl Decision<'_> {
             from: self.call.client.map(|client| client.ip()),
             password,
             errands,
+            codes: &self.call.headers.codes,
+            certificates: self.call.certificates.as_deref(),
         }
     }
 

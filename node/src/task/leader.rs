@@ -56,6 +56,7 @@ pub async fn run(cluster: Arc<Cluster>) {
             clear_away(&cluster, &unsealed, token::tidy::next_batch, "tidying tokens").await;
             clear_away(&cluster, &unsealed, auth::clear_approles, "clearing secret ids").await;
             clear_away(&cluster, &unsealed, identity::clear::next_batch, "clearing groups").await;
+            clear_away(&cluster, &unsealed, auth::mfa::clear::next_batch, "clearing MFA secrets").await;
         }
     }
 }

@@ -6,6 +6,7 @@ mod advisories;
 mod attempt;
 mod audit;
 mod bad_input;
+mod cert_login;
 mod consistency;
 mod damage;
 mod failover;
@@ -15,6 +16,7 @@ mod identity;
 mod jwt_logins;
 mod limits;
 mod load;
+mod login_mfa;
 mod logins;
 mod membership;
 #[cfg(feature = "planted-bugs")]

@@ -178,15 +178,18 @@ class Server:
         return text
 
     def ask(self, step):
-        method, path, body, gives, token = (*step, *(None, {}, None)[len(step) - 2:])
+        method, path, body, gives, token, *more = (*step, *(None, {}, None)[len(step) - 2:])
         body = body if body is None else self.fill(json.dumps(body))
-        answer = request(self.address, method, self.fill(path), body, self.fill(token) if token else self.token)
+        answer = self.send(method, self.fill(path), body, self.fill(token) if token else self.token, *more)
         for name, at in gives.items():
             value = answer.json
             for member in at.split("."):
                 value = value[int(member)] if isinstance(value, list) else value[member]
             self.names[name] = value
         return answer
+
+    def send(self, method, path, body, token):
+        return request(self.address, method, path, body, token)
 
     def seen(self, answer):
         text = answer.body.decode(errors="replace")
@@ -215,26 +218,27 @@ def timeless(value, key=None):
     return value
 
 
-def main():
+def compare(steps, own_words, different, server=Server):
     findings, met = [], set()
     with OpenBao() as openbao:
-        servers = [Server(openbao.address, openbao.token), Server(leader(), TOKEN)]
-        for step in STEPS:
+        servers = [server(openbao.address, openbao.token), server(leader(), TOKEN)]
+        for step in steps:
             name = f"{step[0]} {step[1]}" + (f" {json.dumps(step[2])}" if len(step) > 2 and step[2] is not None else "")
-            name += f" as {step[4]}" if len(step) > 4 else ""
+            name += f" as {step[4]}" if len(step) > 4 and step[4] else ""
+            name += f" with {' '.join(step[5])}" if len(step) > 5 else ""
             answers = [server.ask(step) for server in servers]
             theirs, ours = (server.seen(answer) for server, answer in zip(servers, answers))
-            listed = name in DIFFERENT or name in OWN_WORDS
+            listed = name in different or name in own_words
             if listed:
                 met.add(name)
             if theirs == ours:
                 findings += [f"{name} is no longer different: take it off the list"] if listed else []
-            elif name not in DIFFERENT and not (name in OWN_WORDS and refuses_alike(*answers)):
+            elif name not in different and not (name in own_words and refuses_alike(*answers)):
                 findings.append(f"{name}\n    OpenBao  {json.dumps(theirs, sort_keys=True)}\n    Conclave {json.dumps(ours, sort_keys=True)}")
-    unused = (OWN_WORDS | set(DIFFERENT)) - met
+    unused = (own_words | set(different)) - met
     check(not unused, f"listed but never asked: {sorted(unused)}")
     check(not findings, f"{len(findings)} answers differ:\n  " + "\n  ".join(findings))
 
 
 if __name__ == "__main__":
-    main()
+    compare(STEPS, OWN_WORDS, DIFFERENT)

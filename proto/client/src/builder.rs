@@ -41,6 +41,8 @@ pub struct Builder {
     addresses: Vec<String>,
     token: Option<Secret<String>>,
     ca_cert: Option<PathBuf>,
+    client_cert: Option<PathBuf>,
+    client_key: Option<PathBuf>,
     skip_verify: bool,
     timeout: Duration,
     idempotency: bool,
@@ -55,6 +57,8 @@ impl Builder {
             addresses: Vec::new(),
             token: None,
             ca_cert: None,
+            client_cert: None,
+            client_key: None,
             skip_verify: false,
             timeout: TIMEOUT,
             idempotency: true,
@@ -90,6 +94,20 @@ impl Builder {
     #[must_use]
     pub fn ca_cert(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_cert = Some(path.into());
+        self
+    }
+
+    /// A PEM file of the certificates that this client shows in handshakes, its own first.
+    #[must_use]
+    pub fn client_cert(mut self, path: impl Into<PathBuf>) -> Self {
+        self.client_cert = Some(path.into());
+        self
+    }
+
+    /// A PEM file of the key of the client's own certificate.
+    #[must_use]
+    pub fn client_key(mut self, path: impl Into<PathBuf>) -> Self {
+        self.client_key = Some(path.into());
         self
     }
 
@@ -143,6 +161,8 @@ impl Builder {
         }
         self.token = self.token.or(environment.token);
         self.ca_cert = self.ca_cert.or(environment.ca_cert);
+        self.client_cert = self.client_cert.or(environment.client_cert);
+        self.client_key = self.client_key.or(environment.client_key);
         self.skip_verify |= environment.skip_verify;
         self
     }
@@ -160,9 +180,17 @@ impl Builder {
             (Some(path), true) => authorities_of_file(path)?,
             (None, true) => rustls_native_certs::load_native_certs().certs,
         };
+        let identity = match (&self.client_cert, &self.client_key) {
+            (Some(certificate), Some(key)) if secure => Some(identity_of_files(certificate, key)?),
+            (Some(_), None) | (None, Some(_)) => {
+                let sentence = "a client certificate and its key are given together, or neither";
+                return Err(Error::Configuration(sentence.to_owned()));
+            }
+            _ => None,
+        };
         let local = addresses.iter().all(Address::is_loopback);
         Ok(Client {
-            http: http_client(roots, self.skip_verify, local)?,
+            http: http_client(roots, identity, self.skip_verify, local)?,
             headers: headers(self.token.as_ref(), self.stale, self.wrap_ttl.as_deref())?,
             addresses: addresses.into(),
             preferred: Arc::new(AtomicUsize::new(0)),
@@ -175,6 +203,7 @@ impl Builder {
 
 fn http_client(
     roots: Vec<CertificateDer<'static>>,
+    identity: Option<reqwest::Identity>,
     skip_verify: bool,
     local: bool,
 ) -> Result<reqwest::Client, Error> {
@@ -190,6 +219,9 @@ fn http_client(
         // As Go's clients: what runs on this host is never behind a proxy.
         builder = builder.no_proxy();
     }
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
+    }
     for root in roots {
         let certificate = reqwest::Certificate::from_der(&root)
             .map_err(|_| Error::Configuration("a CA certificate cannot be read".to_owned()))?;
@@ -197,6 +229,19 @@ fn http_client(
     }
     builder.build().map_err(|error| {
         Error::Configuration(format!("cannot set up TLS: {}", crate::attempt::reason_of(error)))
+    })
+}
+
+/// What a client shows of itself. No sentence repeats what stands in the files.
+fn identity_of_files(certificate: &Path, key: &Path) -> Result<reqwest::Identity, Error> {
+    let read = |path: &Path| {
+        let fault = |error| format!("{} cannot be read: {error}", path.display());
+        std::fs::read(path).map_err(|error| Error::Configuration(fault(error)))
+    };
+    let pem = [read(certificate)?, b"\n".to_vec(), read(key)?].concat();
+    reqwest::Identity::from_pem(&pem).map_err(|_| {
+        let files = format!("{} and {}", certificate.display(), key.display());
+        Error::Configuration(format!("{files} are no client certificate and its key, in PEM"))
     })
 }
 
@@ -253,6 +298,16 @@ mod tests {
         let empty = tempfile::NamedTempFile::new().unwrap();
         assert!(sentence(Client::builder().ca_cert(empty.path())).contains("holds no certificate"));
         assert!(sentence(Client::builder().ca_cert("/nonexistent/ca.pem")).contains("/nonexistent/ca.pem"));
+    }
+
+    #[test]
+    fn a_client_certificate_needs_its_key_and_neither_is_repeated() {
+        let half = Client::builder().client_cert("/nonexistent/c.pem");
+        assert!(sentence(half).contains("together"));
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "canary").unwrap();
+        let refusal = sentence(Client::builder().client_cert(secret.path()).client_key(secret.path()));
+        assert!(refusal.contains("no client certificate") && !refusal.contains("canary"), "{refusal}");
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Environment {
     pub token: Option<Secret<String>>,
     /// `*_CACERT`: a PEM file.
     pub ca_cert: Option<PathBuf>,
+    /// `*_CLIENT_CERT` and `*_CLIENT_KEY`: PEM files of what this client shows of itself.
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
     /// `*_SKIP_VERIFY`.
     pub skip_verify: bool,
 }
@@ -46,6 +49,8 @@ impl Environment {
             addresses: first("ADDR").map(|(_, list)| split_addresses(&list)).unwrap_or_default(),
             token: first("TOKEN").map(|(_, token)| Secret::new(token.trim().to_owned())),
             ca_cert: first("CACERT").map(|(_, path)| path.into()),
+            client_cert: first("CLIENT_CERT").map(|(_, path)| path.into()),
+            client_key: first("CLIENT_KEY").map(|(_, path)| path.into()),
             skip_verify,
         })
     }

@@ -38,7 +38,17 @@ pub struct Accepted<'a> {
     pub warnings: Vec<String>,
 }
 
-/// Makes the token of an accepted login. One transaction: the caller adds what the login itself changes.
+/// What the token of an accepted login is made from.
+pub struct Ready {
+    pub entry: TokenEntry,
+    /// Whose it is, as he is when this login has been committed.
+    pub who: Belonging,
+    /// What its holder is to be told of the token.
+    pub warnings: Vec<String>,
+}
+
+/// Accepts a login. Its token is made by [`issue`], when nothing else has to be proven: `Method::login` sees to that. One
+/// transaction: the caller adds what the login itself changes.
 ///
 /// # Errors
 /// [`Error::Denied`]: not from there. [`Error::Invalid`]: the policies include `root`.
@@ -57,13 +67,12 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
         bound_cidrs = vec![IpNet::from(from.to_canonical())];
     }
     let policies = policies_of(params)?;
-    let mut warnings = accepted.warnings;
+    let mut warnings = Vec::new();
     let lasts_s = lasts_s(params, mount, &mut warnings);
     let max_ttl_s = match params.max_ttl_s {
         0 => mount.effective_max_lease_s(),
         seconds => seconds.min(mount.effective_max_lease_s()),
     };
-    let uuid = accepted.origin.mount_uuid.clone();
     let kind = mount.kind_for(params.kind);
     if kind == TokenKind::Batch {
         params.check_batch()?;
@@ -83,30 +92,40 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
         ..TokenEntry::new(String::new(), policies, accepted.path, ctx.now_ms)
     };
     let mut txn = mount.guarded_txn(ctx);
-    let (entity_id, identity_policies) =
-        entity_of(ctx, &mut txn, &entry, accepted.alias_meta, accepted.groups)?;
-    entry.entity_id = entity_id;
-    let ends_ms = ctx.now_ms.saturating_add(entry.ttl_ms);
-    let token = anchor::issue(ctx, &mut txn, &uuid, &mut entry, ends_ms)?;
-    let auth = auth_block(&entry, token.expose(), true, entry.ttl_ms, &identity_policies);
-    let text = serde_json::to_vec(&auth).expect("text and numbers always become JSON");
-    Ok(Plan { txn, reply: Reply { auth: Some(Zeroizing::new(text)), warnings, ..Reply::empty(200) } })
+    let who = entity_of(ctx, &mut txn, &entry, accepted.alias_meta, accepted.groups)?;
+    entry.entity_id = who.entity.id.clone();
+    let login = Some(Box::new(Ready { entry, who, warnings }));
+    Ok(Plan { txn, reply: Reply { login, warnings: accepted.warnings, ..Reply::empty(200) } })
 }
 
-/// Whom the mount knows by this name, and the policies that this brings him; made if nobody was.
+/// Makes the token of a login of which all is proven, in the login's own transaction.
+///
+/// # Errors
+/// The active key has sealed too much.
+pub(super) fn issue(ctx: &mut Context<'_>, mut plan: Plan, ready: Ready) -> Result<Plan, Error> {
+    let Ready { mut entry, who, warnings } = ready;
+    let uuid = entry.login.as_ref().ok_or(Error::Denied)?.mount_uuid.clone();
+    let ends_ms = ctx.now_ms.saturating_add(entry.ttl_ms);
+    let token = anchor::issue(ctx, &mut plan.txn, &uuid, &mut entry, ends_ms)?;
+    let auth = auth_block(&entry, token.expose(), true, entry.ttl_ms, &who.policies);
+    let text = serde_json::to_vec(&auth).expect("text and numbers always become JSON");
+    plan.reply.auth = Some(Zeroizing::new(text));
+    plan.reply.warnings.extend(warnings);
+    Ok(plan)
+}
+
+/// Whom the mount knows by this name, as the login leaves him; made if nobody was.
 fn entity_of(
     ctx: &mut Context<'_>,
     txn: &mut Txn,
     entry: &TokenEntry,
     metadata: BTreeMap<String, String>,
     groups: Option<Vec<String>>,
-) -> Result<(String, Vec<String>), Error> {
-    let Some(origin) = &entry.login else { return Ok(Default::default()) };
+) -> Result<Belonging, Error> {
+    let origin = entry.login.as_ref().ok_or(Error::Denied)?;
     let alias = LoginAlias { mount_accessor: &origin.mount_accessor, name: &origin.alias, metadata, groups };
-    // As the login leaves him: he may be new, or in other groups than before.
     let entity = identity::plan_login(ctx, txn, &alias)?;
-    let policies = Belonging::policies_of(ctx.view, ctx.barrier, &entity)?;
-    Ok((entity.id, policies))
+    Belonging::after_login(ctx.view, ctx.barrier, entity)
 }
 
 /// In order, each once, with `default` unless the settings say otherwise.

@@ -7,13 +7,15 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use conclave_proto::log::{Precondition, Txn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::mfa::{self, Codes};
 use super::password::{PasswordDone, PasswordWork};
 use super::token::TokenEntry;
-use super::{approle, aws, jwt, kubernetes, userpass};
+use super::{approle, aws, cert, jwt, kubernetes, userpass};
 use crate::engine::mount::Mount;
 use crate::errand::{Errand, Errands, Halt};
 use crate::error::Error;
@@ -25,6 +27,7 @@ use crate::policy::Permit;
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     AppRole,
+    Cert,
     Userpass,
     Aws,
     Jwt,
@@ -49,6 +52,10 @@ pub struct MethodRequest<'a> {
     pub password: Option<&'a PasswordDone>,
     /// What came of the errands that earlier decisions of this request asked for.
     pub errands: &'a Errands,
+    /// Of other factors, sent with a login.
+    pub codes: &'a Codes,
+    /// What the client has shown in the TLS handshake, its own first; `None`: there was none.
+    pub certificates: Option<&'a [Bytes]>,
 }
 
 /// What a decision comes to.
@@ -98,12 +105,14 @@ impl Step {
 }
 
 impl Method {
-    const ALL: &[Self] = &[Self::AppRole, Self::Userpass, Self::Aws, Self::Jwt, Self::Oidc, Self::Kubernetes];
+    const ALL: [Self; 7] =
+        [Self::AppRole, Self::Cert, Self::Userpass, Self::Aws, Self::Jwt, Self::Oidc, Self::Kubernetes];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AppRole => "approle",
             Self::Aws => "aws",
+            Self::Cert => "cert",
             Self::Userpass => "userpass",
             Self::Jwt => "jwt",
             Self::Oidc => "oidc",
@@ -112,11 +121,11 @@ impl Method {
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|method| method.name() == name)
+        Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        Self::ALL.iter().map(|method| method.name())
+    pub fn names() -> [&'static str; 7] {
+        Self::ALL.map(Self::name)
     }
 
     /// Which method answers below a mount; `None`: it is none for logins.
@@ -127,10 +136,9 @@ impl Method {
     /// Whether whoever has no token may ask this, because it is how one gets one.
     pub fn is_login(self, path: &str) -> bool {
         match self {
-            Self::AppRole | Self::Aws => path == "login",
+            Self::AppRole | Self::Aws | Self::Cert | Self::Kubernetes => path == "login",
             Self::Userpass => path.strip_prefix("login/").is_some_and(|name| !name.is_empty()),
             Self::Jwt | Self::Oidc => jwt::is_login(path),
-            Self::Kubernetes => path == "login",
         }
     }
 
@@ -142,6 +150,7 @@ impl Method {
         match self {
             Self::AppRole => approle::creates(ctx, mount, path),
             Self::Aws => aws::creates(ctx, mount, path),
+            Self::Cert => cert::creates(ctx, mount, path),
             Self::Userpass => userpass::creates(ctx, mount, path),
             Self::Jwt | Self::Oidc => jwt::creates(ctx, mount, path),
             Self::Kubernetes => kubernetes::creates(ctx, mount, path),
@@ -158,15 +167,18 @@ impl Method {
         mount: &Mount,
         request: &MethodRequest<'_>,
     ) -> Result<Step, Error> {
-        match self {
+        let step = match self {
             // Whoever is sent back from a provider comes with a GET.
             Self::Jwt | Self::Oidc => jwt::login(ctx, mount, self, request),
             _ if request.operation != Operation::Write => Err(Error::Unsupported),
             Self::AppRole => approle::login(ctx, mount, request).map(Step::Done),
+            Self::Cert => cert::login(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::login(ctx, mount, request),
             Self::Aws => Step::of(aws::login(ctx, mount, request)),
             Self::Kubernetes => Step::of(kubernetes::login(ctx, mount, request)),
-        }
+        }?;
+        // Whatever has accepted it: no token is made but here.
+        mfa::settle(ctx, mount, request, step)
     }
 
     /// Plans what is not a login.
@@ -187,6 +199,7 @@ impl Method {
         match self {
             Self::AppRole => approle::handle(ctx, mount, request).map(Step::Done),
             Self::Aws => aws::handle(ctx, mount, request).map(Step::Done),
+            Self::Cert => cert::handle(ctx, mount, request).map(Step::Done),
             Self::Userpass => userpass::handle(ctx, mount, request),
             Self::Jwt | Self::Oidc => jwt::handle(ctx, mount, request),
             Self::Kubernetes => kubernetes::handle(ctx, mount, request).map(Step::Done),
@@ -203,11 +216,30 @@ pub fn holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Preconditio
     match origin.method {
         Method::AppRole => approle::holds(ctx, origin),
         Method::Aws => aws::holds(ctx, origin, entry),
+        Method::Cert => cert::holds(ctx, origin, entry),
         Method::Userpass => userpass::holds(ctx, origin, entry),
         Method::Jwt | Method::Oidc => jwt::holds(ctx, origin),
         Method::Kubernetes => kubernetes::holds(ctx, origin),
     }
     .map(Some)
+}
+
+/// As [`holds`], and that whoever shows these certificates may have it renewed.
+///
+/// # Errors
+/// [`Error::Invalid`]: it is not so.
+pub fn may_renew(
+    ctx: &Context<'_>,
+    entry: &TokenEntry,
+    certificates: Option<&[Bytes]>,
+) -> Result<Vec<Precondition>, Error> {
+    let shown = match &entry.login {
+        Some(origin) if origin.method == Method::Cert => {
+            Some(cert::may_renew(ctx, origin, entry, certificates)?)
+        }
+        _ => None,
+    };
+    Ok(holds(ctx, entry)?.into_iter().chain(shown).collect())
 }
 
 /// The name of a user or role, as it is kept: in lower case, and of signs that nobody takes for others.

@@ -2,12 +2,14 @@
 
 mod approle;
 mod aws;
+mod cert;
 mod jose;
 mod jwt;
 mod kubernetes;
 pub mod login;
 pub mod method;
-mod old_fields;
+pub mod mfa;
+mod old_names;
 mod params;
 mod password;
 pub mod rights;

@@ -172,59 +172,6 @@ impl TokenParams {
     }
 }
 
-/// The names that settings had once, without `token_`: those under which they were given are shown as well.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OldNames(Vec<String>);
-
-impl OldNames {
-    /// Takes over what `body` gives of `params`, also under the old names that there are. The names of today win.
-    ///
-    /// # Errors
-    /// As [`TokenParams::apply`].
-    pub fn apply(
-        &mut self,
-        params: &mut TokenParams,
-        body: &Map<String, Value>,
-        names: &[&str],
-    ) -> Result<(), Error> {
-        for old in names.iter().copied() {
-            let (has_new, has_old) = (body.contains_key(&format!("token_{old}")), body.contains_key(old));
-            if has_new || has_old {
-                self.0.retain(|name| name != old);
-            }
-            if has_old {
-                self.0.push(old.to_owned());
-            }
-            if has_new || !has_old {
-                continue;
-            }
-            let listed = || Ok::<_, Error>(fields::texts(body, old)?.unwrap_or_default());
-            let seconds = || lifetime_s(fields::duration_s(body, old)?.unwrap_or(0), old);
-            match old {
-                "policies" => params.policies = policies_of(&listed()?)?,
-                "bound_cidrs" => params.bound_cidrs = nets(&listed()?, old)?,
-                "ttl" => params.ttl_s = seconds()?,
-                "max_ttl" => params.max_ttl_s = seconds()?,
-                _ => params.period_s = seconds()?,
-            }
-        }
-        params.apply(body)
-    }
-
-    /// `shown` has the names of today already.
-    pub fn show(&self, shown: &mut Map<String, Value>) {
-        for name in &self.0 {
-            let value = shown.get(&format!("token_{name}")).cloned().unwrap_or_default();
-            shown.insert(name.clone(), value);
-        }
-    }
-
-    pub fn forget(&mut self, names: &[&str]) {
-        self.0.retain(|name| !names.contains(&name.as_str()));
-    }
-}
-
 /// Policies by name, in order, each once.
 ///
 /// # Errors

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::mfa::Codes;
 use super::password::{PasswordDone, SALT_BYTES};
 use super::token::{self, Identified, TokenCaches};
 use super::{Method, MethodRequest, Step, Work};
@@ -35,7 +37,11 @@ pub(crate) struct World {
     pub(crate) asked: Vec<Errand>,
     errands: Errands,
     query: Vec<(String, String)>,
-    from: Option<IpAddr>,
+    pub(crate) from: Option<IpAddr>,
+    /// Sent with each login.
+    pub(crate) codes: Codes,
+    /// Shown in the handshake.
+    pub(crate) certificates: Option<Vec<Bytes>>,
     caches: TokenCaches,
     seed: u64,
 }
@@ -68,6 +74,8 @@ impl World {
             errands: Errands::default(),
             query: Vec::new(),
             from: None,
+            codes: Codes::default(),
+            certificates: None,
             caches: TokenCaches::default(),
             seed: 1,
         };
@@ -126,7 +134,8 @@ impl World {
         password: Option<&PasswordDone>,
     ) -> Result<Step, Error> {
         let full_path = format!("auth/{path}");
-        let (table, from) = (self.table(), self.from);
+        let (table, from, codes) = (self.table(), self.from, self.codes.clone());
+        let certificates = self.certificates.clone();
         let (mount, rest) = table.resolve(&full_path).ok_or(Error::NotFound)?;
         let method = Method::of(mount).ok_or(Error::NotFound)?;
         let (query, nothing) = (Query(self.query.clone()), Map::new());
@@ -140,6 +149,8 @@ impl World {
             from,
             password,
             errands: &errands,
+            codes: &codes,
+            certificates: certificates.as_deref(),
         };
         self.plan(|ctx| {
             if method.is_login(rest) {
@@ -155,34 +166,40 @@ impl World {
         let mut password = None;
         (self.errands, self.asked) = Default::default();
         loop {
-            let (plan, refusal) = match self.decide(operation, path, &body, password.as_ref())? {
+            match self.decide(operation, path, &body, password.as_ref())? {
                 Step::Work(Work::Errand(errand)) => {
                     assert!(self.errands.has_room(), "more errands than a request may need");
                     self.run(errand);
-                    continue;
                 }
                 Step::Work(Work::Password(work)) => {
                     self.hashed += 1;
                     password = Some(work.run([7; SALT_BYTES])?);
-                    continue;
                 }
-                Step::Done(plan) => (plan, None),
-                Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
-            };
-            self.state.apply(&plan.txn).expect("nothing came in between");
-            let json = |text: Option<&[u8]>| serde_json::from_slice(text.unwrap_or(b"null")).unwrap();
-            let reply = plan.reply;
-            return refusal.map_or_else(
-                || {
-                    Ok(Answer {
-                        data: json(reply.data.as_deref().map(Vec::as_slice)),
-                        auth: json(reply.auth.as_deref().map(Vec::as_slice)),
-                        warnings: reply.warnings,
-                    })
-                },
-                Err,
-            );
+                step => return self.take(step),
+            }
         }
+    }
+
+    /// Commits what a decision came to.
+    pub(crate) fn take(&mut self, step: Step) -> Result<Answer, Error> {
+        let (plan, refusal) = match step {
+            Step::Done(plan) => (plan, None),
+            Step::Refused(txn, error) => (Plan { txn, reply: Reply::no_content() }, Some(error)),
+            Step::Work(_) => panic!("there is nothing to be done first"),
+        };
+        self.state.apply(&plan.txn).expect("nothing came in between");
+        let json = |text: Option<&[u8]>| serde_json::from_slice(text.unwrap_or(b"null")).unwrap();
+        let reply = plan.reply;
+        refusal.map_or_else(
+            || {
+                Ok(Answer {
+                    data: json(reply.data.as_deref().map(Vec::as_slice)),
+                    auth: json(reply.auth.as_deref().map(Vec::as_slice)),
+                    warnings: reply.warnings,
+                })
+            },
+            Err,
+        )
     }
 
     pub(crate) fn run(&mut self, errand: Errand) {

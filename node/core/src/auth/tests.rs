@@ -326,7 +326,7 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
         (
             "x",
             json!({ "type": "kv" }),
-            "plugin not found in the catalog: there are approle, userpass, aws, jwt, oidc, kubernetes",
+            "plugin not found in the catalog: there are approle, cert, userpass, aws, jwt, oidc, kubernetes",
         ),
         ("x", json!({}), "backend type must be specified as a string"),
         (

@@ -108,6 +108,22 @@ pub enum Kind {
     KubernetesConfig = 0x73,
     /// A role of a kubernetes mount.
     KubernetesRole = 0x74,
+    /// The methods and enforcements of login MFA.
+    LoginMfa = 0x80,
+    /// What an entity's device shares with the cluster: below its method.
+    TotpSecret = 0x81,
+    /// How often a code of an entity was wrong lately: below its method.
+    TotpAttempts = 0x82,
+    /// A login that waits for another proof, under its id.
+    LaidAsideLogin = 0x83,
+    /// That the secrets of a method that is gone are to be cleared away.
+    TotpClearing = 0x84,
+    /// A role of a cert mount.
+    CertRole = 0x85,
+    /// The settings of a cert mount.
+    CertConfig = 0x86,
+    /// Certificates that were revoked, of a cert mount.
+    CertCrl = 0x87,
     /// Which server an aws mount asks, and how.
     AwsClient = 0x88,
     /// By what name identity knows who logs in at an aws mount.
@@ -189,6 +205,14 @@ mod tests {
             (Kind::OidcState, 0x72),
             (Kind::KubernetesConfig, 0x73),
             (Kind::KubernetesRole, 0x74),
+            (Kind::LoginMfa, 0x80),
+            (Kind::TotpSecret, 0x81),
+            (Kind::TotpAttempts, 0x82),
+            (Kind::LaidAsideLogin, 0x83),
+            (Kind::TotpClearing, 0x84),
+            (Kind::CertRole, 0x85),
+            (Kind::CertConfig, 0x86),
+            (Kind::CertCrl, 0x87),
             (Kind::AwsClient, 0x88),
             (Kind::AwsIdentity, 0x89),
             (Kind::AwsRole, 0x8a),

@@ -81,23 +81,20 @@ impl Belonging {
         }
         // One step is all there is: whoever merges on rewrites what led to him.
         let EntityRecord::Known(entity) = found.value else { return Ok(None) };
-        if !entity.group_ids.is_empty() {
-            // Before the groups: should one change meanwhile, what was read of it is never taken for newer than it is.
-            let epoch_key = store::group_epoch_key();
-            let epoch = view.stamp(&epoch_key)?.map_or(0, |stamp| stamp.revision);
-            preconditions.push(Precondition { key: epoch_key.into(), revision: epoch });
-        }
+        require_groups(view, &entity, &mut preconditions)?;
         let groups = groups_of(view, barrier, &entity.group_ids)?;
         Ok(Some(Self::of(entity, &groups, preconditions)))
     }
 
-    /// The policies that an entity brings, whether or not it stands in the state like that.
+    /// What an entity brings that a login has just changed: its own record is named by the login's transaction.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::View`]; [`Error::Invalid`]: it is in too many groups.
-    pub fn policies_of(view: &dyn View, barrier: &Barrier, entity: &Entity) -> Result<Vec<String>, Error> {
+    /// [`Error::Corrupt`], [`Error::View`].
+    pub fn after_login(view: &dyn View, barrier: &Barrier, entity: Entity) -> Result<Self, Error> {
+        let mut preconditions = Vec::new();
+        require_groups(view, &entity, &mut preconditions)?;
         let groups = groups_of(view, barrier, &entity.group_ids)?;
-        Ok(Self::of(entity.clone(), &groups, Vec::new()).policies)
+        Ok(Self::of(entity, &groups, preconditions))
     }
 
     fn of(entity: Entity, groups: &BTreeMap<String, Group>, preconditions: Vec<Precondition>) -> Self {
@@ -126,6 +123,21 @@ impl Belonging {
         }
         Ok(true)
     }
+}
+
+/// That no group changes, of an entity that is in some. Before the groups are read: should one change meanwhile, what was
+/// read of it is never taken for newer than it is.
+fn require_groups(
+    view: &dyn View,
+    entity: &Entity,
+    preconditions: &mut Vec<Precondition>,
+) -> Result<(), Error> {
+    if !entity.group_ids.is_empty() {
+        let epoch_key = store::group_epoch_key();
+        let epoch = view.stamp(&epoch_key)?.map_or(0, |stamp| stamp.revision);
+        preconditions.push(Precondition { key: epoch_key.into(), revision: epoch });
+    }
+    Ok(())
 }
 
 /// These groups and all that they are in, by id. Those that are no more are left out.

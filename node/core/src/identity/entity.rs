@@ -7,6 +7,7 @@ use super::belonging::Belonging;
 use super::mounts::AuthMounts;
 use super::record::{Entity, EntityRecord};
 use super::{json, member, name, policies, store};
+use crate::auth::mfa;
 use crate::crypto::Kind;
 use crate::error::Error;
 use crate::fields;
@@ -120,7 +121,7 @@ pub fn told(ctx: &Context<'_>, mounts: &AuthMounts, id: &str) -> Result<Option<V
 pub fn delete(ctx: &Context<'_>, which: Which<'_>) -> Result<Plan, Error> {
     let mut txn = Txn::default();
     if let Some(entity) = find(ctx, which)? {
-        add_deletion(ctx, &mut txn, &entity);
+        add_deletion(ctx, &mut txn, &entity)?;
     }
     Ok(Plan { txn, reply: Reply::no_content() })
 }
@@ -140,17 +141,21 @@ pub fn delete_all(ctx: &Context<'_>, body: &Map<String, Value>) -> Result<Plan, 
     let mut txn = Txn::default();
     for id in ids {
         if let Some(entity) = store::entity(ctx, &id)? {
-            add_deletion(ctx, &mut txn, &entity);
+            add_deletion(ctx, &mut txn, &entity)?;
         }
     }
     Ok(Plan { txn, reply: Reply::no_content() })
 }
 
-fn add_deletion(ctx: &Context<'_>, txn: &mut Txn, entity: &Stored<Entity>) {
+fn add_deletion(ctx: &Context<'_>, txn: &mut Txn, entity: &Stored<Entity>) -> Result<(), Error> {
     store::delete_entity(ctx, txn, entity);
     for group in &entity.value.group_ids {
         txn.delete(member::key(ctx.barrier, group, &entity.value.id));
     }
+    for id in entity.value.merged_ids.iter().chain([&entity.value.id]) {
+        mfa::forget_entity(ctx, txn, id)?;
+    }
+    Ok(())
 }
 
 /// # Errors

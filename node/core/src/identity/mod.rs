@@ -31,7 +31,9 @@ pub use api::{IdentityRequest, handle};
 pub use belonging::{Belonging, EntityCache};
 pub use login::{LoginAlias, plan_login};
 pub use mounts::{AuthMount, AuthMounts};
+pub(crate) use name::new_id;
 pub use record::{Alias, Entity, Group, GroupKind};
+pub(crate) use store::{is_entity, is_group};
 
 #[cfg(test)]
 mod testing;

@@ -43,6 +43,10 @@ impl AuthMounts {
         Self(std::iter::once(token).chain(enabled).collect())
     }
 
+    pub fn has_kind(&self, kind: &str) -> bool {
+        self.0.iter().any(|mount| mount.kind == kind)
+    }
+
     pub fn find(&self, accessor: &str) -> Option<&AuthMount> {
         self.0.iter().find(|mount| mount.accessor == accessor)
     }

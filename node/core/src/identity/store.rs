@@ -130,6 +130,18 @@ pub fn group_by_alias_id(ctx: &Context<'_>, alias_id: &str) -> Result<Option<Sto
     by_way(ctx, &key)?.map_or(Ok(None), |id| group(ctx.view, ctx.barrier, &id))
 }
 
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn is_entity(ctx: &Context<'_>, id: &str) -> Result<bool, Error> {
+    Ok(entity(ctx, id)?.is_some())
+}
+
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn is_group(ctx: &Context<'_>, id: &str) -> Result<bool, Error> {
+    Ok(group(ctx.view, ctx.barrier, id)?.is_some())
+}
+
 /// Writes an entity that stood at this revision (0: it is new), and the ways to it that changed since `before`.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 
 mod table;
 
+use conclave_core::auth::mfa::MfaRequest;
 use conclave_core::auth::rights::RightsRequest;
 use conclave_core::auth::token::TokenRequest;
 use conclave_core::auth::wrapping::WrappingRequest;
@@ -71,6 +72,9 @@ pub enum Action {
     Auth,
     Quota(QuotaRequest),
     Identity(IdentityRequest),
+    Mfa(MfaRequest),
+    /// Finishes a login that waits for another factor.
+    MfaValidate,
     ListAudit,
     EnableAudit,
     DisableAudit,
@@ -263,6 +267,7 @@ mod tests {
                 "InitStatus",
                 "JoinCluster",
                 "Leader",
+                "MfaValidate",
                 "SealStatus",
                 "Unseal",
                 "VisibleMounts",

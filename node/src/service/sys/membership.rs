@@ -128,6 +128,7 @@ pub async fn leave(service: &Arc<Service>, call: &Call) -> Result<Answer, Failur
         body: json!({ "server_id": own.name }).to_string().into(),
         upload: Default::default(),
         client: call.client,
+        certificates: None,
         request_id: call.request_id.clone(),
         attempt: Default::default(),
         password: Default::default(),

@@ -157,6 +157,22 @@ const AUTH_PATHS: &[(&str, &[Operation], bool, &str)] = &[
         true,
         "kubernetes: log in with a service account's token.",
     ),
+    ("/auth/{cert_mount_path}/login", &[Operation::Write], true, "cert: log in."),
+    ("/auth/{cert_mount_path}/certs", &[Operation::List], false, "cert: names of all roles."),
+    (
+        "/auth/{cert_mount_path}/certs/{name}",
+        &[Operation::Read, Operation::Write, Operation::Delete],
+        false,
+        "cert: a role.",
+    ),
+    ("/auth/{cert_mount_path}/config", &[Operation::Read, Operation::Write], false, "cert: settings."),
+    ("/auth/{cert_mount_path}/crls", &[Operation::List], false, "cert: names of all CRLs."),
+    (
+        "/auth/{cert_mount_path}/crls/{name}",
+        &[Operation::Read, Operation::Write, Operation::Delete],
+        false,
+        "cert: certificates that were revoked.",
+    ),
 ];
 
 pub fn document() -> Value {

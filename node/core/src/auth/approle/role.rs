@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::clear;
-use crate::auth::params::{OldNames, TokenParams, lifetime_s};
+use crate::auth::old_names::OldNames;
+use crate::auth::params::{TokenParams, lifetime_s};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;
 use crate::error::Error;

@@ -10,7 +10,7 @@ use super::claims::{Comparison, listed};
 use super::config::bounded;
 use super::provider::URL_BYTES_MAX;
 use crate::auth::jose::{CLOCK_SKEW_S_MAX, LEEWAY_S_MAX, Leeways};
-use crate::auth::old_fields::{self, OLD_FIELDS};
+use crate::auth::old_names::OldNames;
 use crate::auth::params::{TokenParams, lifetime_s};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;
@@ -67,7 +67,7 @@ pub struct Role {
     pub params: TokenParams,
     /// The old names under which fields were given, and are shown as well.
     #[serde(default)]
-    old_names: Vec<String>,
+    old_names: OldNames,
 }
 
 pub fn prefix(barrier: &Barrier, mount_uuid: &str) -> Vec<u8> {
@@ -153,7 +153,7 @@ fn known_fields() -> Vec<&'static str> {
         "max_age",
     ];
     let fixed = FIXED.iter().map(|(name, _)| *name);
-    own.into_iter().chain(fixed).chain(TokenParams::FIELDS).chain(OLD_FIELDS).collect()
+    own.into_iter().chain(fixed).chain(TokenParams::FIELDS).chain(OldNames::ALL).collect()
 }
 
 impl Role {
@@ -174,7 +174,7 @@ impl Role {
             redirect_uris: None,
             max_age_s: 0,
             params: TokenParams::default(),
-            old_names: Vec::new(),
+            old_names: OldNames::default(),
         }
     }
 
@@ -185,8 +185,7 @@ impl Role {
             Some("jwt") => RoleType::Jwt,
             Some(_) => return Err(Error::invalid("invalid 'role_type': it is jwt or oidc")),
         };
-        self.params.apply(body)?;
-        old_fields::apply(&mut self.params, &mut self.old_names, body)?;
+        self.old_names.apply(&mut self.params, body, &OldNames::ALL)?;
         for (name, seconds, max_s) in [
             ("expiration_leeway", &mut self.leeways.expiration_s, LEEWAY_S_MAX),
             ("not_before_leeway", &mut self.leeways.not_before_s, LEEWAY_S_MAX),
@@ -315,7 +314,7 @@ impl Role {
         });
         let mut shown = Map::new();
         self.params.show(&mut shown);
-        old_fields::show(&self.old_names, &mut shown);
+        self.old_names.show(&mut shown);
         if let Value::Object(own) = own {
             shown.extend(own);
         }

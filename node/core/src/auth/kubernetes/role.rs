@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::auth::jwt::bounded;
-use crate::auth::old_fields;
+use crate::auth::old_names::OldNames;
 use crate::auth::params::TokenParams;
 use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;
@@ -48,7 +48,7 @@ pub struct Role {
     pub params: TokenParams,
     /// The old names under which fields were given, and are shown as well.
     #[serde(default)]
-    old_names: Vec<String>,
+    old_names: OldNames,
 }
 
 pub fn prefix(barrier: &Barrier, mount_uuid: &str) -> Vec<u8> {
@@ -109,13 +109,12 @@ impl Role {
             audience: String::new(),
             alias_source: AliasSource::Uid,
             params: TokenParams::default(),
-            old_names: Vec::new(),
+            old_names: OldNames::default(),
         }
     }
 
     fn apply(&mut self, body: &Map<String, Value>) -> Result<(), Error> {
-        self.params.apply(body)?;
-        old_fields::apply(&mut self.params, &mut self.old_names, body)?;
+        self.old_names.apply(&mut self.params, body, &OldNames::ALL)?;
         if let Some(names) = fields::texts(body, NAMES)? {
             self.names = names;
         }
@@ -160,7 +159,7 @@ impl Role {
         });
         let mut shown = Map::new();
         self.params.show(&mut shown);
-        old_fields::show(&self.old_names, &mut shown);
+        self.old_names.show(&mut shown);
         if let Value::Object(own) = own {
             shown.extend(own);
         }

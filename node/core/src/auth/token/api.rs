@@ -1,5 +1,6 @@
 //! `auth/token/*`: what is asked of tokens, and answered as OpenBao answers it.
 
+use bytes::Bytes;
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -56,6 +57,8 @@ pub struct Caller<'a> {
     pub path: &'a str,
     /// The name of a role in it.
     pub captured: &'a str,
+    /// What he has shown in the handshake; `None`: there was none.
+    pub certificates: Option<&'a [Bytes]>,
 }
 
 /// Plans what was asked. The caller has been permitted to ask it.
@@ -83,11 +86,11 @@ pub fn handle(
             let found = by_accessor(ctx, body)?.ok_or_else(invalid_accessor)?;
             Ok(Reply::json(&data_of(ctx, &found, "")?).into())
         }
-        R::RenewSelf => renew(ctx, caller.token, body),
-        R::Renew => renew(ctx, &token_in(body)?.ok_or_else(missing_token)?, body),
+        R::RenewSelf => renew(ctx, caller, caller.token, body),
+        R::Renew => renew(ctx, caller, &token_in(body)?.ok_or_else(missing_token)?, body),
         R::RenewAccessor => {
             let found = by_accessor(ctx, body)?.ok_or_else(invalid_accessor)?;
-            renew_found(ctx, &found, "", body)
+            renew_found(ctx, caller, &found, "", body)
         }
         R::RevokeSelf => revoke(ctx, caller.token),
         R::Revoke => revoke(ctx, &token_in(body)?.ok_or_else(missing_token)?),
@@ -160,13 +163,19 @@ fn identity_policies(ctx: &Context<'_>, found: &Found) -> Result<Vec<String>, Er
     Ok(belonging.map(|belonging| belonging.policies).unwrap_or_default())
 }
 
-fn renew(ctx: &mut Context<'_>, token: &str, body: &Map<String, Value>) -> Result<Plan, Error> {
+fn renew(
+    ctx: &mut Context<'_>,
+    caller: &Caller<'_>,
+    token: &str,
+    body: &Map<String, Value>,
+) -> Result<Plan, Error> {
     let found = find(ctx, token)?.ok_or_else(|| Error::invalid("token not found"))?;
-    renew_found(ctx, &found, token, body)
+    renew_found(ctx, caller, &found, token, body)
 }
 
 fn renew_found(
     ctx: &mut Context<'_>,
+    caller: &Caller<'_>,
     found: &Found,
     token: &str,
     body: &Map<String, Value>,
@@ -174,7 +183,7 @@ fn renew_found(
     let increment_s = fields::duration_s(body, "increment")?.unwrap_or_default();
     let increment_s =
         u64::try_from(increment_s).map_err(|_| Error::invalid("increment must not be negative"))?;
-    let held = method::holds(ctx, &found.entry)?;
+    let held = method::may_renew(ctx, &found.entry, caller.certificates)?;
     let mut renewed = plan_renew(ctx, found, increment_s.saturating_mul(MS_PER_S))?;
     renewed.txn.preconditions.extend(held);
     let policies = identity_policies(ctx, found)?;

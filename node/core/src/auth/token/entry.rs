@@ -78,6 +78,9 @@ pub struct TokenEntry {
     /// Who logged in, if it was made by a login.
     #[serde(default)]
     pub login: Option<LoginOrigin>,
+    /// The key that was shown at the login, if it was one by certificate: its fingerprint, in hex.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub certificate_key: String,
     /// Not a token any more, but the children of the one that it was live on as orphans.
     #[serde(default)]
     pub released: bool,
@@ -129,6 +132,7 @@ impl TokenEntry {
             bound_cidrs: Vec::new(),
             max_ttl_ms: 0,
             login: None,
+            certificate_key: String::new(),
             released: false,
         }
     }

@@ -37,6 +37,7 @@ pub use identify::{Identified, TOKEN_BYTES_MAX, TokenCaches, identify};
 pub use lookup::{auth_block, lookup_data};
 pub use renew::{Renewed, plan_renew};
 pub use revoke::{plan_revoke, plan_revoke_orphan};
+pub(in crate::auth) use role::matches_glob;
 pub use root::plan_root_token;
 pub use store::{Found, accessors, find, find_by_accessor, find_token};
 pub use text::{TOKEN_CHARACTERS, one_time_password};

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use super::failures;
 use crate::auth::method::{MethodRequest, Step};
-use crate::auth::params::{OldNames, TokenParams};
+use crate::auth::old_names::OldNames;
+use crate::auth::params::TokenParams;
 use crate::auth::password::{PasswordDone, PasswordWork, StoredHash};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;

@@ -86,10 +86,7 @@ pub fn enable_auth(
         name => Method::named(name),
     };
     let method = method.ok_or_else(|| {
-        Error::invalid(format!(
-            "plugin not found in the catalog: there are {}",
-            Method::names().collect::<Vec<_>>().join(", ")
-        ))
+        Error::invalid(format!("plugin not found in the catalog: there are {}", Method::names().join(", ")))
     })?;
     mount.engine_type = method.name().to_owned();
     mount.options = settings::options(body)?;

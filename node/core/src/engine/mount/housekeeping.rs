@@ -44,6 +44,9 @@ const KINDS_OF_MOUNTS: &[Kind] = &[
     Kind::OidcState,
     Kind::KubernetesConfig,
     Kind::KubernetesRole,
+    Kind::CertRole,
+    Kind::CertConfig,
+    Kind::CertCrl,
 ];
 
 /// The next piece of work as a transaction; `None`: all is done. A conflict is no fault: ask again at a newer view.

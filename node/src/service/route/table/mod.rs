@@ -3,6 +3,7 @@
 mod auth;
 mod identity;
 mod keys;
+mod mfa;
 mod mounts;
 mod node;
 mod oversight;
@@ -14,13 +15,14 @@ use super::{Action, Place, Route};
 
 /// All routes of `sys`, `auth` and `identity`.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    const TABLES: [&[Route]; 7] = [
+    const TABLES: [&[Route]; 8] = [
         node::ROUTES,
         mounts::ROUTES,
         keys::ROUTES,
         auth::ROUTES,
         policy::ROUTES,
         identity::ROUTES,
+        mfa::ROUTES,
         oversight::ROUTES,
     ];
     TABLES.into_iter().flatten()

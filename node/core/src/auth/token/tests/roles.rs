@@ -25,7 +25,7 @@ impl World {
         };
         let body = body.as_object().cloned().unwrap_or_default();
         let plan = self.plan(|ctx| {
-            let caller = Caller { identified: &identified, token, path: &path, captured };
+            let caller = Caller { identified: &identified, token, path: &path, captured, certificates: None };
             handle(ctx, request, &caller, &body)
         })?;
         self.state.apply(&plan.txn).expect("nothing came in between");
