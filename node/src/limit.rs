@@ -64,7 +64,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Counts a request that `client` made to `path` at the moment `now`.
+    /// Counts a request that `client` made to `path` at the moment `now`. `role_of`: the role that it would log in with.
     ///
     /// # Errors
     /// [`TooSoon`]: it must not be answered.
@@ -72,12 +72,13 @@ impl Limits {
         &self,
         cluster: &Cluster,
         path: &str,
+        role_of: impl Fn() -> Option<String>,
         client: IpAddr,
         now: Instant,
     ) -> Result<Option<Allowance>, TooSoon> {
         self.look_up(cluster, now);
         let rules = self.rules.load();
-        let Some((place, rule)) = rules.quotas.rule_for(path) else { return Ok(None) };
+        let Some((place, rule)) = rules.quotas.rule_for(path, role_of) else { return Ok(None) };
         let Some(counter) = rules.counters.get(place) else { return Ok(None) };
         let told = |allowance| Some(allowance).filter(|_| rules.quotas.with_headers);
         match counter.count(network_of(client), now) {

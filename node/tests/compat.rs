@@ -64,6 +64,11 @@ fn bao_and_hvac_prove_a_second_factor_and_log_in_by_certificate() {
     run("proofs.py");
 }
 
+#[test]
+fn leases_are_those_of_openbao_but_for_the_listed_differences_and_bao_works_with_them() {
+    run_on(&DevCluster::start(), "same_leases.py");
+}
+
 #[track_caller]
 fn run(script: &str) {
     run_on(&DevCluster::shared(), script);

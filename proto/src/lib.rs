@@ -2,12 +2,14 @@
 //!
 //! - [`log`]: the Raft log's entries and transactions, on disk and between nodes;
 //! - [`peer`]: node-to-node calls, over mTLS;
+//! - [`counted`]: records that the state keeps count of;
 //! - [`path`]: the one canonicaliser of names and paths;
 //! - [`secret`]: values that must never be printed;
 //! - [`wire`]: header names and limits that clients and servers share.
 //!
 //! This crate holds no behaviour of the server and may be linked by outsiders.
 
+pub mod counted;
 pub mod path;
 pub mod secret;
 pub mod txn;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::log::{Precondition, Txn, Write};
+use crate::log::{Limit, Precondition, Txn, Write};
 
 /// What became of one transaction. Every replica computes the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Outcome {
     Applied { revision: u64 },
     /// A precondition did not hold; nothing was written. Plan again from the current state.
     Conflict {
-        /// Which of the transaction's preconditions failed first.
+        /// Which of the transaction's preconditions failed first; limits come after them.
         precondition: usize,
     },
 }
@@ -20,6 +20,11 @@ impl Txn {
     /// Demands that `key` still stands at `revision` (0: does not exist).
     pub fn require(&mut self, key: impl Into<Bytes>, revision: u64) {
         self.preconditions.push(Precondition { key: key.into(), revision });
+    }
+
+    /// Demands that fewer than so many records are counted at `count_key` ([`crate::counted`]).
+    pub fn limit(&mut self, count_key: impl Into<Bytes>, fewer_than: u64) {
+        self.limits.push(Limit { count_key: count_key.into(), fewer_than });
     }
 
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {

@@ -6,9 +6,11 @@
 
 use bytes::Bytes;
 use conclave_faults::{Bug, planted};
+use conclave_proto::counted;
 use conclave_proto::log::{Precondition, Txn, Write};
 use conclave_proto::txn::Outcome;
 
+use crate::count;
 use crate::faulty;
 use crate::keyspace::Keyspace;
 use crate::record::EncodedRecord;
@@ -33,7 +35,7 @@ pub fn apply<K: Keyspace>(keyspace: &mut K, index: u64, batch: &Batch) -> Result
         summary.time_ms = batch.time_ms();
     }
     let time_ms = summary.time_ms;
-    drop_expired(keyspace, time_ms)?;
+    drop_expired(keyspace, index, time_ms)?;
     let mut outcomes = Vec::with_capacity(batch.txns().len());
     for txn in batch.txns() {
         outcomes.push(apply_txn(keyspace, index, time_ms, txn)?);
@@ -41,9 +43,11 @@ pub fn apply<K: Keyspace>(keyspace: &mut K, index: u64, batch: &Batch) -> Result
     Ok(Response { outcomes, revision: index })
 }
 
-fn drop_expired<K: Keyspace>(keyspace: &mut K, time_ms: u64) -> Result<(), K::Error> {
+fn drop_expired<K: Keyspace>(keyspace: &mut K, index: u64, time_ms: u64) -> Result<(), K::Error> {
     for (_, key) in keyspace.due(time_ms, EXPIRED_RECORDS_PER_BATCH_MAX)? {
-        remove(keyspace, key)?;
+        if remove(keyspace, key.clone())? {
+            count::note(keyspace, index, &key, false)?;
+        }
     }
     Ok(())
 }
@@ -59,6 +63,11 @@ fn apply_txn<K: Keyspace>(
             return Ok(Outcome::Conflict { precondition: position });
         }
     }
+    for (position, limit) in txn.limits.iter().enumerate() {
+        if !count::holds(keyspace, limit)? {
+            return Ok(Outcome::Conflict { precondition: txn.preconditions.len() + position });
+        }
+    }
     for write in &txn.writes {
         apply_write(keyspace, index, write)?;
     }
@@ -72,7 +81,14 @@ fn holds<K: Keyspace>(keyspace: &mut K, time_ms: u64, precondition: &Preconditio
 
 fn apply_write<K: Keyspace>(keyspace: &mut K, index: u64, write: &Write) -> Result<(), K::Error> {
     let Write { key, value, expires_at_ms } = write;
-    remove(keyspace, key.clone())?;
+    if counted::is_count(key) {
+        // Counts follow from what is counted.
+        return Ok(());
+    }
+    let was_there = remove(keyspace, key.clone())?;
+    if was_there != value.is_some() {
+        count::note(keyspace, index, key, value.is_some())?;
+    }
     let Some(sealed) = value else { return Ok(()) };
     let revision = if planted::is(Bug::RevisionsRounded) { faulty::rounded(index) } else { index };
     let record = EncodedRecord::new(revision, *expires_at_ms, sealed);
@@ -84,14 +100,15 @@ fn apply_write<K: Keyspace>(keyspace: &mut K, index: u64, write: &Write) -> Resu
     Ok(())
 }
 
-fn remove<K: Keyspace>(keyspace: &mut K, key: Bytes) -> Result<(), K::Error> {
-    let Some(record) = keyspace.record(&key)? else { return Ok(()) };
+/// Whether there was one, expired or not.
+fn remove<K: Keyspace>(keyspace: &mut K, key: Bytes) -> Result<bool, K::Error> {
+    let Some(record) = keyspace.record(&key)? else { return Ok(false) };
     keyspace.summary().hash.remove(&key, record.as_stored());
     if record.expires_at_ms() != 0 {
         keyspace.unindex_expiry(record.expires_at_ms(), &key);
     }
     keyspace.delete(key);
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -197,6 +214,63 @@ mod tests {
         run(&mut state, 4, 16, vec![put("a", 0)]);
         run(&mut state, 5, u64::MAX, Vec::new());
         assert_eq!(state.records().count(), 1);
+    }
+
+    const COUNTED: &str = "|aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbb";
+    const COUNT: &str = "~aaaaaaaaaaaaaaaa";
+
+    fn counted(state: &MapKeyspace, key: &str) -> u64 {
+        counted::number(state.live(key.as_bytes()).as_ref().map(|record| &record.sealed[..]))
+    }
+
+    #[test]
+    fn a_count_follows_what_is_written_deleted_and_expires() {
+        let mut state = MapKeyspace::default();
+        let other = "|aaaaaaaaaaaaaaaacccccccccccccccc";
+        run(&mut state, 1, 0, vec![put(COUNTED, 10), put(other, 0)]);
+        assert_eq!((counted(&state, COUNT), counted(&state, "~")), (2, 2));
+        run(&mut state, 2, 0, vec![put(COUNTED, 20)]);
+        assert_eq!(counted(&state, COUNT), 2, "it was written anew");
+        run(&mut state, 3, 20, Vec::new());
+        assert_eq!(counted(&state, COUNT), 1);
+        let mut delete = Txn::default();
+        delete.delete(other);
+        delete.delete(COUNTED);
+        run(&mut state, 4, 20, vec![delete]);
+        assert_eq!(state.records().count(), 0, "a count of nothing is not kept");
+        assert_eq!(state.hash(), crate::hash::StateHash::default());
+    }
+
+    #[test]
+    fn a_limit_lets_in_as_many_as_it_says_and_no_transaction_in_part() {
+        let mut state = MapKeyspace::default();
+        let limited = |key: &'static str| {
+            let mut txn = requiring("a", 0, put(key, 10));
+            txn.limit(COUNT, 1);
+            txn
+        };
+        let second = "|aaaaaaaaaaaaaaaacccccccccccccccc";
+        assert_eq!(
+            run(&mut state, 1, 0, vec![limited(COUNTED), limited(second)]),
+            [Outcome::Applied { revision: 1 }, Outcome::Conflict { precondition: 1 }]
+        );
+        assert_eq!(counted(&state, COUNT), 1);
+        assert_eq!(
+            run(&mut state, 2, 10, vec![limited(second)]),
+            [Outcome::Applied { revision: 2 }],
+            "the first has expired"
+        );
+    }
+
+    #[test]
+    fn nobody_writes_a_count() {
+        let mut state = MapKeyspace::default();
+        run(&mut state, 1, 0, vec![put(COUNTED, 0)]);
+        let before = state.clone();
+        let mut delete = Txn::default();
+        delete.delete(COUNT);
+        run(&mut state, 2, 0, vec![put(COUNT, 0), delete]);
+        assert!(state == before);
     }
 
     #[test]

@@ -163,12 +163,16 @@ mod tests {
                 expires_at_ms,
             },
         );
-        let txn = (vec(precondition, 0..3), vec(write, 0..3), any::<(u64, u64)>()).prop_map(
-            |(preconditions, writes, (proposer, number))| log::Txn {
+        let limit = (vec(any::<u8>(), 0..40), any::<u64>())
+            .prop_map(|(count_key, fewer_than)| log::Limit { count_key: count_key.into(), fewer_than });
+        let named = any::<(u64, u64)>();
+        let txn = (vec(precondition, 0..3), vec(write, 0..3), named, vec(limit, 0..2)).prop_map(
+            |(preconditions, writes, (proposer, number), limits)| log::Txn {
                 preconditions,
                 writes,
                 proposer,
                 number,
+                limits,
             },
         );
         (any::<u64>(), vec(txn, 0..4)).prop_map(|(time_ms, txns)| Batch::from(log::Batch { time_ms, txns }))

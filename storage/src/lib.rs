@@ -17,6 +17,7 @@ mod batch;
 mod blocking;
 mod chunk;
 pub mod convert;
+mod count;
 mod db;
 pub mod disk;
 pub mod error;

@@ -1,6 +1,7 @@
 //! RocksDB against the reference model: random transactions, any chunking, restarts, snapshots.
 
 use bytes::Bytes;
+use conclave_proto::counted;
 use conclave_proto::log::{self, Txn};
 use futures::stream;
 use openraft::storage::{
@@ -22,7 +23,9 @@ use crate::store::{Opened, Options, Store};
 use crate::types::{Batch, Entry, EntryPayload, LeaderId, LogId, Response};
 use crate::{SnapshotData, SnapshotInbox, StateMachine, StorageError};
 
-const KEYS: u8 = 6;
+const KEYS: u8 = 10;
+/// From this one on they are counted.
+const COUNTED_FROM: u8 = 6;
 const TIME_MS_MAX: u64 = 60;
 
 /// What a transaction demands and does, before it is known which revisions stand.
@@ -34,6 +37,7 @@ enum Op {
     Put(u8, Vec<u8>),
     PutUntil(u8, Vec<u8>, u64),
     Delete(u8),
+    Limit(u8, u64),
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +56,7 @@ fn ops() -> impl Strategy<Value = Op> {
         3 => (key(), value()).prop_map(|(key, value)| Op::Put(key, value)),
         3 => (key(), value(), 1..TIME_MS_MAX).prop_map(|(key, value, time)| Op::PutUntil(key, value, time)),
         1 => key().prop_map(Op::Delete),
+        1 => (0..3_u8, 1..4_u64).prop_map(|(level, fewer_than)| Op::Limit(level, fewer_than)),
     ]
 }
 
@@ -90,6 +95,10 @@ impl Generator {
                 Op::Put(key, value) => txn.put(name(key), value),
                 Op::PutUntil(key, value, time_ms) => txn.put_until(name(key), value, time_ms),
                 Op::Delete(key) => txn.delete(name(key)),
+                Op::Limit(level, fewer_than) => {
+                    let prefix = &name(COUNTED_FROM)[..1 + 16 * usize::from(level)];
+                    txn.limit(counted::count_key(prefix).expect("it is counted"), fewer_than);
+                }
             }
         }
         txn
@@ -105,8 +114,12 @@ impl Generator {
     }
 }
 
-/// Keys of different lengths, one a prefix of another.
+/// Keys of different lengths, one a prefix of another; then those of records that are counted.
 fn name(key: u8) -> Bytes {
+    if key >= COUNTED_FROM {
+        let segments = [[1 + key % 2; 16], [2; 16], [key; 16]].concat();
+        return [&[0x7c], &segments[..]].concat().into();
+    }
     Bytes::from(vec![b'k'; usize::from(key) + 1])
 }
 

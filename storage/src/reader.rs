@@ -4,16 +4,18 @@
 //! ([`StateReader::glance`]); where it must hold all the while, a view is one RocksDB snapshot, and short: while it lives,
 //! what it can see is kept on disk. Reads block on the disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use conclave_faults::{Bug, planted};
+use conclave_proto::counted;
 use rocksdb::ReadOptions;
 use tokio::sync::watch;
 
 use crate::awaited::Awaited;
 use crate::db::{Db, Family, Moment, Rows};
 use crate::error::StorageError;
-use crate::expiry::parse_index_key;
+use crate::expiry::{index_key, parse_index_key};
 use crate::hash::{HASH_BYTES, StateHash};
 use crate::log_store::LatestVote;
 use crate::record::{EncodedRecord, Stamp, StoredRecord};
@@ -121,8 +123,22 @@ impl StateReader {
         self.view(|view| view.state_hashes())
     }
 
-    /// Reads every record, recomputes the hash, and checks the expiry index against the records. Takes long; run it
-    /// on a blocking thread.
+    /// When the first record expires of those that do at `from_ms` or later, dropped or not.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn next_expiry_ms(&self, from_ms: u64) -> Result<Option<u64>, StorageError> {
+        self.view(|view| {
+            let mut index = view.iterate(view.state.expiry(), ReadOptions::default());
+            index.seek(index_key(from_ms, &[]));
+            let found = index.key().map(parse_index_key).transpose()?;
+            index.status()?;
+            Ok(found.map(|(time_ms, _)| time_ms))
+        })
+    }
+
+    /// Reads every record, recomputes the hash, and checks the expiry index and all counts against the records. Takes
+    /// long; run it on a blocking thread.
     ///
     /// # Errors
     /// [`StorageError::Damaged`] when anything does not match.
@@ -286,14 +302,25 @@ impl<'a> StateView<'a> {
         let mut hash = StateHash::default();
         let progress = self.progress()?;
         let mut scrubbed = Scrubbed { applied_index: progress.index(), records: 0, expiring: 0 };
+        // What each count should say less what it says.
+        let mut counts: BTreeMap<Vec<u8>, i128> = BTreeMap::new();
         for_each(self.scan(self.state.records()), |key, stored| {
             hash.add(key, stored);
             scrubbed.records += 1;
-            scrubbed.expiring += u64::from(StoredRecord::decode(stored)?.expires_at_ms != 0);
+            let record = StoredRecord::decode(stored)?;
+            scrubbed.expiring += u64::from(record.expires_at_ms != 0);
+            if counted::is_counted(key) {
+                counted::counts_of(key).for_each(|count| *counts.entry(count).or_default() += 1);
+            } else if counted::is_count(key) {
+                *counts.entry(key.to_vec()).or_default() -= i128::from(counted::number(Some(&record.sealed)));
+            }
             Ok::<(), StorageError>(())
         })?;
         if hash != progress.summary.hash {
             return Err(StorageError::damaged("the records do not match the state's hash"));
+        }
+        if counts.values().any(|difference| *difference != 0) {
+            return Err(StorageError::damaged("a count does not match the records that it counts"));
         }
         let mut indexed = 0;
         for_each(self.scan(self.state.expiry()), |index_key, _| {

@@ -71,6 +71,11 @@ impl EncodedRecord {
     pub fn as_stored(&self) -> &[u8] {
         &self.0
     }
+
+    /// As the proposer sealed it.
+    pub fn sealed(&self) -> &[u8] {
+        &self.0[HEADER_BYTES..]
+    }
 }
 
 /// Whether a record that expires at `expires_at_ms` (0: never) is still there at `time_ms`.

@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Secrets in the large cluster.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     pub secrets: u64,
+    /// Leases of tokens in the cluster with many.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub leases: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,6 +54,8 @@ pub enum Part {
     Failover,
     /// A cluster with very many secrets: memory, restart, takeover.
     Million,
+    /// A cluster with very many leases of tokens, and one with none: memory, takeover.
+    Leases,
 }
 
 impl Arguments {

@@ -11,6 +11,7 @@ mod cluster;
 mod cores;
 mod failover;
 mod http;
+mod leases;
 mod load;
 mod logins;
 mod million;
@@ -87,6 +88,9 @@ async fn run_on_all_cores(arguments: &Arguments, report: &mut Report) -> anyhow:
     }
     if arguments.measures(Part::Million) {
         million::measure(arguments, report).await?;
+    }
+    if arguments.measures(Part::Leases) {
+        leases::measure(arguments, report).await?;
     }
     Ok(())
 }

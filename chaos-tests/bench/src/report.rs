@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use crate::arguments::Arguments;
 use crate::cores::Cores;
 use crate::failover::Failover;
+use crate::leases::Leases;
 use crate::load::{Rate, Work};
 use crate::logins::Logins;
 use crate::million::Million;
@@ -113,6 +114,26 @@ impl Report {
         );
         own("write gap after SIGKILL, longest", format!("{} ms", takeover.longest().as_millis()));
         own("writes that failed meanwhile", format!("{} of {}", takeover.patient_failed, takeover.patient));
+    }
+
+    pub fn leases(&mut self, leases: &Leases) {
+        let with = [thousands(0.0), thousands(leases.leases as f64)];
+        let mut own = |of: &str, what: &str, value: String| {
+            self.row([&format!("{of} leases of tokens: {what}"), &value, NONE, NONE, NONE]);
+        };
+        let rate = leases.leases as f64 / leases.fill.as_secs_f64();
+        own(&with[1], "AppRole logins, /s, all nodes", thousands(rate));
+        for (of, resident_bytes) in with.iter().zip(leases.resident_bytes) {
+            own(of, "resident memory, largest follower", mebibytes(resident_bytes));
+        }
+        for (of, takeover) in with.iter().zip(&leases.takeover) {
+            let kills = takeover.gaps.len();
+            let median = format!("{} ms ({kills} kills)", takeover.median().as_millis());
+            own(of, "write gap after SIGKILL, median", median);
+            own(of, "write gap after SIGKILL, longest", format!("{} ms", takeover.longest().as_millis()));
+            let failed = format!("{} of {}", takeover.patient_failed, takeover.patient);
+            own(of, "writes that failed meanwhile", failed);
+        }
     }
 
     fn rate(&mut self, figure: &str, ours: &Rate, theirs: &Rate, share: &str) {

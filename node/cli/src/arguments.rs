@@ -9,6 +9,7 @@ use crate::command::audit::Audit;
 use crate::command::auth::Auth;
 use crate::command::cluster::{Join, JoinToken};
 use crate::command::kv::Kv;
+use crate::command::lease::Lease;
 use crate::command::logical::{List, Path, Read, Unwrap, Write};
 use crate::command::login::Login;
 use crate::command::operator::Operator;
@@ -92,6 +93,9 @@ pub enum Command {
     /// Make, look at, renew and end tokens
     #[command(subcommand)]
     Token(Token),
+    /// Look at, renew and end what was given for a time
+    #[command(subcommand)]
+    Lease(Lease),
     /// Say who may do what
     #[command(subcommand)]
     Policy(Policy),
@@ -195,6 +199,11 @@ mod tests {
             "conclave operator rekey -init -n 3 -t 2 -target=recovery",
             "conclave operator rekey -verify -nonce=n KEY",
             "conclave operator rotate-keys -cancel",
+            "conclave lease lookup auth/approle/login/h1",
+            "conclave lease renew -increment=60 auth/approle/login/h1",
+            "conclave lease revoke auth/approle/login/h1",
+            "conclave lease revoke -force -prefix auth/approle",
+            "conclave lease revoke -sync -prefix auth/approle",
             "conclave read -wrap-ttl=5m secret/foo",
             "conclave unwrap",
             "conclave unwrap -field=a s.token",

@@ -28,6 +28,9 @@ pub enum Error {
     /// A server that is none of the cluster did not do what the answer needs.
     #[error("{0}")]
     Upstream(String),
+    /// There are as many leases as a quota allows. The path is for the caller alone.
+    #[error("lease count quota exceeded")]
+    LeaseQuota { quota: String, path: String },
     /// A sealed record does not open: damaged, or put where it does not belong.
     #[error("a stored record failed authentication: {0}")]
     Corrupt(String),

@@ -12,6 +12,7 @@ pub mod errand;
 pub mod error;
 mod fields;
 pub mod identity;
+pub mod lease;
 pub mod plan;
 pub mod policy;
 pub mod quota;

@@ -81,6 +81,8 @@ pub struct Reply {
     pub lease_duration_s: u64,
     /// Set by a method that has accepted a login, and taken before there is an answer: what its token is made from.
     pub login: Option<Box<Ready>>,
+    /// It is done in part: once this part is committed it is to be decided again, if there is time; else this is the answer.
+    pub goes_on: bool,
 }
 
 impl Reply {
@@ -98,6 +100,7 @@ impl Reply {
             warnings: Vec::new(),
             lease_duration_s: 0,
             login: None,
+            goes_on: false,
         }
     }
 

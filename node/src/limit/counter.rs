@@ -105,8 +105,8 @@ mod tests {
     const THERE: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 
     fn counter(rate: f64, interval_s: u64, block_interval_s: u64) -> Counter {
-        let (name, path) = ("r".to_owned(), String::new());
-        Counter::new(Rule { name, path, rate, interval_s, block_interval_s })
+        let (name, path, role) = ("r".to_owned(), String::new(), String::new());
+        Counter::new(Rule { name, path, role, rate, interval_s, block_interval_s })
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use conclave_core::auth::token::TokenRequest;
+use conclave_core::engine::mount::{Mount, MountTable};
+use conclave_core::lease;
 use conclave_core::plan::Operation;
+use conclave_core::quota::leases::LeaseQuotas;
 use metrics::{
     Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -19,6 +22,10 @@ use crate::service::Action;
 const REQUESTS: &str = "conclave_requests_total";
 const REQUEST_SECONDS: &str = "conclave_request_seconds";
 const LIMITED: &str = "conclave_rate_limited_total";
+const LEASES: &str = "conclave_leases";
+const LEASES_REFUSED: &str = "conclave_leases_refused_total";
+const QUOTA_LEASES: &str = "conclave_lease_quota_leases";
+const QUOTA_LEASES_MAX: &str = "conclave_lease_quota_leases_max";
 const BARRIER_SECONDS: &str = "conclave_read_barrier_seconds";
 
 /// The label of a request that asks for nothing that exists.
@@ -44,6 +51,10 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
         "Time a linearizable read waited for its read point."
     );
     describe_counter!(LIMITED, "Requests refused by a rate limit, by its name.");
+    describe_gauge!(LEASES, "Leases that are stored.");
+    describe_counter!(LEASES_REFUSED, "Leases that a quota refused, by its name.");
+    describe_gauge!(QUOTA_LEASES, "Leases that a quota counts, by its name.");
+    describe_gauge!(QUOTA_LEASES_MAX, "Leases that a quota allows, by its name.");
     describe_counter!("conclave_audit_records_total", "Audit records written, by device.");
     describe_counter!(
         "conclave_audit_failures_total",
@@ -108,6 +119,29 @@ pub fn limited(quota: &str) {
     counter!(LIMITED, "quota" => quota.to_owned()).increment(1);
 }
 
+/// Counts one lease that a quota refused.
+pub fn lease_refused(quota: &str) {
+    counter!(LEASES_REFUSED, "quota" => quota.to_owned()).increment(1);
+}
+
+/// Reads how many leases there are and may be. A quota that was deleted stays at what it was.
+fn observe_leases(cluster: &Cluster) -> Result<(), conclave_core::Error> {
+    let Some(unsealed) = cluster.seal.unsealed() else { return Ok(()) };
+    let barrier = &unsealed.barrier;
+    cluster.view(|view| {
+        let table = MountTable::load(view, barrier)?;
+        gauge!(LEASES).set(lease::record::count(view, barrier, "")?.unwrap_or_default() as f64);
+        let (quotas, _) = LeaseQuotas::load(view, barrier)?;
+        for rule in quotas.rules() {
+            let uuid = table.find(&rule.path).map(Mount::uuid).unwrap_or_default();
+            let count = rule.count(view, barrier, uuid)?;
+            gauge!(QUOTA_LEASES, "quota" => rule.name.clone()).set(count as f64);
+            gauge!(QUOTA_LEASES_MAX, "quota" => rule.name.clone()).set(rule.max_leases as f64);
+        }
+        Ok(())
+    })
+}
+
 /// Reads the gauges of a cluster, just before they are written out.
 pub fn observe(cluster: &Cluster) {
     let raft = cluster.raft_metrics();
@@ -124,6 +158,9 @@ pub fn observe(cluster: &Cluster) {
     if let Some(unsealed) = cluster.seal.unsealed() {
         gauge!("conclave_key_term").set(f64::from(unsealed.barrier.keyring().active_term()));
         gauge!("conclave_key_term_seals").set(unsealed.barrier.seals_done() as f64);
+    }
+    if let Err(error) = observe_leases(cluster) {
+        tracing::warn!(%error, "the leases cannot be counted");
     }
     for (name, value) in cluster.reader.rocksdb_properties() {
         gauge!(format!("conclave_rocksdb_{}", name.replace(['.', '-'], "_"))).set(value as f64);
@@ -165,12 +202,13 @@ pub fn operation_label(action: Action, operation: Operation) -> &'static str {
         (Action::Policy(..) | Action::Rights(_) | Action::Password(_), _) => "policy",
         (Action::Auth, Operation::Write) | (Action::MfaValidate, _) => "auth_write",
         (Action::Auth, _) => "auth_read",
-        (Action::Quota(_), _) => "quota",
+        (Action::Quota(_) | Action::LeaseQuota(_), _) => "quota",
+        (Action::Lease(_), _) => "lease",
         _ => "sys",
     }
 }
 
-const OPERATION_LABELS: [&str; 18] = [
+const OPERATION_LABELS: [&str; 19] = [
     "auth_write",
     "auth_read",
     "secret_read",
@@ -187,6 +225,7 @@ const OPERATION_LABELS: [&str; 18] = [
     "identity",
     "policy",
     "quota",
+    "lease",
     "sys",
     UNKNOWN_OPERATION,
 ];

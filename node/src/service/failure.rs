@@ -89,7 +89,7 @@ impl Failure {
             Self::Rule(Error::Unsupported) | Self::Unsupported => 405,
             Self::Rule(Error::TooLarge(_)) | Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType(_) => 415,
-            Self::TooSoon { .. } => 429,
+            Self::TooSoon { .. } | Self::Rule(Error::LeaseQuota { .. }) => 429,
             Self::Rule(Error::Corrupt(_) | Error::View(_)) | Self::Internal(_) | Self::Undecided(_) => 500,
             Self::Rule(Error::Upstream(_)) => 502,
             Self::NotInitialized
@@ -112,6 +112,9 @@ impl Failure {
     pub fn sentences(&self) -> Vec<String> {
         let sentence = match self {
             Self::Rule(Error::NotFound) => return Vec::new(),
+            Self::Rule(Error::LeaseQuota { path, .. }) => {
+                format!("request path {path:?}: lease count quota exceeded")
+            }
             Self::Rule(error) => error.to_string(),
             Self::Denied => "permission denied".to_owned(),
             Self::TooSoon { path, .. } => format!("request path {path:?}: rate limit quota exceeded"),
@@ -198,7 +201,7 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Rule(Error::NotFound) => f.write_str("nothing is stored at this path"),
+            Self::Rule(error @ (Error::NotFound | Error::LeaseQuota { .. })) => write!(f, "{error}"),
             // Paths are secret: the client may see its own, a log may not.
             Self::NoRoute { .. } | Self::NoMountToSee { .. } | Self::TooSoon { .. } => {
                 f.write_str("no such path")

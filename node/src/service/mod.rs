@@ -24,6 +24,7 @@ mod order;
 mod passwords;
 pub mod peer;
 pub mod plan;
+mod quotas;
 mod read;
 mod recorded;
 pub mod route;
@@ -33,6 +34,7 @@ mod write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use conclave_core::Error;
 use conclave_faults::{Bug, planted};
 
 pub use answer::{Answer, Body as AnswerBody};
@@ -133,7 +135,10 @@ impl Service {
     fn limit(&self, call: &Call, now: Instant) -> Result<Option<Allowance>, TooSoon> {
         // A request from nowhere was made by this node itself.
         match (self.node.cluster(), call.client) {
-            (Some(cluster), Some(client)) => self.limits.admit(&cluster, &call.path, client.ip(), now),
+            (Some(cluster), Some(client)) => {
+                let role_of = || quotas::role_of_login(&cluster, call);
+                self.limits.admit(&cluster, &call.path, role_of, client.ip(), now)
+            }
             _ => Ok(None),
         }
     }
@@ -149,6 +154,9 @@ impl Service {
         self.dispatch(route, call).await.unwrap_or_else(|failure| {
             if failure.is_fault() {
                 tracing::error!(request_id = %call.request_id, action = ?route.action, %failure, "a request failed");
+            }
+            if let Failure::Rule(Error::LeaseQuota { quota, .. }) = &failure {
+                metrics::lease_refused(quota);
             }
             Answer::failure(&failure)
         })

@@ -19,9 +19,9 @@ use conclave_core::identity::{self, AuthMounts};
 use conclave_core::plan::{Context, Operation, Plan, Reply, Request};
 use conclave_core::policy::api::Form;
 use conclave_core::policy::{self, Permit};
-use conclave_core::quota;
 use conclave_core::seal::ceremony::{self, Ceremony, Step};
 use conclave_core::view::View;
+use conclave_core::{lease, quota};
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 
@@ -30,6 +30,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::failure::Failure;
 use super::idempotency::Name;
+use super::quotas;
 use super::recorded::{Known, Seen};
 use super::route::{self, Action, AuthMountRequest, Route};
 use super::sys;
@@ -82,6 +83,11 @@ impl Decided {
     /// Whether its transaction proves all that it was decided from: it tells nothing of the state, and does not refuse.
     pub fn only_changes(&self, call: &Call) -> bool {
         call.changes() && self.refusal.is_none()
+    }
+
+    /// Whether it is one part of what was asked, so that the next one is to be decided once this one is committed.
+    pub fn goes_on(&self) -> bool {
+        self.plan.reply.goes_on
     }
 
     pub fn into_answer(self, request_id: &str, stale_for: Option<Duration>) -> Answer {
@@ -287,7 +293,12 @@ impl Decision<'_> {
         if decided.refusal.is_none() {
             self.wrap(ctx, &mut decided)?;
         }
-        charge(ctx, identified, &mut decided.plan.txn)?;
+        if decided.goes_on() {
+            // One request is one use, in however many parts it is done.
+            decided.plan.txn.preconditions.extend(identified.preconditions);
+        } else {
+            charge(ctx, identified, &mut decided.plan.txn)?;
+        }
         Ok(decided)
     }
 
@@ -335,7 +346,8 @@ impl Decision<'_> {
             return Ok(Decided { plan: reply.into(), shape: self.shape(), refusal: None });
         }
         let mut decided = decide(ctx)?;
-        if let Some(name) = name.filter(|_| !decided.plan.txn.is_empty() && decided.refusal.is_none()) {
+        let is_done = !decided.plan.txn.is_empty() && decided.refusal.is_none() && !decided.goes_on();
+        if let Some(name) = name.filter(|_| is_done) {
             name.remember(ctx, &mut decided.plan)?;
         }
         Ok(decided)
@@ -486,10 +498,12 @@ impl Decision<'_> {
             }
             Action::Password(request) => policy::password_api::handle(ctx, request, captured, body)?,
             Action::Quota(request) => {
-                let is_mounted =
-                    |path: &str| table.resolve_shown(path).is_some_and(|mount| mount.path() == path);
-                quota::api::handle(ctx, request, captured, body, &is_mounted)?
+                quota::api::handle(ctx, request, captured, body, &|path| quotas::mounted(table, path))?
             }
+            Action::LeaseQuota(request) => {
+                quota::lease_api::handle(ctx, request, captured, body, &|path| quotas::mounted(table, path))?
+            }
+            Action::Lease(request) => lease::handle(ctx, request, captured, table, &self.call.query, body)?,
             Action::Rights(request) => {
                 let protected = |operation, path: &str| {
                     route::find(operation, path).is_ok_and(|route| route.root_protected())

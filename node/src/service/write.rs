@@ -220,6 +220,9 @@ impl Service {
                     plans += 1;
                     self.record_before_effect(call).await?;
                     match cluster.propose_until(decided.plan.txn.clone(), deadline).await {
+                        Ok(Outcome::Applied { .. }) if decided.goes_on() && Instant::now() < deadline => {
+                            plans = 0
+                        }
                         Ok(Outcome::Applied { revision }) => {
                             let mut answer = decided.into_answer(&call.request_id, None);
                             answer.index = Some(revision);

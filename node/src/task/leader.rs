@@ -1,5 +1,5 @@
-//! The leader's background work: promoting learners, rotating keys, tidying mounts, and stepping aside while
-//! sealed.
+//! The leader's background work: promoting learners, rotating keys, tidying mounts, dropping what has expired, and stepping
+//! aside while sealed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use conclave_core::Error;
 use conclave_core::auth::{self, token};
 use conclave_core::crypto::{Kind, plain_key};
 use conclave_core::engine::mount::{self, MountTable};
-use conclave_core::identity;
 use conclave_core::plan::Context;
 use conclave_core::seal::{self, SEALS_RESERVED_AT_ONCE};
+use conclave_core::{identity, lease};
 use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
 use tokio::time::Instant;
@@ -24,14 +24,22 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long a peer may take to say whether it is sealed.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often a round goes on with work that comes in pieces.
+const PIECES_PER_ROUND_MAX: usize = 32;
+/// What was written so late that it had expired already is dropped with the next entry: nobody looks for it.
+const LATE_MS_MAX: u64 = 2_000;
+
 /// Seals that this leader has reserved: under which term, and up to where.
 type Reserved = Option<(u32, u64)>;
 
 pub async fn run(cluster: Arc<Cluster>) {
     let mut reserved = None;
+    let mut dropped_until_ms = 0;
     loop {
         tokio::time::sleep(PAUSE).await;
-        if cluster.leader() != Some(cluster.node_id) {
+        let leads = cluster.leader() == Some(cluster.node_id);
+        drop_expired(&cluster, leads, &mut dropped_until_ms).await;
+        if !leads {
             // Another leader may reserve meanwhile: what this one had counts as used.
             reserved = None;
             continue;
@@ -57,6 +65,36 @@ pub async fn run(cluster: Arc<Cluster>) {
             clear_away(&cluster, &unsealed, auth::clear_approles, "clearing secret ids").await;
             clear_away(&cluster, &unsealed, identity::clear::next_batch, "clearing groups").await;
             clear_away(&cluster, &unsealed, auth::mfa::clear::next_batch, "clearing MFA secrets").await;
+            for _ in 0..PIECES_PER_ROUND_MAX {
+                if !clear_away(&cluster, &unsealed, lease::revoke::next_batch, "revoking leases").await {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Applying any entry drops what has expired by then. While nobody writes, the leader does: it looks at the first of what
+/// expires, and at nothing else. The others only remember from where to look.
+async fn drop_expired(cluster: &Cluster, leads: bool, dropped_until_ms: &mut u64) {
+    for _ in 0..PIECES_PER_ROUND_MAX {
+        let now_ms = cluster.glance_now(|_, now_ms| now_ms);
+        match cluster.reader.next_expiry_ms(*dropped_until_ms) {
+            Ok(Some(due_ms)) if due_ms <= now_ms && !leads => return,
+            Ok(Some(due_ms)) if due_ms <= now_ms => {
+                if let Err(error) = cluster.propose(Txn::default()).await {
+                    tracing::debug!(%error, "what has expired was not dropped yet");
+                    return;
+                }
+            }
+            Ok(_) => {
+                *dropped_until_ms = now_ms.saturating_sub(LATE_MS_MAX);
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, "what has expired cannot be found");
+                return;
+            }
         }
     }
 }
@@ -139,13 +177,13 @@ async fn keep_mounts(cluster: &Cluster, unsealed: &Unsealed) {
     commit(cluster, planned, "keeping the mounts").await;
 }
 
-/// Deletes what something that has ended left behind, a piece at a time.
+/// Deletes what something that has ended left behind, a piece at a time. Whether there was anything.
 async fn clear_away(
     cluster: &Cluster,
     unsealed: &Unsealed,
     next_batch: fn(&mut Context<'_>) -> Result<Option<Txn>, Error>,
     what: &'static str,
-) {
+) -> bool {
     let planned = cluster.plan(unsealed, |ctx| {
         let mark = plain_key(Kind::RestoreMarker);
         if ctx.view.get(&mark)?.is_some() {
@@ -157,17 +195,20 @@ async fn clear_away(
         }
         Ok(batch)
     });
-    commit(cluster, planned, what).await;
+    commit(cluster, planned, what).await
 }
 
-async fn commit(cluster: &Cluster, planned: Result<Option<Txn>, Error>, what: &'static str) {
+/// Whether it was committed.
+async fn commit(cluster: &Cluster, planned: Result<Option<Txn>, Error>, what: &'static str) -> bool {
     match planned {
         Ok(None) => {}
         Ok(Some(txn)) => match cluster.propose(txn).await {
+            Ok(Outcome::Applied { .. }) => return true,
             // Somebody else changed it meanwhile: the next round sees that.
-            Ok(Outcome::Applied { .. } | Outcome::Conflict { .. }) => {}
+            Ok(Outcome::Conflict { .. }) => {}
             Err(error) => tracing::debug!(%error, what, "not committed"),
         },
         Err(error) => tracing::error!(%error, what, "background work failed"),
     }
+    false
 }

@@ -281,7 +281,6 @@ impl Cluster {
     }
 
     /// Starts the node again, with more variables.
-    #[cfg(feature = "fail-points")]
     pub fn restart_in(&mut self, node: usize, environment: &[(&str, &str)]) {
         let mut command = command(&self.nodes[node], &[]);
         command.envs(environment.iter().copied());

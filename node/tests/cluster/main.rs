@@ -14,6 +14,7 @@ mod full_disk;
 mod harness;
 mod identity;
 mod jwt_logins;
+mod leases;
 mod limits;
 mod load;
 mod login_mfa;

@@ -6,6 +6,7 @@ OWN_WORDS, and either fails when it is no longer so.
 """
 
 import json
+import re
 
 from same_answers import OpenBao, leader, plain, refuses_alike
 from wire import TOKEN, check, request
@@ -158,6 +159,8 @@ DIFFERENT = {
 
 # Members whose values belong to one server or one moment.
 MOMENTS = {"creation_time", "last_update_time", "issue_time", "expire_time", "last_renewal", "last_renewal_time", "ttl", "accessor", "client_token"}
+# The last part of the id of a token's lease.
+HASH = re.compile(r"\bh[0-9a-f]{64}\b")
 # Said of a token that has lasted for a second already.
 CAPPED = "exceeded the effective max_ttl"
 # Lists whose order is that of ids.
@@ -183,8 +186,12 @@ class Server:
         answer = self.send(method, self.fill(path), body, self.fill(token) if token else self.token, *more)
         for name, at in gives.items():
             value = answer.json
-            for member in at.split("."):
-                value = value[int(member)] if isinstance(value, list) else value[member]
+            try:
+                for member in at.split("."):
+                    value = value[int(member)] if isinstance(value, list) else value[member]
+            except (KeyError, TypeError, IndexError):
+                # It was refused: the comparison tells by whom.
+                value = f"no {name}"
             self.names[name] = value
         return answer
 
@@ -215,7 +222,8 @@ def timeless(value, key=None):
         return round(value / 60) * 60
     if key in MOMENTS and value not in ("", None, 0):
         return f"<{key}>"
-    return value
+    # What names the lease of a token, where nothing was given a name to.
+    return HASH.sub("<hash>", value) if isinstance(value, str) else value
 
 
 def compare(steps, own_words, different, server=Server):

@@ -7,6 +7,7 @@ mod generate_root;
 pub mod kv;
 mod kv_metadata;
 mod kv_patch;
+pub mod lease;
 pub mod logical;
 pub mod login;
 mod mount;
@@ -43,6 +44,7 @@ pub async fn run(command: Command, session: &Session, local: &Local) -> Result<R
         Command::Auth(auth) => auth::run(auth, &session.client()?).await,
         Command::Login(login) => login::run(login, session).await,
         Command::Token(token) => token::run(token, &session.client()?).await,
+        Command::Lease(lease) => lease::run(lease, &session.client()?).await,
         Command::Policy(policy) => policy::run(policy, &session.client()?).await,
         Command::Operator(operator) => operator::run(operator, session, local.recover).await,
         Command::Unwrap(args) => logical::unwrap(args, &session.client()?).await,

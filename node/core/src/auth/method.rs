@@ -142,6 +142,28 @@ impl Method {
         }
     }
 
+    /// Whether logins name a role, so that they can be limited by it.
+    pub fn has_roles(self) -> bool {
+        self != Self::Userpass
+    }
+
+    /// The role that a login would be by, as far as can be told without its proof.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::View`].
+    pub fn role_of(
+        self,
+        ctx: &Context<'_>,
+        mount: &Mount,
+        body: &Map<String, Value>,
+    ) -> Result<Option<String>, Error> {
+        if self == Self::AppRole {
+            return approle::role_of(ctx, mount, body);
+        }
+        let named = crate::fields::text(body, "role").ok().flatten();
+        Ok(named.filter(|name| self.has_roles() && !name.is_empty()))
+    }
+
     /// Whether a write to `path` would make something that is not there yet, so that policies must allow `create`.
     ///
     /// # Errors

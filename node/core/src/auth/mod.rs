@@ -24,6 +24,6 @@ pub use password::{PasswordDone, PasswordWork};
 pub use userpass::locked::{locked_users, unlock_user};
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

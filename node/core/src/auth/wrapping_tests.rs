@@ -84,7 +84,7 @@ fn an_answer_is_handed_over_once_and_as_it_was() {
     assert_eq!((answer.reply.warnings, answer.reply.lease_duration_s), (vec!["careful".to_owned()], 7));
     is_not_valid(world.ask(WrappingRequest::Unwrap, token));
     is_not_valid(world.ask(WrappingRequest::Lookup, token));
-    assert_eq!(world.state.len(), records - 3, "token, accessor and answer are gone");
+    assert_eq!(world.state.len(), records - 4, "token, accessor, lease and answer are gone");
 }
 
 #[test]

@@ -108,6 +108,15 @@ pub enum Kind {
     KubernetesConfig = 0x73,
     /// A role of a kubernetes mount.
     KubernetesRole = 0x74,
+    /// How many leases there may be.
+    LeaseQuotas = 0x78,
+    /// That the leases below a path are to be revoked.
+    LeaseRevoking = 0x79,
+    /// A lease, below the path that it was issued at. Counted (`conclave_proto::counted`).
+    Lease = 0x7c,
+    /// A lease of a login, below its mount and role. Counted.
+    LeaseOfRole = 0x7d,
+    // 0x7e and 0x7f are the counts of these two.
     /// The methods and enforcements of login MFA.
     LoginMfa = 0x80,
     /// What an entity's device shares with the cluster: below its method.
@@ -205,6 +214,10 @@ mod tests {
             (Kind::OidcState, 0x72),
             (Kind::KubernetesConfig, 0x73),
             (Kind::KubernetesRole, 0x74),
+            (Kind::LeaseQuotas, 0x78),
+            (Kind::LeaseRevoking, 0x79),
+            (Kind::Lease, 0x7c),
+            (Kind::LeaseOfRole, 0x7d),
             (Kind::LoginMfa, 0x80),
             (Kind::TotpSecret, 0x81),
             (Kind::TotpAttempts, 0x82),

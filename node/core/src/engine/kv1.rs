@@ -114,7 +114,7 @@ fn delete(context: &Context<'_>, mount: &Mount, request: &Request<'_>) -> Result
 fn list(context: &Context<'_>, mount: &Mount, request: &Request<'_>) -> Result<Plan, Error> {
     let listing = Listing {
         kind: Kind::KvV1,
-        mount_uuid: mount.uuid(),
+        root: &[mount.uuid()],
         prefix: super::prefix_to_list(request.path)?,
         page: Page::of(request.query)?,
         with_payloads: false,

@@ -18,6 +18,7 @@ use crate::crypto::{Kind, after_prefix, child_key};
 use crate::error::Error;
 use crate::fields;
 use crate::plan::{Context, Query, Reply};
+use crate::stored::has_expired;
 use crate::view::Record;
 
 /// Most records that one list or scan visits.
@@ -26,31 +27,32 @@ pub const LIST_RECORDS_MAX: usize = 1_000_000;
 pub const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The names that were found, in order, each with its record's payload if that was asked for.
-pub(super) type Names = BTreeMap<String, Option<Zeroizing<Vec<u8>>>>;
+pub(crate) type Names = BTreeMap<String, Option<Zeroizing<Vec<u8>>>>;
 
 /// What to list.
-pub(super) struct Listing<'a> {
-    pub(super) kind: Kind,
-    pub(super) mount_uuid: &'a str,
-    /// `None`: the mount's top.
-    pub(super) prefix: Option<SecretPath>,
-    pub(super) page: Page,
-    pub(super) with_payloads: bool,
+pub(crate) struct Listing<'a> {
+    pub(crate) kind: Kind,
+    /// What comes before all paths, as a mount's uuid does before those of its secrets.
+    pub(crate) root: &'a [&'a str],
+    /// `None`: the top.
+    pub(crate) prefix: Option<SecretPath>,
+    pub(crate) page: Page,
+    pub(crate) with_payloads: bool,
 }
 
 /// Which part of the names to give: those after a name, and so many at most.
 #[derive(Default)]
-pub(super) struct Page {
-    pub(super) after: Option<String>,
-    pub(super) limit: Option<usize>,
+pub(crate) struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
 }
 
 impl Page {
     /// Query parameters that a page is made from.
-    pub(super) const PARAMETERS: [&'static str; 2] = ["after", "limit"];
+    pub(crate) const PARAMETERS: [&'static str; 2] = ["after", "limit"];
 
     /// `limit` of 0 or less means no limit, as for OpenBao.
-    pub(super) fn of(query: &Query) -> Result<Self, Error> {
+    pub(crate) fn of(query: &Query) -> Result<Self, Error> {
         let limit = fields::query_integer(query, "limit")?
             .and_then(|limit| usize::try_from(limit).ok())
             .filter(|&limit| limit > 0);
@@ -60,7 +62,7 @@ impl Page {
 
 impl Listing<'_> {
     /// The names right below the prefix: `name` for a record, `name/` if there is something below it.
-    pub(super) fn children(self, context: &Context<'_>) -> Result<Names, Error> {
+    pub(crate) fn children(self, context: &Context<'_>) -> Result<Names, Error> {
         let parent = self.parent_key(context);
         let depth = self.depth();
         let mut collector = Collector::new(self.page, self.with_payloads);
@@ -69,6 +71,10 @@ impl Listing<'_> {
         while let Some((key, record)) = found.take() {
             let Some(child) = child_key(&parent, &key).map(<[u8]>::to_vec) else { break };
             collector.count_visit()?;
+            if has_expired(record.expires_at_ms, context.now_ms) {
+                found = cursor.seek(&right_after(&key))?;
+                continue;
+            }
             let (mut segments, payload) = open(context, &key, &record, depth)?;
             segments.truncate(segments.find('/').unwrap_or(segments.len()));
             let name = segments;
@@ -111,17 +117,17 @@ impl Listing<'_> {
 
     fn parent_key(&self, context: &Context<'_>) -> Vec<u8> {
         let below = self.prefix.iter().flat_map(SecretPath::segments);
-        context.barrier.key(self.kind, std::iter::once(self.mount_uuid).chain(below))
+        context.barrier.key(self.kind, self.root.iter().copied().chain(below))
     }
 
-    /// Segments of the parent's own path inside a sealed record: the uuid and the prefix.
+    /// Segments of the parent's own path inside a sealed record: the root and the prefix.
     fn depth(&self) -> usize {
-        1 + self.prefix.as_ref().map_or(0, |prefix| prefix.segments().count())
+        self.root.len() + self.prefix.as_ref().map_or(0, |prefix| prefix.segments().count())
     }
 }
 
 /// The answer of a LIST or SCAN without details: `{"keys": [...]}`.
-pub(super) fn keys_reply(names: &Names) -> Reply {
+pub(crate) fn keys_reply(names: &Names) -> Reply {
     let mut text = JsonText::with_capacity(names.keys().map(|name| name.len() + 4).sum::<usize>() + 16);
     text.push(b"{\"keys\":");
     text.push_json(&names.keys().collect::<Vec<_>>());
@@ -130,7 +136,7 @@ pub(super) fn keys_reply(names: &Names) -> Reply {
 }
 
 /// The smallest key that is greater than `key`.
-pub(super) fn right_after(key: &[u8]) -> Vec<u8> {
+pub(crate) fn right_after(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 

@@ -79,7 +79,7 @@ fn a_list_costs_one_seek_a_child_however_much_is_below() {
     let counted = CountedView::new(context.view);
     let context = Context { view: &counted, ..context };
     let page = Page::default();
-    let listing = Listing { kind: Kind::KvV1, mount_uuid: &uuid, prefix: None, page, with_payloads: false };
+    let listing = Listing { kind: Kind::KvV1, root: &[&uuid], prefix: None, page, with_payloads: false };
     assert_eq!(listing.children(&context).unwrap().len(), 7);
     // One to begin with, then one a child.
     assert_eq!(counted.seeks.get(), 8);

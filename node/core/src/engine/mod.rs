@@ -10,7 +10,7 @@
 pub mod cubbyhole;
 mod kv1;
 mod kv2;
-mod listing;
+pub(crate) mod listing;
 pub mod mount;
 mod records;
 #[cfg(test)]

@@ -26,7 +26,16 @@ pub enum QuotaRequest {
     Delete,
 }
 
-/// Plans what was asked of the rule `named`. `is_mounted`: whether something is served below a path that ends in a slash.
+/// What is served below a path.
+pub struct Mounted {
+    /// `None`: it is shown and not in the table.
+    pub uuid: Option<String>,
+    pub is_auth: bool,
+    /// Whether it is a login method whose logins have roles.
+    pub has_roles: bool,
+}
+
+/// Plans what was asked of the rule `named`. `mounted`: what is served below a path that ends in a slash.
 ///
 /// # Errors
 /// [`Error`].
@@ -35,7 +44,7 @@ pub fn handle(
     request: QuotaRequest,
     named: &str,
     body: &Map<String, Value>,
-    is_mounted: &dyn Fn(&str) -> bool,
+    mounted: &dyn Fn(&str) -> Option<Mounted>,
 ) -> Result<Plan, Error> {
     let (mut quotas, revision) = Quotas::load(ctx.view, ctx.barrier)?;
     let reply = match request {
@@ -58,7 +67,7 @@ pub fn handle(
             return Ok(Plan { txn: quotas.plan_save(ctx, revision)?, reply: Reply::no_content() });
         }
         QuotaRequest::Write => {
-            let rule = parse(named, quotas.named(named), body, is_mounted)?;
+            let rule = parse(named, quotas.named(named), body, mounted)?;
             quotas.insert(rule)?;
             return Ok(Plan { txn: quotas.plan_save(ctx, revision)?, reply: Reply::no_content() });
         }
@@ -82,7 +91,7 @@ fn described(rule: &Rule) -> Value {
         "name": rule.name,
         "path": rule.path,
         "rate": number(rule.rate),
-        "role": "",
+        "role": rule.role,
         "type": "rate-limit",
     })
 }
@@ -112,24 +121,15 @@ fn parse(
     name: &str,
     before: Option<&Rule>,
     body: &Map<String, Value>,
-    is_mounted: &dyn Fn(&str) -> bool,
+    mounted: &dyn Fn(&str) -> Option<Mounted>,
 ) -> Result<Rule, Error> {
-    if name.len() > NAME_BYTES_MAX {
-        return Err(Error::invalid(format!("a quota's name has at most {NAME_BYTES_MAX} bytes")));
-    }
+    check_name(name)?;
     if fields::text(body, "type")?.is_some_and(|kind| !matches!(kind.as_str(), "" | "rate-limit")) {
-        return Err(Error::invalid("'type' is invalid: only rate-limit is supported"));
+        return Err(Error::invalid("'type' is invalid: at this path it is rate-limit"));
     }
-    if fields::text(body, "role")?.is_some_and(|role| !role.is_empty()) {
-        return Err(Error::invalid("role-based quotas are not supported: leave 'role' out"));
-    }
-    let path = match fields::text(body, "path")? {
-        Some(path) => placed(&bounded(&path)?, is_mounted)?,
-        None => before.map(|rule| rule.path.clone()).unwrap_or_default(),
-    };
-    if fields::boolean(body, "inheritable")?.is_some_and(|inheritable| inheritable != path.is_empty()) {
-        return Err(Error::invalid("'inheritable' is true for the quota without a path, and for no other"));
-    }
+    let path = placed_in(body, before.map(|rule| rule.path.as_str()), mounted)?;
+    let role = check_role(body, before.map(|rule| rule.role.as_str()), &path, mounted)?;
+    check_inheritable(body, &path)?;
     let rate = rate(body)?.or(before.map(|rule| rule.rate)).unwrap_or_default();
     if !(rate.is_finite() && rate > 0.0) {
         return Err(Error::invalid("'rate' is invalid"));
@@ -140,7 +140,71 @@ fn parse(
     };
     let block_interval_s =
         seconds(body, "block_interval")?.or(before.map(|rule| rule.block_interval_s)).unwrap_or_default();
-    Ok(Rule { name: name.to_owned(), path, rate, interval_s, block_interval_s })
+    Ok(Rule { name: name.to_owned(), path, role, rate, interval_s, block_interval_s })
+}
+
+/// # Errors
+/// [`Error::Invalid`]: no rule can have this name.
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Error::invalid(format!("a quota's name has at most {NAME_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// The rule's path as `body` says it, or as it was.
+pub(super) fn placed_in(
+    body: &Map<String, Value>,
+    before: Option<&str>,
+    mounted: &dyn Fn(&str) -> Option<Mounted>,
+) -> Result<String, Error> {
+    match fields::text(body, "path")? {
+        Some(path) => placed(&bounded(&path)?, &|path| mounted(path).is_some()),
+        None => Ok(before.unwrap_or_default().to_owned()),
+    }
+}
+
+/// There is one namespace.
+pub(super) fn check_inheritable(body: &Map<String, Value>, path: &str) -> Result<(), Error> {
+    match fields::boolean(body, "inheritable")? {
+        Some(inheritable) if inheritable != path.is_empty() => {
+            Err(Error::invalid("'inheritable' is true for the quota without a path, and for no other"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The rule's role as `body` says it, or as it was: one of logins at a mount, which `path` must be.
+pub(super) fn check_role(
+    body: &Map<String, Value>,
+    before: Option<&str>,
+    path: &str,
+    mounted: &dyn Fn(&str) -> Option<Mounted>,
+) -> Result<String, Error> {
+    let role = fields::text(body, "role")?.unwrap_or_else(|| before.unwrap_or_default().to_owned());
+    if role.is_empty() {
+        return Ok(role);
+    }
+    if !path.is_empty() && !path.ends_with('/') {
+        return Err(Error::invalid(
+            "Quotas cannot contain both a path suffix and a role. If a role is provided, path must be a valid auth \
+             mount with a concept of roles",
+        ));
+    }
+    let Some(mount) = mounted(path).filter(|mount| mount.is_auth) else {
+        return Err(Error::invalid(format!(
+            "Mount path {path:?} is not a valid auth method and therefore unsuitable for use with role-based quotas"
+        )));
+    };
+    if !mount.has_roles {
+        return Err(Error::invalid(format!(
+            "Mount path {path:?} does not support use with role-based quotas"
+        )));
+    }
+    if role.len() > NAME_BYTES_MAX {
+        return Err(Error::invalid(format!("a role's name has at most {NAME_BYTES_MAX} bytes")));
+    }
+    Ok(role)
 }
 
 /// A rule's path: of a mount, or of something below one.
@@ -193,10 +257,14 @@ mod tests {
 
     fn ask(state: &mut MemoryView, request: QuotaRequest, named: &str, body: &Value) -> Result<Value, Error> {
         let (barrier, mut rng) = (barrier(), seeded(1));
-        let is_mounted = |path: &str| matches!(path, "secret/" | "auth/token/" | "sys/");
+        let mounted = |path: &str| {
+            let is_there = matches!(path, "secret/" | "auth/token/" | "auth/approle/" | "sys/");
+            let (is_auth, has_roles) = (path.starts_with("auth/"), path == "auth/approle/");
+            is_there.then_some(Mounted { uuid: None, is_auth, has_roles })
+        };
         let plan = {
             let mut ctx = Context { view: &*state, barrier: &barrier, now_ms: NOW_MS, rng: &mut rng };
-            handle(&mut ctx, request, named, body.as_object().unwrap_or(&Map::new()), &is_mounted)?
+            handle(&mut ctx, request, named, body.as_object().unwrap_or(&Map::new()), &mounted)?
         };
         state.apply(&plan.txn).unwrap();
         Ok(plan.reply.data.map_or(Value::Null, |data| serde_json::from_slice(&data).unwrap()))
@@ -240,6 +308,9 @@ mod tests {
             json!({ "rate": 1, "path": "secret/" }),
             json!({ "rate": 1, "path": "secret/", "inheritable": true }),
             json!({ "rate": 1, "role": "x", "path": "auth/token" }),
+            json!({ "rate": 1, "role": "x", "path": "secret" }),
+            json!({ "rate": 1, "role": "x", "path": "auth/approle/login" }),
+            json!({ "rate": 1, "role": "x" }),
             json!({ "rate": 1, "type": "lease-count" }),
         ] {
             let refused = ask(&mut state, QuotaRequest::Write, "x", &body);
@@ -249,6 +320,20 @@ mod tests {
             ask(&mut state, QuotaRequest::List, "", &Value::Null).unwrap(),
             json!({"keys": ["first"]})
         );
+    }
+
+    #[test]
+    fn a_rule_may_be_for_the_logins_of_a_role() {
+        let mut state = MemoryView::default();
+        for (name, role) in [("a", "x"), ("b", "y"), ("c", "")] {
+            let body = json!({ "rate": 1, "role": role, "path": "auth/approle" });
+            ask(&mut state, QuotaRequest::Write, name, &body).unwrap();
+        }
+        let told = ask(&mut state, QuotaRequest::Read, "a", &Value::Null).unwrap();
+        assert_eq!((&told["role"], &told["path"]), (&json!("x"), &json!("auth/approle/")));
+        let twin = json!({ "rate": 1, "role": "x", "path": "auth/approle" });
+        let refused = ask(&mut state, QuotaRequest::Write, "d", &twin);
+        assert!(matches!(refused, Err(Error::Invalid(_))));
     }
 
     #[test]

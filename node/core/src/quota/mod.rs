@@ -1,10 +1,13 @@
 //! Rate limits: what a client may ask of a path in a while. Rules are replicated; each node counts for itself, for the
 //! clients that ask it.
 //!
-//! Of all rules that fit a path only the most specific one counts, as in Vault.
+//! Of all rules that fit a path only the most specific one counts, as in Vault. How many leases there may be: [`leases`].
 
 pub mod api;
+pub mod lease_api;
+pub mod leases;
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 
 use conclave_proto::log::Txn;
@@ -40,6 +43,9 @@ pub struct Rule {
     pub name: String,
     /// Empty: every path. With a slash at its end: all below. With a star: all that begin so. Else this very path.
     pub path: String,
+    /// Logins with this role at the mount; empty: all requests.
+    #[serde(default)]
+    pub role: String,
     /// Requests in an interval; above 0.
     pub rate: f64,
     pub interval_s: u64,
@@ -62,15 +68,16 @@ impl Rule {
         }
     }
 
-    /// Rules for one path come before those for a beginning, those before a mount's, and longer ones before shorter.
-    fn precedence(&self) -> (u8, Reverse<usize>) {
+    /// Rules for a role come first; then those for one path before those for a beginning, those before a mount's, and
+    /// longer ones before shorter.
+    fn precedence(&self) -> (bool, u8, Reverse<usize>) {
         let class = match self.path.chars().last() {
             None => 3,
             Some('/') => 2,
             Some('*') => 1,
             Some(_) => 0,
         };
-        (class, Reverse(self.path.len()))
+        (self.role.is_empty(), class, Reverse(self.path.len()))
     }
 }
 
@@ -102,12 +109,17 @@ impl Quotas {
         Ok(stored.map_or_else(Default::default, |stored| (stored.value, stored.revision)))
     }
 
-    /// The rule that counts for a request to `path`, if there is one, and its place among [`Quotas::rules`].
-    pub fn rule_for(&self, path: &str) -> Option<(usize, &Rule)> {
+    /// The rule that counts for a request to `path`, if there is one, and its place among [`Quotas::rules`]. `role_of`: the
+    /// role that it would log in with; asked only if a rule depends on it.
+    pub fn rule_for(&self, path: &str, role_of: impl Fn() -> Option<String>) -> Option<(usize, &Rule)> {
         if self.rules.is_empty() || path.starts_with(NEVER_REFUSED) || self.is_exempt(path) {
             return None;
         }
-        self.rules.iter().enumerate().find(|(_, rule)| rule.fits(path))
+        let role = OnceCell::new();
+        let is_by = |rule: &Rule| {
+            rule.role.is_empty() || role.get_or_init(&role_of).as_deref() == Some(rule.role.as_str())
+        };
+        self.rules.iter().enumerate().find(|(_, rule)| rule.fits(path) && is_by(rule))
     }
 
     /// In the order of their precedence.
@@ -128,7 +140,8 @@ impl Quotas {
 
     fn insert(&mut self, rule: Rule) -> Result<(), Error> {
         self.rules.retain(|other| other.name != rule.name);
-        if let Some(twin) = self.rules.iter().find(|other| other.path == rule.path) {
+        if let Some(twin) = self.rules.iter().find(|other| other.path == rule.path && other.role == rule.role)
+        {
             let name = &twin.name;
             let sentence = format!("quota rule with similar properties exists under the name {name:?}");
             return Err(Error::invalid(sentence));
@@ -164,6 +177,7 @@ mod tests {
             let rule = Rule {
                 name: format!("for {path}"),
                 path: (*path).to_owned(),
+                role: String::new(),
                 rate: 1.0,
                 interval_s: 1,
                 block_interval_s: 0,
@@ -186,7 +200,7 @@ mod tests {
             ("secretive/data/app", ""),
             ("sys/mounts", ""),
         ] {
-            assert_eq!(quotas.rule_for(path).unwrap().1.path, rule, "{path}");
+            assert_eq!(quotas.rule_for(path, || None).unwrap().1.path, rule, "{path}");
         }
     }
 
@@ -194,9 +208,30 @@ mod tests {
     fn what_opens_the_cluster_and_what_undoes_a_limit_is_spared() {
         let quotas = quotas(&["", "sys/quotas/rate-limit/x"]);
         for spared in ["sys/health", "sys/unseal", "sys/quotas/config", "sys/quotas/rate-limit/x"] {
-            assert_eq!(quotas.rule_for(spared), None, "{spared}");
+            assert_eq!(quotas.rule_for(spared, || None), None, "{spared}");
         }
-        assert!(quotas.rule_for("sys/healthy").is_some());
+        assert!(quotas.rule_for("sys/healthy", || None).is_some());
+    }
+
+    #[test]
+    fn a_rule_for_a_role_counts_before_all_others_and_for_its_logins_only() {
+        let mut quotas = quotas(&["", "auth/approle/", "auth/approle/login"]);
+        let role = Rule { name: "r".to_owned(), role: "ci".to_owned(), ..quotas.rules[1].clone() };
+        quotas.insert(role).unwrap();
+        let rule_for = |path, role: Option<&str>| {
+            let (_, rule) = quotas.rule_for(path, || role.map(str::to_owned)).unwrap();
+            (rule.path.as_str(), rule.role.as_str())
+        };
+        assert_eq!(rule_for("auth/approle/login", Some("ci")), ("auth/approle/", "ci"));
+        assert_eq!(rule_for("auth/approle/login", Some("other")), ("auth/approle/login", ""));
+        assert_eq!(rule_for("auth/approle/login", None), ("auth/approle/login", ""));
+        assert_eq!(rule_for("auth/other/login", Some("ci")), ("", ""));
+    }
+
+    #[test]
+    fn nobody_asks_for_a_role_unless_a_rule_depends_on_it() {
+        let quotas = quotas(&["", "auth/approle/"]);
+        assert!(quotas.rule_for("auth/approle/login", || panic!("asked")).is_some());
     }
 
     #[test]

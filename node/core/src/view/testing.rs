@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use conclave_proto::counted;
 use conclave_proto::log::Txn;
 
 use super::{Cursor, Record, View, ViewError};
@@ -24,8 +25,17 @@ impl MemoryView {
         if let Some(failed) = failed {
             return Err(failed);
         }
+        let exceeded = txn.limits.iter().position(|limit| self.count(&limit.count_key) >= limit.fewer_than);
+        if let Some(exceeded) = exceeded {
+            return Err(txn.preconditions.len() + exceeded);
+        }
         self.revision += 1;
         for write in &txn.writes {
+            let key = &write.key[..];
+            let (is_there, was_there) = (write.value.is_some(), self.records.contains_key(key));
+            if counted::is_counted(key) && is_there != was_there {
+                counted::counts_of(key).for_each(|count_key| self.recount(count_key, is_there));
+            }
             match &write.value {
                 Some(value) => {
                     let record = Record {
@@ -43,8 +53,23 @@ impl MemoryView {
         Ok(())
     }
 
+    fn count(&self, count_key: &[u8]) -> u64 {
+        counted::number(self.records.get(count_key).map(|record| &record.sealed[..]))
+    }
+
+    fn recount(&mut self, count_key: Vec<u8>, is_there: bool) {
+        let number = self.count(&count_key).saturating_add_signed(if is_there { 1 } else { -1 });
+        if number == 0 {
+            self.records.remove(&count_key);
+        } else {
+            let sealed = number.to_be_bytes().to_vec().into();
+            self.records.insert(count_key, Record { revision: self.revision, expires_at_ms: 0, sealed });
+        }
+    }
+
+    /// How many records there are beside the counts, which follow from them.
     pub(crate) fn len(&self) -> usize {
-        self.records.len()
+        self.records.keys().filter(|key| !counted::is_count(key)).count()
     }
 
     pub(crate) fn records(&self) -> impl Iterator<Item = (&Vec<u8>, &Record)> {

@@ -9,10 +9,12 @@ use conclave_core::auth::rights::RightsRequest;
 use conclave_core::auth::token::TokenRequest;
 use conclave_core::auth::wrapping::WrappingRequest;
 use conclave_core::identity::IdentityRequest;
+use conclave_core::lease::LeaseRequest;
 use conclave_core::plan::Operation::{self, Delete, List, Patch, Read, Scan, Write};
 use conclave_core::policy::api::{Form, PolicyRequest};
 use conclave_core::policy::password_api::PasswordRequest;
 use conclave_core::quota::api::QuotaRequest;
+use conclave_core::quota::lease_api::LeaseQuotaRequest;
 use conclave_core::seal::ceremony::{self, Step};
 
 use self::table::token;
@@ -71,6 +73,8 @@ pub enum Action {
     /// Below an auth mount: its method decides, also whether it is a login, which needs no token.
     Auth,
     Quota(QuotaRequest),
+    LeaseQuota(LeaseQuotaRequest),
+    Lease(LeaseRequest),
     Identity(IdentityRequest),
     Mfa(MfaRequest),
     /// Finishes a login that waits for another factor.
@@ -179,6 +183,13 @@ impl Route {
                         | AuthMountRequest::Tune
                 )
                 | Action::Token(TokenRequest::Accessors | TokenRequest::RevokeOrphan | TokenRequest::Tidy)
+                | Action::Lease(
+                    LeaseRequest::List
+                        | LeaseRequest::RevokePrefix
+                        | LeaseRequest::RevokeForce
+                        | LeaseRequest::Irrevocable
+                        | LeaseRequest::Tidy
+                )
                 | Action::ListAudit
                 | Action::EnableAudit
                 | Action::DisableAudit
@@ -236,12 +247,26 @@ mod tests {
         assert_eq!(action(List, "auth/tokens/users/"), Ok(Action::Auth));
         assert_eq!(action(Read, "sys/auth/a/b/tune"), Ok(Action::AuthMount(AuthMountRequest::ReadTune)));
         assert_eq!(action(List, "secret/metadata/"), Ok(Action::Secret));
+        assert_eq!(action(List, "sys/leases/lookup/"), Ok(Action::Lease(LeaseRequest::List)));
+        assert_eq!(action(Write, "sys/leases/revoke/a/b"), Ok(Action::Lease(LeaseRequest::Revoke)));
+        assert_eq!(action(Write, "sys/leases/lookup/a"), Err(405));
     }
 
     #[test]
     fn what_is_not_in_the_table_does_not_exist() {
         assert_eq!(action(Read, "sys/nothing"), Err(404));
         assert_eq!(action(Read, "sys/raw/x"), Err(404));
+        // The old names of what is below `sys/leases`, whose checks were forgotten elsewhere (CVE-2026-45808).
+        for path in [
+            "sys/renew",
+            "sys/renew/x",
+            "sys/revoke",
+            "sys/revoke/x",
+            "sys/revoke-prefix/x",
+            "sys/revoke-force/x",
+        ] {
+            assert_eq!(action(Write, path), Err(404), "{path}");
+        }
         assert_eq!(action(Write, "auth/token/nothing"), Err(404));
         assert_eq!(action(Write, "auth"), Err(404));
         assert_eq!(action(Write, "auth/token"), Err(404));
@@ -296,6 +321,11 @@ mod tests {
                 "DisableAudit",
                 "EnableAudit",
                 "JoinToken",
+                "Lease(Irrevocable)",
+                "Lease(List)",
+                "Lease(RevokeForce)",
+                "Lease(RevokePrefix)",
+                "Lease(Tidy)",
                 "Leave",
                 "ListAudit",
                 "Remount",

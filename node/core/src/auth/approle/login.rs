@@ -82,6 +82,16 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
     Ok(plan)
 }
 
+/// The role that a login names by its id.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn role_of(ctx: &Context<'_>, mount: &Mount, body: &Map<String, Value>) -> Result<Option<String>, Error> {
+    let Ok(role_id) = field(body, "role_id") else { return Ok(None) };
+    let key = role::id_key(ctx.barrier, mount.uuid(), &role_id);
+    Ok(stored::load::<ById>(ctx.view, ctx.barrier, &key, ctx.now_ms)?.map(|by_id| by_id.value.name))
+}
+
 fn field(body: &Map<String, Value>, name: &str) -> Result<Zeroizing<String>, Error> {
     let given = fields::text(body, name)?.map(Zeroizing::new).filter(|text| !text.is_empty());
     given.ok_or_else(|| Error::invalid(format!("missing {name}")))

@@ -10,7 +10,7 @@ mod secret_id_api;
 use conclave_proto::log::Precondition;
 use serde_json::json;
 
-pub use self::login::login;
+pub use self::login::{login, role_of};
 use self::role::Role;
 pub use self::role::uuid;
 use self::role_field::RoleField;

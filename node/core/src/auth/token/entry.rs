@@ -6,6 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::root::ROOT_PATH;
 use crate::auth::Method;
 use crate::policy::name;
 
@@ -144,6 +145,11 @@ impl TokenEntry {
 
     pub fn is_known_version(&self) -> bool {
         self.version == VERSION
+    }
+
+    /// Whether it is listed among the leases: all are that are stored, but for those of `init` and of key shares.
+    pub fn has_lease(&self) -> bool {
+        self.kind == TokenKind::Service && !self.released && self.path != ROOT_PATH
     }
 
     pub fn is_root(&self) -> bool {

@@ -23,7 +23,7 @@ mod revoke;
 mod role;
 mod role_api;
 mod root;
-mod store;
+pub(crate) mod store;
 mod text;
 pub mod tidy;
 mod wrapping;

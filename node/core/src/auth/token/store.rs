@@ -1,4 +1,5 @@
-//! Where tokens lie: the token under its keyed hash, and beside it the ways to it by accessor and by parent.
+//! Where tokens lie: the token under its keyed hash, and beside it the ways to it by accessor, by parent, and by the path
+//! where it was made (its lease).
 
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ use super::entry::TokenEntry;
 use super::line::{self, Member, mac_of};
 use crate::crypto::{Barrier, Kind};
 use crate::error::Error;
+use crate::lease::record as lease;
 use crate::plan::Context;
+use crate::quota;
 use crate::stored::{self, Stored};
 use crate::view::View;
 
@@ -166,7 +169,7 @@ pub fn find_by_accessor(
 /// Writes a new token and the ways to it.
 ///
 /// # Errors
-/// As [`stored::put`].
+/// [`Error::LeaseQuota`]: there are too many already. As [`stored::put`].
 pub fn put_new(
     ctx: &mut Context<'_>,
     txn: &mut Txn,
@@ -174,6 +177,7 @@ pub fn put_new(
     entry: &TokenEntry,
     expires_at_ms: u64,
 ) -> Result<(), Error> {
+    quota::leases::admit(ctx, txn, hash, entry, expires_at_ms)?;
     txn.require(token_key(ctx.barrier, hash), 0);
     put_again(ctx, txn, hash, entry, expires_at_ms)?;
     put_ways(ctx, txn, hash, entry, expires_at_ms)
@@ -212,7 +216,7 @@ pub fn put_ways(
         let key = child_key(ctx.barrier, parent, hash);
         stored::put(ctx, txn, &key, &format!("{parent}/{hash}"), &Child {}, expires_at_ms)?;
     }
-    Ok(())
+    lease::put(ctx, txn, hash, entry, expires_at_ms)
 }
 
 /// Deletes a token and the ways to it; not what was made with it.
@@ -231,6 +235,7 @@ pub fn delete_ways(barrier: &Barrier, txn: &mut Txn, hash: &str, entry: &TokenEn
     if let Some(parent) = &entry.parent {
         txn.delete(child_key(barrier, parent, hash));
     }
+    lease::delete(barrier, txn, hash, entry);
 }
 
 /// All accessors of tokens that are stored and have not expired, in order.

@@ -2,7 +2,8 @@
 //!
 //! Nothing depends on it. A token ends at its time by the index of expiry, one that was revoked leaves a note for what was
 //! made with it, and what is left of either proves nothing. What only this finds: tokens whose parent has expired before
-//! them, and the empty records of tokens that let their children go, once the last of these has gone.
+//! them, the empty records of tokens that let their children go, once the last of these has gone, and tokens that are not
+//! in the index of leases, because they were made before there was one.
 //!
 //! One record says how far it has come; the leader goes on from there, a piece at a time, and so does the next leader.
 
@@ -15,6 +16,7 @@ use super::entry::TokenEntry;
 use super::store;
 use crate::crypto::{Kind, after_prefix, plain_key};
 use crate::error::Error;
+use crate::lease::record as lease;
 use crate::plan::{Context, Plan, Reply};
 use crate::stored;
 
@@ -75,9 +77,9 @@ pub fn next_batch(ctx: &mut Context<'_>) -> Result<Option<Txn>, Error> {
     Ok(Some(txn))
 }
 
-/// Deletes the token if it holds no more.
-fn look_at(ctx: &Context<'_>, txn: &mut Txn, key: Bytes, hash: &str) -> Result<(), Error> {
-    let Some((member, _)) = store::member(ctx.view, ctx.barrier, key.clone(), ctx.now_ms)? else {
+/// Deletes the token if it holds no more, and lists its lease if it does.
+fn look_at(ctx: &mut Context<'_>, txn: &mut Txn, key: Bytes, hash: &str) -> Result<(), Error> {
+    let Some((member, expires_at_ms)) = store::member(ctx.view, ctx.barrier, key.clone(), ctx.now_ms)? else {
         return Ok(());
     };
     let entry: &TokenEntry = &member.entry;
@@ -89,6 +91,9 @@ fn look_at(ctx: &Context<'_>, txn: &mut Txn, key: Bytes, hash: &str) -> Result<(
     if !is_needed {
         txn.require(key.clone(), member.revision);
         store::delete(ctx.barrier, txn, hash, entry);
+    } else if entry.has_lease() && !lease::is_listed(ctx.view, ctx.barrier, hash, entry)? {
+        txn.require(key.clone(), member.revision);
+        lease::put(ctx, txn, hash, entry, expires_at_ms)?;
     }
     Ok(())
 }

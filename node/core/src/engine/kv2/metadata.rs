@@ -135,7 +135,7 @@ pub(super) fn list(
 ) -> Result<Plan, Error> {
     let listing = Listing {
         kind: Kind::KvMeta,
-        mount_uuid: mount.uuid(),
+        root: &[mount.uuid()],
         prefix: prefix_to_list(path)?,
         page: Page::of(request.query)?,
         with_payloads: details,

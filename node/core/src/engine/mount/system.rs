@@ -62,6 +62,11 @@ impl MountTable {
         self.shown().find(is_at).or_else(|| self.resolve(path).map(|(mount, _)| mount))
     }
 
+    /// All mounts, with what is only shown.
+    pub fn iter_shown(&self) -> impl Iterator<Item = &Mount> {
+        self.iter().chain(self.shown())
+    }
+
     fn shown(&self) -> impl Iterator<Item = &Mount> {
         self.built_in.iter().chain([&self.token])
     }

@@ -3,6 +3,7 @@
 mod auth;
 mod identity;
 mod keys;
+mod lease;
 mod mfa;
 mod mounts;
 mod node;
@@ -24,6 +25,7 @@ pub fn routes() -> impl Iterator<Item = &'static Route> {
         identity::ROUTES,
         mfa::ROUTES,
         oversight::ROUTES,
+        lease::ROUTES,
     ];
     TABLES.into_iter().flatten()
 }

@@ -2,6 +2,7 @@
 
 use conclave_core::plan::Operation::{self, Delete, List, Read, Write};
 use conclave_core::quota::api::QuotaRequest as Q;
+use conclave_core::quota::lease_api::LeaseQuotaRequest as L;
 
 use super::super::{Action, Place, Route};
 use super::token;
@@ -13,6 +14,15 @@ const fn limit(
     summary: &'static str,
 ) -> Route {
     token(Action::Quota(request), operations, pattern, Place::State, summary)
+}
+
+const fn lease_count(
+    request: L,
+    operations: &'static [Operation],
+    pattern: &'static str,
+    summary: &'static str,
+) -> Route {
+    token(Action::LeaseQuota(request), operations, pattern, Place::State, summary)
 }
 
 pub(super) const ROUTES: &[Route] = &[
@@ -51,4 +61,13 @@ pub(super) const ROUTES: &[Route] = &[
     limit(Q::Read, &[Read], "sys/quotas/rate-limit/:name", "A rate limit."),
     limit(Q::Write, &[Write], "sys/quotas/rate-limit/:name", "Write a rate limit."),
     limit(Q::Delete, &[Delete], "sys/quotas/rate-limit/:name", "Delete a rate limit."),
+    lease_count(L::List, &[List], "sys/quotas/lease-count", "Names of all quotas on the number of leases."),
+    lease_count(L::Read, &[Read], "sys/quotas/lease-count/:name", "How many leases there may be, and are."),
+    lease_count(L::Write, &[Write], "sys/quotas/lease-count/:name", "Say how many leases there may be."),
+    lease_count(
+        L::Delete,
+        &[Delete],
+        "sys/quotas/lease-count/:name",
+        "Delete a quota on the number of leases.",
+    ),
 ];

@@ -156,7 +156,7 @@ fn tidying_takes_away_what_holds_no_more_and_nothing_else() {
     };
     let before = world.state.len();
     assert!(tidy(&mut world) >= 2);
-    assert_eq!(world.state.len(), before - 3, "the child, its accessor, and that it was one");
+    assert_eq!(world.state.len(), before - 4, "the child, its accessor, its lease, and that it was one");
     assert!(kept.iter().all(|token| world.holds(token)) && world.holds(&grandchild));
     world.revoke(&grandchild);
     let before = world.state.len();
