@@ -1,12 +1,18 @@
 //! A request to an engine, and the plan it makes: what to commit and what to answer when that has been applied.
 
+use std::borrow::Cow;
+
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::auth::login::Ready;
 use crate::crypto::Barrier;
+use crate::policy::Permit;
 use crate::view::View;
+
+/// The parameter that limits a page of a list.
+pub(crate) const LIMIT: &str = "limit";
 
 /// What the caller wants, in Vault's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +45,7 @@ pub struct Request<'a> {
 }
 
 /// The decoded query parameters, in order.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Query(pub Vec<(String, String)>);
 
 impl Query {
@@ -49,6 +55,13 @@ impl Query {
 
     pub fn first(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// With the page that policies leave of a list, in place of the one that was asked for.
+    pub fn paged(&self, permit: &Permit) -> Cow<'_, Self> {
+        let Some(page) = permit.page() else { return Cow::Borrowed(self) };
+        let others = self.0.iter().filter(|(key, _)| key != LIMIT).cloned();
+        Cow::Owned(Self(others.chain([(LIMIT.to_owned(), page.to_string())]).collect()))
     }
 }
 

@@ -503,7 +503,9 @@ impl Decision<'_> {
             Action::LeaseQuota(request) => {
                 quota::lease_api::handle(ctx, request, captured, body, &|path| quotas::mounted(table, path))?
             }
-            Action::Lease(request) => lease::handle(ctx, request, captured, table, &self.call.query, body)?,
+            Action::Lease(request) => {
+                lease::handle(ctx, request, captured, table, &self.call.query.paged(permit), body)?
+            }
             Action::Rights(request) => {
                 let protected = |operation, path: &str| {
                     route::find(operation, path).is_ok_and(|route| route.root_protected())
@@ -634,7 +636,9 @@ impl Decision<'_> {
         let (method, mount, rest) = found.ok_or_else(|| Failure::NoRoute { path: self.call.path.clone() })?;
         let password = self.call.password.lock().clone();
         let errands = self.call.errands.lock().clone();
-        let request = self.method_request(rest, body, password.as_ref(), &errands);
+        let query = self.call.query.paged(permit);
+        let request =
+            MethodRequest { query: &query, ..self.method_request(rest, body, password.as_ref(), &errands) };
         match method.handle(ctx, permit, mount, &request)? {
             auth::Step::Done(plan) => Ok(plan),
             auth::Step::Refused(_, error) => Err(error.into()),
@@ -650,8 +654,9 @@ impl Decision<'_> {
         table: &MountTable,
         body: &Map<String, Value>,
     ) -> Result<Plan, Failure> {
+        let query = self.call.query.paged(permit);
         if let Some(path) = cubbyhole::below(&self.call.path) {
-            let request = Request { operation: self.call.operation, path, query: &self.call.query, body };
+            let request = Request { operation: self.call.operation, path, query: &query, body };
             return Ok(cubbyhole::handle(ctx, permit, caller, &request)?);
         }
         let (mount, rest) = table
@@ -662,7 +667,7 @@ impl Decision<'_> {
                 "PATCH requires Content-Type of application/merge-patch+json".to_owned(),
             ));
         }
-        let request = Request { operation: self.call.operation, path: rest, query: &self.call.query, body };
+        let request = Request { operation: self.call.operation, path: rest, query: &query, body };
         Ok(engine::handle(ctx, permit, mount, &request)?)
     }
 }

@@ -112,6 +112,35 @@ async fn a_changed_policy_holds_at_every_node_at_once() {
 }
 
 #[tokio::test]
+async fn a_list_has_no_longer_pages_than_policies_allow() {
+    let cluster = Cluster::start(3);
+    cluster.call(0, "POST", "sys/auth/people", json!({ "type": "userpass" })).await.expect(204);
+    for name in ["a", "b", "c"] {
+        cluster.put(0, name, "1").await.expect(200);
+        let user = format!("auth/people/users/{name}");
+        cluster.call(0, "POST", &user, json!({ "password": "x" })).await.expect(204);
+    }
+    let paged = r#"path "secret/metadata/*" { capabilities = ["list"] pagination_limit = 2 }
+        path "auth/people/users/*" { capabilities = ["list"] pagination_limit = 1 }"#;
+    write_policy(&cluster, 0, "paged", paged).await;
+    let (token, _) = make(&cluster, 0, &cluster.root_token, json!({ "policies": ["paged"] })).await;
+    for node in 0..3 {
+        for (path, names) in [
+            ("secret/metadata/", json!(["a", "b"])),
+            ("secret/metadata/?limit=0", json!(["a", "b"])),
+            ("secret/metadata/?limit=max", json!(["a", "b"])),
+            ("secret/metadata/?limit=1", json!(["a"])),
+            ("secret/metadata/?after=b", json!(["c"])),
+            ("auth/people/users/", json!(["a"])),
+        ] {
+            let answer = cluster.call_as(node, &token, "LIST", path, Value::Null).await.expect(200);
+            assert_eq!(answer.json()["data"]["keys"], names, "{path} at node {node}");
+        }
+        cluster.call_as(node, &token, "LIST", "secret/metadata/?limit=3", Value::Null).await.expect(403);
+    }
+}
+
+#[tokio::test]
 async fn a_token_ends_all_that_was_made_with_it() {
     let cluster = Cluster::start(3);
     let root = cluster.root_token.clone();

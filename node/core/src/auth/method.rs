@@ -19,7 +19,7 @@ use super::{approle, aws, cert, jwt, kubernetes, userpass};
 use crate::engine::mount::Mount;
 use crate::errand::{Errand, Errands, Halt};
 use crate::error::Error;
-use crate::plan::{Context, Operation, Plan, Query};
+use crate::plan::{Context, LIMIT, Operation, Plan, Query};
 use crate::policy::Permit;
 
 /// A login method.
@@ -288,7 +288,7 @@ pub fn page(mut names: Vec<String>, query: &Query) -> Result<Vec<String>, Error>
     if let Some(after) = query.first("after") {
         names.retain(|name| name.as_str() > after);
     }
-    let limit = crate::fields::query_integer(query, "limit")?.and_then(|limit| usize::try_from(limit).ok());
+    let limit = crate::fields::query_integer(query, LIMIT)?.and_then(|limit| usize::try_from(limit).ok());
     names.truncate(limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX));
     if names.is_empty() { Err(Error::NotFound) } else { Ok(names) }
 }

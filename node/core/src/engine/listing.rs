@@ -17,7 +17,7 @@ use super::text::JsonText;
 use crate::crypto::{Kind, after_prefix, child_key};
 use crate::error::Error;
 use crate::fields;
-use crate::plan::{Context, Query, Reply};
+use crate::plan::{Context, LIMIT, Query, Reply};
 use crate::stored::has_expired;
 use crate::view::Record;
 
@@ -49,11 +49,11 @@ pub(crate) struct Page {
 
 impl Page {
     /// Query parameters that a page is made from.
-    pub(crate) const PARAMETERS: [&'static str; 2] = ["after", "limit"];
+    pub(crate) const PARAMETERS: [&'static str; 2] = ["after", LIMIT];
 
     /// `limit` of 0 or less means no limit, as for OpenBao.
     pub(crate) fn of(query: &Query) -> Result<Self, Error> {
-        let limit = fields::query_integer(query, "limit")?
+        let limit = fields::query_integer(query, LIMIT)?
             .and_then(|limit| usize::try_from(limit).ok())
             .filter(|&limit| limit > 0);
         Ok(Self { after: query.first("after").filter(|after| !after.is_empty()).map(str::to_owned), limit })

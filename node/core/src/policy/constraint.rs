@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::decide::{Access, Reason};
-use crate::plan::Operation;
+use crate::plan::{LIMIT, Operation};
 
 /// Stands for every parameter that is not named.
 const ANY: &str = "*";
-/// The parameter that limits a page of a list.
-const LIMIT: &str = "limit";
 /// What clients ask for when they take pages of any size.
 const LIMIT_MAX: &str = "max";
 
