@@ -58,7 +58,8 @@ pub struct Global {
     /// Let a node answer reads from its own state, not older than AGE (30s) or of "any" age
     #[arg(long, global = true, value_name = "AGE", help_heading = "Connection")]
     pub stale: Option<String>,
-    /// Wrap the answer for so long (60s), and show the token that hands it over once
+    /// Wrap the answer for so long (60s), and show the token that hands it over once [env: CONCLAVE_WRAP_TTL,
+    /// VAULT_WRAP_TTL, BAO_WRAP_TTL]
     #[arg(long, global = true, value_name = "DURATION", help_heading = "Connection")]
     pub wrap_ttl: Option<String>,
     /// How to print [env: CONCLAVE_FORMAT, VAULT_FORMAT, BAO_FORMAT] [default: table]

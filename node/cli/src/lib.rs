@@ -74,7 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, local: &Local) -> ExitCode 
     if let Command::Server { args } = command {
         return (local.server)(args);
     }
-    let outcome = Session::new(global).and_then(|session| {
+    let outcome = Session::new(global, command::can_be_wrapped(&command)).and_then(|session| {
         let report = evaluate(command, &session, local)?;
         print(&report, &session)?;
         Ok(report.code())

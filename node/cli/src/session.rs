@@ -12,6 +12,9 @@ use crate::token_file;
 /// Variables that choose the output, the strongest first.
 const FORMAT_VARIABLES: [&str; 3] = ["CONCLAVE_FORMAT", "VAULT_FORMAT", "BAO_FORMAT"];
 
+/// Variables that say for how long answers are wrapped, the strongest first.
+const WRAP_TTL_VARIABLES: [&str; 3] = ["CONCLAVE_WRAP_TTL", "VAULT_WRAP_TTL", "BAO_WRAP_TTL"];
+
 pub struct Session {
     pub format: Format,
     pub field: Option<String>,
@@ -19,10 +22,16 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(mut global: Global) -> Result<Self, Failure> {
+    /// `can_be_wrapped`: the command shows the token of an answer that was wrapped. The environment is for those only, a
+    /// flag for all.
+    pub fn new(mut global: Global, can_be_wrapped: bool) -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var(name).ok();
+        if can_be_wrapped {
+            global.wrap_ttl = global.wrap_ttl.or_else(|| wrap_ttl_from(variable));
+        }
         let format = match global.format {
             Some(format) => format,
-            None => format_from(|name| std::env::var(name).ok())?,
+            None => format_from(variable)?,
         };
         let field = global.field.take();
         Ok(Self { format, field, global })
@@ -73,12 +82,20 @@ impl Session {
     }
 }
 
+/// The strongest of the variables that says something, with its name.
+fn first_of<const COUNT: usize>(
+    names: [&'static str; COUNT],
+    variable: impl Fn(&str) -> Option<String>,
+) -> Option<(&'static str, String)> {
+    names.into_iter().find_map(|name| Some((name, variable(name).filter(|value| !value.is_empty())?)))
+}
+
+fn wrap_ttl_from(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    first_of(WRAP_TTL_VARIABLES, variable).map(|(_, ttl)| ttl)
+}
+
 fn format_from(variable: impl Fn(&str) -> Option<String>) -> Result<Format, Failure> {
-    let found = FORMAT_VARIABLES.iter().find_map(|name| {
-        let value = variable(name).filter(|value| !value.is_empty())?;
-        Some((name, value))
-    });
-    match found {
+    match first_of(FORMAT_VARIABLES, variable) {
         None => Ok(Format::Table),
         Some((name, value)) => <Format as clap::ValueEnum>::from_str(&value, true)
             .map_err(|_| Failure::usage(format!("{name} must be \"table\" or \"json\""))),
@@ -116,6 +133,17 @@ mod tests {
         assert_eq!(format("VAULT_FORMAT", "json"), Ok(Format::Json));
         assert_eq!(format("CONCLAVE_FORMAT", ""), Ok(Format::Table));
         assert!(format("BAO_FORMAT", "yaml").unwrap_err().contains("BAO_FORMAT"));
+    }
+
+    #[test]
+    fn how_long_answers_are_wrapped_comes_from_the_strongest_variable_that_says_it() {
+        let wrapped = |set: &[(&str, &str)]| {
+            let find = |asked: &str| set.iter().find(|(name, _)| *name == asked);
+            wrap_ttl_from(|asked| find(asked).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(wrapped(&[("BAO_WRAP_TTL", "5m"), ("VAULT_WRAP_TTL", "60s")]).as_deref(), Some("60s"));
+        assert_eq!(wrapped(&[("CONCLAVE_WRAP_TTL", ""), ("BAO_WRAP_TTL", "5m")]).as_deref(), Some("5m"));
+        assert_eq!(wrapped(&[]), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn run_at(address: &str, line: &str) -> Ended {
     let words = ["conclave", "--address", address].into_iter().chain(line.split_whitespace());
     let arguments = Arguments::try_parse_from(with_two_dashes(words.map(Into::into).collect())).unwrap();
     let format = arguments.global.format.is_none().then_some(crate::output::Format::Table);
-    let mut session = Session::new(arguments.global).unwrap();
+    let mut session = Session::new(arguments.global, false).unwrap();
     // Not what the environment of the tests says.
     session.format = format.unwrap_or(session.format);
     let local = crate::Local {

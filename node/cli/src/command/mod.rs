@@ -62,7 +62,7 @@ pub async fn run(command: Command, session: &Session, local: &Local) -> Result<R
 }
 
 /// Whether the command shows the token of an answer that was wrapped.
-fn can_be_wrapped(command: &Command) -> bool {
+pub fn can_be_wrapped(command: &Command) -> bool {
     match command {
         Command::Read(_) | Command::Write(_) | Command::List(_) | Command::Unwrap(_) => true,
         Command::Kv(command) => matches!(command, kv::Kv::Get(_)),
