@@ -222,8 +222,8 @@ fn open_sink(settings: &DeviceSettings, folder: &Path, node: &str, heads: &HeadF
         Target::Socket { endpoint } => {
             (Box::new(SocketSink::new(endpoint.clone(), settings.limit)), heads.read(), false)
         }
-        Target::Http { url, ca_file } => {
-            let sink = HttpSink::new(url, ca_file.as_deref(), settings.limit)?;
+        Target::Http { url, authorities } => {
+            let sink = HttpSink::new(url, authorities.as_ref(), settings.limit)?;
             (Box::new(sink), heads.read(), false)
         }
     })

@@ -1,13 +1,13 @@
 //! The `http` device: lines in the body of a POST. It has taken them when it answers with a status of success.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::runtime::Runtime;
 
+use super::settings::Authorities;
 use super::sink::{Lines, Sink};
 use crate::outbound::{ANSWER_BYTES_MAX, Outbound, Settings, Trust};
 
@@ -21,10 +21,13 @@ pub struct HttpSink {
 }
 
 impl HttpSink {
-    pub fn new(url: &str, ca_file: Option<&Path>, limit: Duration) -> io::Result<Self> {
+    pub fn new(url: &str, authorities: Option<&Authorities>, limit: Duration) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let authorities = ca_file.map(std::fs::read).transpose()?;
-        let trust = authorities.as_deref().map_or(Trust::Nobody, Trust::Authorities);
+        let pem = authorities.map(Authorities::read).transpose()?;
+        let trust = match &pem {
+            None => Trust::Nobody,
+            Some(pem) => pem.as_deref().map_or(Trust::System, Trust::Authorities),
+        };
         let outbound = Outbound::new(&Settings { trust, limit, redirects_max: 0 })?;
         Ok(Self { url: url.to_owned(), outbound, runtime })
     }

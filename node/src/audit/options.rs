@@ -6,6 +6,7 @@ use std::path::Path;
 use conclave_core::audit::Enabled;
 
 use super::settings::{DeviceSettings, SettingsError, Type, Written, fault};
+use crate::outbound::{self, Trust};
 
 /// What a record always is: options of Vault's that may be given if they say just that.
 const FIXED: [(&str, &[&str]); 6] = [
@@ -36,6 +37,7 @@ pub fn settings(enabled: &Enabled, folder: &Path) -> Result<DeviceSettings, Sett
         path: None,
         address: None,
         ca_file: None,
+        ca_pem: None,
         required: None,
         limit_ms: None,
         sync: None,
@@ -46,6 +48,7 @@ pub fn settings(enabled: &Enabled, folder: &Path) -> Result<DeviceSettings, Sett
             "file_path" | "path" if r#type == Type::File => written.path = Some(within(folder, value)),
             "address" | "uri" if r#type != Type::File => written.address = Some(value.clone()),
             "socket_type" if r#type == Type::Socket => socket_type = Some(value.as_str()),
+            "ca_pem" if r#type != Type::File => written.ca_pem = Some(trusted(name, value)?),
             "required" => written.required = Some(truth(name, option, value)?),
             "sync" if r#type == Type::File => written.sync = Some(truth(name, option, value)?),
             "limit_ms" => {
@@ -61,11 +64,6 @@ pub fn settings(enabled: &Enabled, folder: &Path) -> Result<DeviceSettings, Sett
     if matches!(written.path.as_deref(), Some("stdout" | "discard")) {
         return Err(fault(name, "a trail goes to a file that is kept: stdout and discard are not supported"));
     }
-    if written.address.as_ref().is_some_and(|to| to.starts_with("tls:") || to.starts_with("https:")) {
-        let sentence =
-            "TLS needs a file of trusted authorities: set such a device in the nodes' configuration files";
-        return Err(fault(name, sentence));
-    }
     written.complete()
 }
 
@@ -73,6 +71,11 @@ pub fn settings(enabled: &Enabled, folder: &Path) -> Result<DeviceSettings, Sett
 fn within(folder: &Path, given: &str) -> String {
     let rest = Path::new(given).strip_prefix(folder).ok().and_then(Path::to_str);
     rest.unwrap_or(given).to_owned()
+}
+
+fn trusted(name: &str, pem: &str) -> Result<String, SettingsError> {
+    outbound::tls(Trust::Authorities(pem.as_bytes())).map_err(|error| fault(name, &error.to_string()))?;
+    Ok(pem.to_owned())
 }
 
 fn truth(name: &str, option: &str, value: &str) -> Result<bool, SettingsError> {
@@ -95,7 +98,7 @@ fn fixed(name: &str, option: &str, value: &str) -> Result<(), SettingsError> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::settings::{Endpoint, Target, check};
+    use super::super::settings::{Authorities, Endpoint, Target, check};
     use super::*;
 
     fn read(r#type: &str, options: &[(&str, &str)]) -> Result<DeviceSettings, String> {
@@ -127,8 +130,24 @@ mod tests {
         read("http", &[("uri", "http://h/trail")]).unwrap();
     }
 
+    fn authority() -> String {
+        rcgen::generate_simple_self_signed(["logs".to_owned()]).unwrap().cert.pem()
+    }
+
+    #[test]
+    fn tls_is_spoken_with_whom_the_option_or_else_the_system_trusts() {
+        let authority = authority();
+        let named = read("http", &[("uri", "https://h/"), ("ca_pem", &authority)]).unwrap();
+        let authorities = Some(Authorities::Text(authority));
+        assert_eq!(named.target, Target::Http { url: "https://h/".to_owned(), authorities });
+        let unnamed = read("socket", &[("address", "h:1"), ("socket_type", "tls")]).unwrap();
+        let endpoint = Endpoint::Tls { authority: "h:1".to_owned(), authorities: Authorities::System };
+        assert_eq!(unnamed.target, Target::Socket { endpoint });
+    }
+
     #[test]
     fn no_client_names_a_file_outside_the_folder_or_weakens_the_trail() {
+        let authority = &authority();
         for (r#type, options) in [
             ("file", &[("file_path", "/etc/cron.d/x")][..]),
             ("file", &[("file_path", "/var/log/trails/../x")]),
@@ -144,9 +163,10 @@ mod tests {
             ("file", &[("file_path", "a"), ("address", "h:1")]),
             ("file", &[]),
             ("socket", &[("address", "tls:h:1"), ("ca_file", "/etc/shadow")]),
-            ("socket", &[("address", "tls:h:1")]),
-            ("socket", &[("address", "h:1"), ("socket_type", "tls")]),
-            ("http", &[("uri", "https://h/")]),
+            ("socket", &[("address", "tls:h:1"), ("ca_pem", "/etc/shadow")]),
+            ("socket", &[("address", "h:1"), ("socket_type", "tls"), ("ca_pem", "")]),
+            ("http", &[("uri", "http://h/"), ("ca_pem", authority)]),
+            ("file", &[("file_path", "a"), ("ca_pem", authority)]),
             ("syslog", &[("facility", "AUTH")]),
             ("pipe", &[]),
         ] {

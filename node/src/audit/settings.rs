@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use serde::Deserialize;
 
@@ -50,9 +51,10 @@ pub enum Target {
     Socket {
         endpoint: Endpoint,
     },
+    /// `authorities`: for TLS.
     Http {
         url: String,
-        ca_file: Option<PathBuf>,
+        authorities: Option<Authorities>,
     },
 }
 
@@ -74,7 +76,29 @@ pub enum Endpoint {
     Unix(PathBuf),
     Udp(String),
     Tcp(String),
-    Tls { authority: String, ca_file: PathBuf },
+    Tls { authority: String, authorities: Authorities },
+}
+
+/// By whom a device's certificate must be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authorities {
+    /// By those in this file (PEM).
+    File(PathBuf),
+    /// By these (PEM).
+    Text(String),
+    /// By whomever the node's system trusts.
+    System,
+}
+
+impl Authorities {
+    /// As PEM; `None`: those of the system.
+    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::File(path) => fs::read(path).map(Some),
+            Self::Text(text) => Ok(Some(text.clone().into_bytes())),
+            Self::System => Ok(None),
+        }
+    }
 }
 
 /// One `[[audit]]` of the settings' file.
@@ -88,8 +112,11 @@ pub struct Written {
     pub(super) path: Option<String>,
     /// `unix:/dev/log`, `udp:host:port`, `tcp:host:port`, `tls:host:port`, or a URL for `http`.
     pub(super) address: Option<String>,
-    /// The authorities to trust (PEM), for TLS.
+    /// The authorities to trust (PEM), for TLS, in a file of the node's; those of its system, if none are named.
     pub(super) ca_file: Option<PathBuf>,
+    /// The same as a text, which is how they come through the API.
+    #[serde(skip)]
+    pub(super) ca_pem: Option<String>,
     pub(super) required: Option<bool>,
     pub(super) limit_ms: Option<u64>,
     pub(super) sync: Option<bool>,
@@ -156,7 +183,7 @@ impl Written {
 
     fn target(self, name: &str) -> Result<Target, SettingsError> {
         let foreign = match self.r#type {
-            Type::File => self.address.is_some() || self.ca_file.is_some(),
+            Type::File => self.address.is_some() || self.ca_file.is_some() || self.ca_pem.is_some(),
             _ => self.path.is_some() || self.sync.is_some(),
         };
         if foreign {
@@ -168,16 +195,19 @@ impl Written {
             return Ok(Target::File { name: path, sync: self.sync.unwrap_or(true) });
         }
         let address = self.address.ok_or_else(|| fault(name, "address is not set"))?;
+        let named = self.ca_file.map(Authorities::File).or(self.ca_pem.map(Authorities::Text));
         if self.r#type == Type::Http {
-            if address.starts_with("https://") && self.ca_file.is_none() {
-                return Err(fault(name, "https needs ca_file: the authorities to trust"));
-            }
-            if !address.starts_with("https://") && !address.starts_with("http://") {
-                return Err(fault(name, "address must be a URL"));
-            }
-            return Ok(Target::Http { url: address, ca_file: self.ca_file });
+            let authorities = match (address.split_once("://"), named) {
+                (Some(("https", _)), named) => Some(named.unwrap_or(Authorities::System)),
+                (Some(("http", _)), None) => None,
+                (Some(("http", _)), Some(_)) => {
+                    return Err(fault(name, "http has no authorities to trust: use https"));
+                }
+                _ => return Err(fault(name, "address must be a URL")),
+            };
+            return Ok(Target::Http { url: address, authorities });
         }
-        let endpoint = endpoint(name, &address, self.ca_file)?;
+        let endpoint = endpoint(name, &address, named)?;
         Ok(match self.r#type {
             Type::Syslog => Target::Syslog { endpoint },
             _ => Target::Socket { endpoint },
@@ -185,16 +215,19 @@ impl Written {
     }
 }
 
-fn endpoint(name: &str, address: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, SettingsError> {
+fn endpoint(name: &str, address: &str, named: Option<Authorities>) -> Result<Endpoint, SettingsError> {
     let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
     let is_host =
         rest.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    match (scheme, ca_file) {
+    match (scheme, named) {
         ("unix", None) if rest.starts_with('/') => Ok(Endpoint::Unix(rest.into())),
         ("udp", None) if is_host => Ok(Endpoint::Udp(rest.to_owned())),
         ("tcp", None) if is_host => Ok(Endpoint::Tcp(rest.to_owned())),
-        ("tls", Some(ca_file)) if is_host => Ok(Endpoint::Tls { authority: rest.to_owned(), ca_file }),
-        ("tls", None) => Err(fault(name, "tls needs ca_file: the authorities to trust")),
+        ("tls", named) if is_host => {
+            let authorities = named.unwrap_or(Authorities::System);
+            Ok(Endpoint::Tls { authority: rest.to_owned(), authorities })
+        }
+        (_, Some(_)) => Err(fault(name, "only tls has authorities to trust")),
         _ => Err(fault(name, "address must be unix:/path, udp:host:port, tcp:host:port or tls:host:port")),
     }
 }
@@ -288,8 +321,9 @@ mod tests {
             ("type = 'file'\npath = 'a'\naddress = 'tcp:a:1'", "does not know"),
             ("type = 'socket'", "address is not set"),
             ("type = 'socket'\naddress = 'tcp:nowhere'", "host:port"),
-            ("type = 'syslog'\naddress = 'tls:a:1'", "ca_file"),
-            ("type = 'http'\naddress = 'https://a'", "ca_file"),
+            ("type = 'syslog'\naddress = 'tcp:a:1'\nca_file = 'a.pem'", "only tls"),
+            ("type = 'syslog'\naddress = 'tls:a:1'\nca_pem = 'a'", "unknown field"),
+            ("type = 'http'\naddress = 'http://a'\nca_file = 'a.pem'", "use https"),
             ("type = 'http'\naddress = 'ftp://a'", "URL"),
             ("type = 'file'\npath = 'a'\nlimit_ms = 0", "limit_ms"),
             ("type = 'file'\npath = 'a'\nname = 'a b'", "name must be"),

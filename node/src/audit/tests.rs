@@ -240,7 +240,8 @@ async fn an_http_device_has_taken_lines_when_the_other_side_says_so() {
             body
         })
     });
-    let trail = open(folder.path(), vec![device("web", true, PATIENCE, Target::Http { url, ca_file: None })]);
+    let trail =
+        open(folder.path(), vec![device("web", true, PATIENCE, Target::Http { url, authorities: None })]);
     assert_eq!(record_one(&trail, 1).await, Ok(()));
     assert_eq!(record_one(&trail, 2).await, Err(NotTaken));
     for body in answers.join().unwrap() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::settings::{Endpoint, Target};
+use super::settings::{Authorities, Endpoint, Target};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +54,8 @@ fn open(folder: &Path, target: Target) -> Arc<Trail> {
 }
 
 fn endpoint(peer: &Peer, ca_file: &Path) -> Endpoint {
-    Endpoint::Tls { authority: format!("localhost:{}", peer.port), ca_file: ca_file.to_owned() }
+    let authorities = Authorities::File(ca_file.to_owned());
+    Endpoint::Tls { authority: format!("localhost:{}", peer.port), authorities }
 }
 
 async fn record(trail: &Trail) -> Result<(), NotTaken> {
@@ -129,7 +130,7 @@ async fn an_http_device_speaks_tls_and_only_to_whom_it_trusts() {
     let (web, stranger) = (peer(folder.path(), answer), peer(folder.path(), answer));
     let to = |port: u16| Target::Http {
         url: format!("https://localhost:{port}/trail"),
-        ca_file: Some(web.ca_file.clone()),
+        authorities: Some(Authorities::Text(fs::read_to_string(&web.ca_file).unwrap())),
     };
     let trail = open(folder.path(), to(web.port));
     record(&trail).await.unwrap();

@@ -2,7 +2,6 @@
 //!
 //! That a line was written says that the system took it, not that the other side did; only the `http` device knows that.
 
-use std::fs;
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -121,11 +120,12 @@ fn connect(endpoint: &Endpoint, limit: Duration) -> io::Result<Wire> {
             Wire::Udp(socket)
         }
         Endpoint::Tcp(authority) => Wire::Stream(Box::new(tcp(authority, limit)?)),
-        Endpoint::Tls { authority, ca_file } => {
+        Endpoint::Tls { authority, authorities } => {
             let stream = tcp(authority, limit)?;
             let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-            let config = outbound::tls(Trust::Authorities(&fs::read(ca_file)?))?;
+            let pem = authorities.read()?;
+            let config = outbound::tls(pem.as_deref().map_or(Trust::System, Trust::Authorities))?;
             let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
             let mut stream = StreamOwned::new(session, stream);
             // The handshake, so that an untrusted peer is found before anything is said.

@@ -18,7 +18,7 @@ use crate::view::View;
 const DEVICES_MAX: usize = 16;
 /// Options of one device at most, and the longest of their names, values and of a description, in bytes.
 const OPTIONS_MAX: usize = 32;
-const TEXT_BYTES_MAX: usize = 4 * 1024;
+const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// What the record is sealed with for a path.
 const PATH: &str = "audit-devices";
 const IN_USE: &str = "path already in use at";
