@@ -173,7 +173,7 @@ async fn whoever_is_sent_by_one_node_may_come_back_to_another_and_once() {
         back(&cluster, (round + 1) % 3, &sent).await.expect(200);
         for node in 0..3 {
             let refused = back(&cluster, node, &sent).await.expect(400);
-            assert_eq!(refused.errors(), "Vault login failed. Expired or missing OAuth state.");
+            assert_eq!(refused.errors(), "login failed: Expired or missing OAuth state.");
         }
     }
     for _ in 0..5 {

@@ -40,8 +40,8 @@ const RANDOM_BYTES: usize = 32;
 const CLIENT_NONCE_BYTES_MAX: usize = 256;
 /// Longest code of a provider, in bytes.
 const CODE_BYTES_MAX: usize = 4_096;
-/// What is said before the reason why a login failed; user interfaces look for it.
-const FAILED: &str = "Vault login failed. ";
+/// What is said before the reason why a login failed.
+const FAILED: &str = "login failed: ";
 
 /// What a provider may say of a refusal (RFC 6749, 4.1.2.1).
 const REFUSALS: [&str; 7] = [

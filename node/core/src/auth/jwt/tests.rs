@@ -310,7 +310,7 @@ fn whoever_comes_back_from_the_provider_with_a_code_is_logged_in_once() {
     assert_eq!(basic, "Basic dXM6czNjcmV0JTJGJTJC");
     assert_eq!(
         sentence(back(&mut world, &sent["state"])),
-        "Vault login failed. Expired or missing OAuth state."
+        "login failed: Expired or missing OAuth state."
     );
 }
 
@@ -318,12 +318,12 @@ fn whoever_comes_back_from_the_provider_with_a_code_is_logged_in_once() {
 #[test]
 fn a_flow_that_went_wrong_ends() {
     for (query, more, words) in [
-        (json!({ "error": "access_denied" }), json!({}), "Vault login failed. access_denied"),
-        (json!({ "error": "<b>x</b>" }), json!({}), "Vault login failed. An unknown error occurred"),
-        (json!({ "code": "" }), json!({}), "Vault login failed. No code or id_token received."),
+        (json!({ "error": "access_denied" }), json!({}), "login failed: access_denied"),
+        (json!({ "error": "<b>x</b>" }), json!({}), "login failed: An unknown error occurred"),
+        (json!({ "code": "" }), json!({}), "login failed: No code or id_token received."),
         (json!({ "client_nonce": "other" }), json!({}), "invalid client_nonce"),
-        (json!({}), json!({ "nonce": "other" }), "Vault login failed. invalid ID token nonce."),
-        (json!({}), json!({ "nonce": null }), "Vault login failed. invalid ID token nonce."),
+        (json!({}), json!({ "nonce": "other" }), "login failed: invalid ID token nonce."),
+        (json!({}), json!({ "nonce": null }), "login failed: invalid ID token nonce."),
         (json!({}), json!({ "aud": "them" }), "Token verification failed. invalid audience (aud) claim"),
         (
             json!({}),
@@ -339,7 +339,7 @@ fn a_flow_that_went_wrong_ends() {
             json!({ "auth_time": null }),
             "Token verification failed. the user logged in too long ago",
         ),
-        (json!({}), json!({ "sub": "2" }), "Vault login failed. claim \"email\" not found in token"),
+        (json!({}), json!({ "sub": "2" }), "login failed: claim \"email\" not found in token"),
     ] {
         let (mut world, signer) = with_provider();
         let sent = send(&mut world, json!({ "client_nonce": "mine" }));
@@ -355,7 +355,7 @@ fn a_flow_that_went_wrong_ends() {
         let found = sentence(world.visit("oidc/oidc/callback", &given));
         assert!(found.starts_with(words), "{query} {more}: {found}");
         let again = sentence(world.visit("oidc/oidc/callback", &given));
-        assert_eq!(again, "Vault login failed. Expired or missing OAuth state.", "{query} {more}");
+        assert_eq!(again, "login failed: Expired or missing OAuth state.", "{query} {more}");
     }
 }
 
@@ -364,7 +364,7 @@ fn a_state_ends_in_its_time_and_belongs_to_its_mount() {
     let (mut world, signer) = with_provider();
     let sent = send(&mut world, json!({}));
     grant(&mut world, &signer, &sent, json!({}));
-    let missing = "Vault login failed. Expired or missing OAuth state.";
+    let missing = "login failed: Expired or missing OAuth state.";
     world.enable("other", json!({ "type": "oidc" })).unwrap();
     let settings = json!({
         "oidc_discovery_url": "https://p", "oidc_client_id": "us", "oidc_client_secret": "s3cret",
