@@ -22,6 +22,7 @@ use crate::service::Action;
 const REQUESTS: &str = "conclave_requests_total";
 const REQUEST_SECONDS: &str = "conclave_request_seconds";
 const LIMITED: &str = "conclave_rate_limited_total";
+const REFUSED: &str = "conclave_requests_refused_total";
 const LEASES: &str = "conclave_leases";
 const LEASES_REFUSED: &str = "conclave_leases_refused_total";
 const QUOTA_LEASES: &str = "conclave_lease_quota_leases";
@@ -51,6 +52,7 @@ pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildE
         "Time a linearizable read waited for its read point."
     );
     describe_counter!(LIMITED, "Requests refused by a rate limit, by its name.");
+    describe_counter!(REFUSED, "Requests refused by a bound of the node, by what it bounds.");
     describe_gauge!(LEASES, "Leases that are stored.");
     describe_counter!(LEASES_REFUSED, "Leases that a quota refused, by its name.");
     describe_gauge!(QUOTA_LEASES, "Leases that a quota counts, by its name.");
@@ -117,6 +119,11 @@ pub fn barrier(elapsed: Duration) {
 /// Counts one request that a rate limit refused.
 pub fn limited(quota: &str) {
     counter!(LIMITED, "quota" => quota.to_owned()).increment(1);
+}
+
+/// Counts one request that was larger, took longer or came with more others than the node allows.
+pub fn refused(bound: &'static str) {
+    counter!(REFUSED, "bound" => bound).increment(1);
 }
 
 /// Counts one lease that a quota refused.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::failure::Failure;
 use crate::limit::Allowance;
+use crate::metrics;
 
 /// An answer, before it becomes HTTP or travels back through the node that forwarded the request.
 pub struct Answer {
@@ -62,6 +63,9 @@ impl Answer {
         #[derive(Serialize)]
         struct Errors {
             errors: Vec<String>,
+        }
+        if let Some(bound) = failure.bound() {
+            metrics::refused(bound);
         }
         let mut answer = Self::bare(failure.status(), &Errors { errors: failure.sentences() });
         answer.retry_after = failure.retry_after();

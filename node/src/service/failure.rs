@@ -108,6 +108,16 @@ impl Failure {
         }
     }
 
+    /// Which bound of the node refuses it, as metrics count it.
+    pub fn bound(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge(_) | Self::Rule(Error::TooLarge(_)) => Some("size"),
+            Self::NoLeader { .. } | Self::NoQuorum { .. } | Self::Unknown => Some("time"),
+            Self::Overloaded(_) => Some("load"),
+            _ => None,
+        }
+    }
+
     /// What stands in `errors`. Nothing at a path is an empty list, as Vault answers it.
     pub fn sentences(&self) -> Vec<String> {
         let sentence = match self {

@@ -119,6 +119,8 @@ async fn an_oversized_body_is_refused_and_the_node_goes_on() {
     cluster.call(0, "POST", "secret/data/x", large).await.expect(413);
     let fits = json!({ "data": { "value": "x".repeat(900 * 1024) } });
     cluster.call(0, "POST", "secret/data/x", fits).await.expect(200);
+    let metrics = cluster.call(0, "GET", "sys/metrics?format=prometheus", Value::Null).await.expect(200);
+    assert!(metrics.text.contains("conclave_requests_refused_total{bound=\"size\"}"), "{}", metrics.text);
 }
 
 #[tokio::test]

@@ -308,10 +308,7 @@ fn whoever_comes_back_from_the_provider_with_a_code_is_logged_in_once() {
     let basic = errand.headers.iter().find(|(name, _)| name == "authorization").unwrap().1.as_str();
     // us:s3cret%2F%2B
     assert_eq!(basic, "Basic dXM6czNjcmV0JTJGJTJC");
-    assert_eq!(
-        sentence(back(&mut world, &sent["state"])),
-        "login failed: Expired or missing OAuth state."
-    );
+    assert_eq!(sentence(back(&mut world, &sent["state"])), "login failed: Expired or missing OAuth state.");
 }
 
 /// CVE-2026-33758: nothing that came with the request is repeated.
