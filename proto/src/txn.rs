@@ -40,6 +40,14 @@ impl Txn {
         self.writes.push(Write { key: key.into(), value: None, expires_at_ms: 0 });
     }
 
+    /// Adds all that another demands and writes.
+    pub fn append(&mut self, other: Self) {
+        let Self { preconditions, writes, limits, proposer: _, number: _ } = other;
+        self.preconditions.extend(preconditions);
+        self.writes.extend(writes);
+        self.limits.extend(limits);
+    }
+
     /// How many of the writes carry a value.
     pub fn values(&self) -> usize {
         self.writes.iter().filter(|write| write.value.is_some()).count()

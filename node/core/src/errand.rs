@@ -89,12 +89,22 @@ impl Errands {
         self.0.len() < ERRANDS_MAX
     }
 
+    /// Whether there is one that must not be run again for the same request.
+    pub fn has_private(&self) -> bool {
+        self.0.iter().any(|(errand, _)| errand.is_private())
+    }
+
     pub fn add(&mut self, errand: Errand, outcome: Arc<Outcome>) {
         self.0.push((Arc::new(errand), outcome));
     }
 }
 
 impl Errand {
+    /// It is asked for one request alone: what it tells may be that request's secret, and it may have an effect there.
+    pub fn is_private(&self) -> bool {
+        !matches!(self.task, Task::Document { .. })
+    }
+
     /// A document that everybody may read.
     pub fn document(url: &str, authorities: &str, anew: bool) -> Self {
         Self {

@@ -577,6 +577,10 @@ impl Decision<'_> {
 
     fn logged_in(&self, ctx: &mut Context<'_>, step: auth::Step) -> Result<Decided, Failure> {
         match step {
+            // Nobody is known yet to whom there is no token to give: nothing is kept for him.
+            auth::Step::Done(plan) if plan.reply.auth.is_none() && self.call.headers.wrap_ttl_s.is_some() => {
+                Err(not_wrappable())
+            }
             auth::Step::Done(plan) => {
                 let mut decided = envelope(plan);
                 self.wrap(ctx, &mut decided)?;

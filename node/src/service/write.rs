@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_core::auth::Work;
-use conclave_core::errand::Task;
 use conclave_proto::txn::Outcome;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
@@ -82,6 +81,7 @@ impl Service {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Failed(failure)) => return Err(failure),
                 Err(Attempt::Unknown) => return Err(Failure::Unknown),
+                Err(Attempt::Overtaken) if call.errands.lock().has_private() => return Err(overtaken()),
                 Err(Attempt::Overtaken) => {
                     return self.decide_at_leader(cluster, route, call, deadline).await;
                 }
@@ -213,7 +213,8 @@ impl Service {
         }
         let mut proven = false;
         let mut plans = 0;
-        while plans < plans_max {
+        // What was asked of others for this request (a code that is taken once) is not asked again at another node.
+        while plans < plans_max || (plans < PLANS_MAX && call.errands.lock().has_private()) {
             match plan::decide(cluster, route, call, None).await {
                 // What is told of the state, and not only changed, is proven to be of now.
                 Ok(decided) if !decided.plan.txn.is_empty() && (proven || decided.only_changes(call)) => {
@@ -243,6 +244,12 @@ impl Service {
                 Err(Failure::Undecided(work)) => {
                     // Errands have a bound of their own: one leads to the next.
                     plans += usize::from(matches!(*work, Work::Password(_)));
+                    if !proven && matches!(&*work, Work::Errand(errand) if errand.is_private()) {
+                        // To whom a secret is sent, and which, is what the cluster says now.
+                        prove(cluster, deadline).await?;
+                        proven = true;
+                        continue;
+                    }
                     self.work(call, *work, deadline).await?;
                 }
                 Err(failure) if proven => return Err(failure.into()),
@@ -266,8 +273,7 @@ impl Service {
                 if !call.errands.lock().has_room() {
                     return Err(Failure::internal("a request needs more errands than there may be"));
                 }
-                if !matches!(errand.task, Task::Document { .. }) {
-                    // What is asked for this request alone may have an effect there.
+                if errand.is_private() {
                     self.record_before_effect(call).await?;
                 }
                 let outcome = self.messenger.run(&errand, deadline).await?;

@@ -45,6 +45,10 @@ pub struct Ready {
     pub who: Belonging,
     /// What its holder is to be told of the token.
     pub warnings: Vec<String>,
+    /// What the login uses up, also when it is refused for want of another factor.
+    pub spent: Txn,
+    /// The transaction's preconditions from this one on are the method's own.
+    pub own_from: usize,
 }
 
 /// Accepts a login. Its token is made by [`issue`], when nothing else has to be proven: `Method::login` sees to that. One
@@ -94,7 +98,8 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
     let mut txn = mount.guarded_txn(ctx);
     let who = entity_of(ctx, &mut txn, &entry, accepted.alias_meta, accepted.groups)?;
     entry.entity_id = who.entity.id.clone();
-    let login = Some(Box::new(Ready { entry, who, warnings }));
+    let own_from = txn.preconditions.len();
+    let login = Some(Box::new(Ready { entry, who, warnings, spent: Txn::default(), own_from }));
     Ok(Plan { txn, reply: Reply { login, warnings: accepted.warnings, ..Reply::empty(200) } })
 }
 
@@ -103,7 +108,7 @@ pub fn plan_login(ctx: &mut Context<'_>, mount: &Mount, accepted: Accepted<'_>) 
 /// # Errors
 /// The active key has sealed too much.
 pub(super) fn issue(ctx: &mut Context<'_>, mut plan: Plan, ready: Ready) -> Result<Plan, Error> {
-    let Ready { mut entry, who, warnings } = ready;
+    let Ready { mut entry, who, warnings, .. } = ready;
     let uuid = entry.login.as_ref().ok_or(Error::Denied)?.mount_uuid.clone();
     let ends_ms = ctx.now_ms.saturating_add(entry.ttl_ms);
     let token = anchor::issue(ctx, &mut plan.txn, &uuid, &mut entry, ends_ms)?;

@@ -132,11 +132,17 @@ fn require_groups(
     entity: &Entity,
     preconditions: &mut Vec<Precondition>,
 ) -> Result<(), Error> {
-    if !entity.group_ids.is_empty() {
-        let epoch_key = store::group_epoch_key();
-        let epoch = view.stamp(&epoch_key)?.map_or(0, |stamp| stamp.revision);
-        preconditions.push(Precondition { key: epoch_key.into(), revision: epoch });
-    }
+    if entity.group_ids.is_empty() { Ok(()) } else { require_epoch(view, preconditions) }
+}
+
+/// That no group changes, nor which is meant by a name.
+///
+/// # Errors
+/// [`Error::View`].
+pub fn require_epoch(view: &dyn View, preconditions: &mut Vec<Precondition>) -> Result<(), Error> {
+    let epoch_key = store::group_epoch_key();
+    let epoch = view.stamp(&epoch_key)?.map_or(0, |stamp| stamp.revision);
+    preconditions.push(Precondition { key: epoch_key.into(), revision: epoch });
     Ok(())
 }
 

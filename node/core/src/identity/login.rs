@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use conclave_proto::log::{Precondition, Txn};
 
 use super::record::{Alias, Entity, Group, GroupKind};
-use super::{alias, entity, member, name, store};
+use super::{alias, belonging, entity, member, name, store};
 use crate::error::Error;
 use crate::plan::Context;
 
@@ -27,7 +27,7 @@ pub struct LoginAlias<'a> {
 /// changed costs no write.
 ///
 /// # Errors
-/// [`Error::Denied`]: the entity is disabled. [`Error::Invalid`]: the name or what is told of it cannot be kept.
+/// [`Error::Denied`]: the entity is disabled, or known by another name. [`Error::Invalid`]: the name or what is told of it cannot be kept.
 pub fn plan_login(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) -> Result<Entity, Error> {
     name::checked(login.name)?;
     name::check_metadata(&login.metadata, "metadata")?;
@@ -40,6 +40,9 @@ pub fn plan_login(ctx: &mut Context<'_>, txn: &mut Txn, login: &LoginAlias<'_>) 
         None => entity::fresh(ctx, None)?,
     };
     match after.aliases.iter_mut().find(|alias| alias.mount_accessor == login.mount_accessor) {
+        // Names are found by what they are in lower case, and other signs become those of ASCII there: to be found by such
+        // a name is not to be called so.
+        Some(known) if !known.name.eq_ignore_ascii_case(login.name) => return Err(Error::Denied),
         Some(known) if known.metadata == login.metadata => {}
         Some(known) => {
             known.metadata.clone_from(&login.metadata);
@@ -75,6 +78,9 @@ fn follow_groups(
 ) -> Result<(), Error> {
     if told.len() > LOGIN_GROUPS_MAX {
         return Err(Error::invalid(format!("a login names at most {LOGIN_GROUPS_MAX} groups")));
+    }
+    if !told.is_empty() || !entity.group_ids.is_empty() {
+        belonging::require_epoch(ctx.view, &mut txn.preconditions)?;
     }
     let mut wanted = BTreeSet::new();
     for name in told {

@@ -95,6 +95,15 @@ fn whoever_logs_in_again_is_the_same_and_costs_no_write() {
     assert_ne!(world.login(JWT, "alice", None).unwrap(), id, "another mount knows others by its names");
 }
 
+/// Some signs are those of ASCII in lower case: where names are given out freely, that is another's name.
+#[test]
+fn whoever_is_called_by_signs_that_only_look_alike_is_nobody_else() {
+    let mut world = World::new();
+    world.login(JWT, "kim", None).unwrap();
+    assert_eq!(world.login(JWT, "\u{212a}im", None), Err(Error::Denied));
+    world.login(JWT, "Kim", None).unwrap();
+}
+
 #[test]
 fn a_login_of_somebody_who_is_disabled_is_denied() {
     let mut world = World::new();
@@ -227,6 +236,13 @@ fn an_external_group_has_those_of_whom_its_mount_says_so() {
     assert!(txn.is_empty(), "told the same, nothing is written");
     world.login(JWT, "alice", None).unwrap();
     assert_eq!(world.policies(&alice), ["ext", "inside"], "who knows of no groups takes none away");
+    let (_, early) = world.plan_login(JWT, "bob", Some(&["admins"])).unwrap();
+    let told = world.run(R::GroupReadById, &group, json!({})).unwrap();
+    let moved = json!({ "name": "others", "mount_accessor": JWT, "canonical_id": group });
+    world.run(R::GroupAliasWriteById, told["alias"]["id"].as_str().unwrap(), moved).unwrap();
+    assert!(world.state.apply(&early).is_err(), "it was decided when the group had another name there");
+    let back = json!({ "name": "admins", "mount_accessor": JWT, "canonical_id": group });
+    world.run(R::GroupAliasWriteById, told["alias"]["id"].as_str().unwrap(), back).unwrap();
     world.login(JWT, "alice", Some(&[])).unwrap();
     assert_eq!(world.policies(&alice), ["inside"]);
     let refusal = world.refused(R::GroupWriteById, &group, json!({ "member_entity_ids": [alice] }));

@@ -46,12 +46,24 @@ impl Library<'_> {
         body(self.errands.outcome(Errand::document(url, self.authorities, self.anew))?)
     }
 
+    /// What cannot be parsed is read once more: for a moment something else may have stood there, such as a page that says that
+    /// the service is being maintained.
+    fn parsed<T>(&self, url: &str, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, Unread> {
+        match parse(self.read(url)?) {
+            Err(_) if !self.anew => {
+                let again = Self { anew: true, ..*self };
+                parse(again.read(url)?).map_err(Unread::Bad)
+            }
+            parsed => parsed.map_err(Unread::Bad),
+        }
+    }
+
     pub fn object(&self, url: &str) -> Result<Map<String, Value>, Unread> {
-        json::object(self.read(url)?).ok_or_else(|| Unread::Bad("the answer is malformed".to_owned()))
+        self.parsed(url, |body| json::object(body).ok_or_else(|| "the answer is malformed".to_owned()))
     }
 
     pub fn keys(&self, url: &str) -> Result<KeySet, Unread> {
-        KeySet::published(self.read(url)?).map_err(|sentence| Unread::Bad(sentence.to_owned()))
+        self.parsed(url, |body| KeySet::published(body).map_err(str::to_owned))
     }
 }
 

@@ -195,7 +195,7 @@ pub fn callback(
     };
     match finish(ctx, mount, method, request, &config, &sent.value) {
         Ok(mut plan) => {
-            used(&mut plan.txn);
+            used(plan.reply.login.as_mut().map_or(&mut plan.txn, |ready| &mut ready.spent));
             Ok(Step::Done(plan))
         }
         Err(Halt::Errand(errand)) => Ok(Step::Work(errand.into())),

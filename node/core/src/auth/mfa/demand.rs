@@ -4,6 +4,7 @@ use conclave_proto::log::Txn;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::basis::Basis;
 use super::table::{Enforcement, Table};
 use super::{check, laid_aside, method};
 use crate::auth::login;
@@ -29,8 +30,10 @@ pub fn settle(
     step: Step,
 ) -> Result<Step, Error> {
     let Step::Done(mut plan) = step else { return Ok(step) };
-    let Some(ready) = plan.reply.login.take() else { return Ok(Step::Done(plan)) };
+    let Some(mut ready) = plan.reply.login.take() else { return Ok(Step::Done(plan)) };
+    let spent = std::mem::take(&mut ready.spent);
     let table = Table::load(ctx)?;
+    let basis = Basis::of(&plan.txn, ready.own_from);
     table.require(&mut plan.txn);
     if !table.enforcements.is_empty() {
         // That he is in no further group whose logins need more.
@@ -41,12 +44,14 @@ pub fn settle(
         if !request.codes.is_empty() {
             plan.reply.warnings.push(NOT_NEEDED.to_owned());
         }
+        plan.txn.append(spent);
         return login::issue(ctx, plan, *ready).map(Step::Done);
     }
     if request.codes.is_empty() {
         let id = new_id(ctx);
         let auth = told(&id, &table, &demanded);
-        laid_aside::put(ctx, &mut plan.txn, &id, *ready)?;
+        laid_aside::put(ctx, &mut plan.txn, &id, *ready, basis)?;
+        plan.txn.append(spent);
         plan.reply.auth = Some(auth);
         plan.reply.warnings.push(TO_VALIDATE.to_owned());
         return Ok(Step::Done(plan));
@@ -54,12 +59,15 @@ pub fn settle(
     let mut checked = Txn::default();
     match check::codes(ctx, &mut checked, &table, &demanded, &ready.who.entity.id, request.codes)? {
         Ok(()) => {
-            plan.txn.preconditions.append(&mut checked.preconditions);
-            plan.txn.writes.append(&mut checked.writes);
+            plan.txn.append(checked);
+            plan.txn.append(spent);
             login::issue(ctx, plan, *ready).map(Step::Done)
         }
-        // Of a login that is refused nothing stays but that a code was wrong.
-        Err(_) => Ok(Step::Refused(checked, Error::Denied)),
+        // Of a login that is refused nothing stays but that a code was wrong, and what is good for one login only.
+        Err(_) => {
+            checked.append(spent);
+            Ok(Step::Refused(checked, Error::Denied))
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! Logins that wait for another proof: in the replicated state, so that they are finished at any node and outlive a
 //! leader.
 
-use conclave_proto::log::{Precondition, Txn};
+use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::basis::Basis;
 use super::check;
 use super::codes::Codes;
 use super::table::Table;
 use crate::auth::login::{self, Ready};
-use crate::auth::method::{self, Step};
+use crate::auth::method::Step;
 use crate::auth::params::is_within;
 use crate::auth::token::TokenEntry;
 use crate::crypto::{Barrier, Kind};
@@ -32,6 +33,7 @@ struct LaidAside {
     entry: TokenEntry,
     /// What its caller is told when there is a token.
     warnings: Vec<String>,
+    basis: Basis,
 }
 
 fn key(barrier: &Barrier, id: &str) -> Vec<u8> {
@@ -42,10 +44,10 @@ fn key(barrier: &Barrier, id: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// As `stored::put`.
-pub fn put(ctx: &mut Context<'_>, txn: &mut Txn, id: &str, ready: Ready) -> Result<(), Error> {
+pub fn put(ctx: &mut Context<'_>, txn: &mut Txn, id: &str, ready: Ready, basis: Basis) -> Result<(), Error> {
     let key = key(ctx.barrier, id);
     txn.require(key.clone(), 0);
-    let kept = LaidAside { version: VERSION, entry: ready.entry, warnings: ready.warnings };
+    let kept = LaidAside { version: VERSION, entry: ready.entry, warnings: ready.warnings, basis };
     let expires_at_ms = ctx.now_ms.saturating_add(WAITS_MS);
     stored::put(ctx, txn, &key, id, &kept, expires_at_ms)
 }
@@ -69,7 +71,7 @@ pub fn validate(
     let codes = Codes::of_body(body)?;
     let key = key(ctx.barrier, &id);
     let found = stored::load::<LaidAside>(ctx.view, ctx.barrier, &key, ctx.now_ms)?.ok_or_else(no_such)?;
-    let LaidAside { version, entry, warnings } = found.value;
+    let LaidAside { version, entry, warnings, basis } = found.value;
     if version != VERSION {
         return Err(stored::unknown());
     }
@@ -88,28 +90,21 @@ pub fn validate(
         return Err(Error::invalid("nothing else is demanded of this login any more: log in again"));
     }
     let mut txn = mount.guarded_txn(ctx);
+    basis.require(ctx, &mut txn)?;
     table.require(&mut txn);
     txn.preconditions.extend(who.preconditions.iter().cloned());
     if let Err(sentence) = check::codes(ctx, &mut txn, &table, &demanded, &who.entity.id, &codes)? {
         return Ok(Step::Refused(txn, Error::Refused(sentence)));
     }
-    // The user or role by which it was accepted may have changed since.
-    txn.preconditions.extend(still_holds(ctx, &entry)?);
     txn.require(key.clone(), found.revision);
     txn.delete(key);
     let plan = Plan { txn, reply: Reply::empty(200) };
     let entry = TokenEntry { entity_id: who.entity.id.clone(), created_ms: ctx.now_ms, ..entry };
-    login::issue(ctx, plan, Ready { entry, who, warnings }).map(Step::Done)
+    login::issue(ctx, plan, Ready { entry, who, warnings, spent: Txn::default(), own_from: 0 })
+        .map(Step::Done)
 }
 
 fn mount_of<'m>(mounts: &'m MountTable, entry: &TokenEntry) -> Option<&'m Mount> {
     let uuid = &entry.login.as_ref()?.mount_uuid;
     mounts.iter().find(|mount| mount.uuid() == uuid)
-}
-
-fn still_holds(ctx: &Context<'_>, entry: &TokenEntry) -> Result<Option<Precondition>, Error> {
-    method::holds(ctx, entry).map_err(|error| match error {
-        Error::Invalid(_) => Error::invalid("the login does not hold any more: log in again"),
-        error => error,
-    })
 }

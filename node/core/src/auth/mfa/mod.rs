@@ -13,6 +13,7 @@
 
 pub mod api;
 mod barcode;
+mod basis;
 mod check;
 pub mod clear;
 mod codes;

@@ -333,6 +333,10 @@ fn a_login_waits_for_five_minutes_and_as_long_as_what_it_was_decided_by_stands()
     world.write("userpass/users/bob", json!({ "token_policies": "other" })).unwrap();
     assert!(refused(&mut world, &id).to_string().contains("log in again"));
     let id = request_id(&world.login().unwrap());
+    // The same password, but it was set: who knew it before is not taken for who knows it now.
+    world.write("userpass/users/bob", json!({ "password": PASSWORD })).unwrap();
+    assert!(refused(&mut world, &id).to_string().contains("log in again"));
+    let id = request_id(&world.login().unwrap());
     world.identity(IdentityRequest::EntityWriteById, &phone.entity, json!({ "disabled": true }));
     assert_eq!(refused(&mut world, &id), Error::Denied);
     world.identity(IdentityRequest::EntityWriteById, &phone.entity, json!({ "disabled": false }));
@@ -343,6 +347,30 @@ fn a_login_waits_for_five_minutes_and_as_long_as_what_it_was_decided_by_stands()
     let id = request_id(&world.login().unwrap());
     world.disable("userpass").unwrap();
     assert_eq!(refused(&mut world, &id), Error::invalid("invalid request ID"));
+}
+
+#[test]
+fn a_login_that_waits_falls_with_the_role_and_the_secret_id_that_it_was_accepted_by() {
+    let (mut world, phone) = World::with_enforcement();
+    world.enforce("all", json!({ "mfa_method_ids": [phone.method], "auth_method_types": ["approle"] }));
+    world.write("approle/role/app", json!({ "token_policies": "strong" })).unwrap();
+    let role_id = world.read("approle/role/app/role-id").unwrap().data["role_id"].clone();
+    for uses in [0, 2] {
+        let make = json!({ "num_uses": uses });
+        let made = world.write("approle/role/app/secret-id", make).unwrap().data;
+        let login = json!({ "role_id": role_id, "secret_id": made["secret_id"] });
+        let log_in = |world: &mut World| request_id(&world.write("approle/login", login.clone()).unwrap());
+        let refused =
+            |world: &mut World, id: &str| world.validate(id, "phone", "000000").unwrap_err().to_string();
+        let id = log_in(&mut world);
+        assert!(refused(&mut world, &id).contains("not present in entity"), "so far it holds");
+        world.write("approle/role/app", json!({ "token_policies": "weak" })).unwrap();
+        assert!(refused(&mut world, &id).contains("log in again"), "{uses}");
+        let id = log_in(&mut world);
+        let destroyed = json!({ "secret_id": made["secret_id"] });
+        world.write("approle/role/app/secret-id/destroy", destroyed).unwrap();
+        assert!(refused(&mut world, &id).contains("log in again"), "{uses}");
+    }
 }
 
 #[test]
