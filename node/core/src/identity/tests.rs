@@ -239,10 +239,10 @@ fn an_external_group_has_those_of_whom_its_mount_says_so() {
     let (_, early) = world.plan_login(JWT, "bob", Some(&["admins"])).unwrap();
     let told = world.run(R::GroupReadById, &group, json!({})).unwrap();
     let moved = json!({ "name": "others", "mount_accessor": JWT, "canonical_id": group });
-    world.run(R::GroupAliasWriteById, told["alias"]["id"].as_str().unwrap(), moved).unwrap();
+    world.run(R::GroupAliasWrite, told["alias"]["id"].as_str().unwrap(), moved).unwrap();
     assert!(world.state.apply(&early).is_err(), "it was decided when the group had another name there");
     let back = json!({ "name": "admins", "mount_accessor": JWT, "canonical_id": group });
-    world.run(R::GroupAliasWriteById, told["alias"]["id"].as_str().unwrap(), back).unwrap();
+    world.run(R::GroupAliasWrite, told["alias"]["id"].as_str().unwrap(), back).unwrap();
     world.login(JWT, "alice", Some(&[])).unwrap();
     assert_eq!(world.policies(&alice), ["inside"]);
     let refusal = world.refused(R::GroupWriteById, &group, json!({ "member_entity_ids": [alice] }));
