@@ -99,6 +99,24 @@ pub fn names_below(
     prefix: &[u8],
     now_ms: u64,
 ) -> Result<Vec<String>, Error> {
+    let names = first_names_below(view, barrier, prefix, now_ms, NAMES_MAX + 1)?;
+    if names.len() > NAMES_MAX {
+        return Err(Error::TooLarge(format!("there are more than {NAMES_MAX} names")));
+    }
+    Ok(names)
+}
+
+/// As [`names_below`], but so many at most, of which nobody knows which.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn first_names_below(
+    view: &dyn View,
+    barrier: &Barrier,
+    prefix: &[u8],
+    now_ms: u64,
+    max: usize,
+) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     let mut cursor = view.cursor();
     let mut found = cursor.seek(prefix)?;
@@ -107,8 +125,8 @@ pub fn names_below(
             let path = barrier.open(&key, &record.sealed)?.path;
             names.push(path.rsplit('/').next().unwrap_or_default().to_owned());
         }
-        if names.len() > NAMES_MAX {
-            return Err(Error::TooLarge(format!("there are more than {NAMES_MAX} names")));
+        if names.len() >= max {
+            break;
         }
         found = match after_prefix(&key) {
             Some(next) => cursor.seek(&next)?,

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 /// Certificates that a client shows at most, and their bytes: they are kept as long as the connection.
 const SHOWN_MAX: usize = 8;
-const SHOWN_BYTES_MAX: usize = 32 * 1024;
+const SHOWN_BYTES_MAX: usize = 8 * 1024;
 
 #[derive(Debug)]
 pub struct AnyClient {

@@ -1,8 +1,6 @@
 //! `crls`: certificates that were revoked, by who issued them and their numbers. As in Vault an operator brings the list,
 //! so that its signature is not looked at, nor whether it is old.
 
-use std::collections::BTreeSet;
-
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
@@ -29,8 +27,14 @@ struct Crl {
     version: u32,
     /// The issuer's name as it stands there, in hex.
     issuer: String,
-    /// In decimal.
-    serials: BTreeSet<String>,
+    /// In decimal, each between blanks: a list may be long, and a login looks for one.
+    serials: String,
+}
+
+impl Crl {
+    fn has(&self, certificate: &Certificate) -> bool {
+        self.issuer == certificate.issuer && self.serials.contains(&format!(" {} ", certificate.serial))
+    }
 }
 
 /// All lists of a mount.
@@ -43,8 +47,7 @@ impl Revoked {
     }
 
     pub fn has(&self, certificate: &Certificate) -> bool {
-        let Self(crls) = self;
-        crls.iter().any(|crl| crl.issuer == certificate.issuer && crl.serials.contains(&certificate.serial))
+        self.0.iter().any(|crl| crl.has(certificate))
     }
 }
 
@@ -79,7 +82,7 @@ pub fn handle(
         Operation::Read => {
             let crl = find(ctx, mount.uuid(), name)?.ok_or_else(no_such)?;
             let serials: Map<String, Value> =
-                crl.serials.into_iter().map(|serial| (serial, json!({}))).collect();
+                crl.serials.split_whitespace().map(|serial| (serial.to_owned(), json!({}))).collect();
             Ok(Reply::json(&json!({ "cdp": null, "serials": serials })).into())
         }
         Operation::Write => {
@@ -129,9 +132,10 @@ fn parse(body: &Map<String, Value>) -> Result<Crl, Error> {
     if !rest.is_empty() {
         return Err(failed());
     }
-    Ok(Crl {
-        version: VERSION,
-        issuer: hex::encode(parsed.issuer().as_raw()),
-        serials: parsed.iter_revoked_certificates().map(|revoked| revoked.serial().to_string()).collect(),
-    })
+    let mut serials = String::from(" ");
+    for revoked in parsed.iter_revoked_certificates() {
+        serials.push_str(&revoked.serial().to_string());
+        serials.push(' ');
+    }
+    Ok(Crl { version: VERSION, issuer: hex::encode(parsed.issuer().as_raw()), serials })
 }

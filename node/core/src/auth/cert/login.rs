@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::config;
-use super::crl::Revoked;
 use super::parsed::Certificate;
 use super::role::{self, Role};
+use super::trial;
 use super::trust::Shown;
 use crate::auth::login::{Accepted, plan_login};
 use crate::auth::method::{self, Method, MethodRequest};
@@ -24,12 +24,11 @@ const FIELDS: [&str; 1] = ["name"];
 /// [`Error::Invalid`]: nothing was shown, or no role takes it. [`Error::Denied`]: not from there.
 pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Error> {
     let settings = config::load(ctx, mount.uuid())?;
-    let revoked = Revoked::load(ctx, mount.uuid(), &settings)?;
-    let shown = Shown::read(request.certificates, &revoked, ctx.now_ms)?;
+    let shown = Shown::read(request.certificates, ctx.now_ms)?;
     let name = fields::text(request.body, "name")?.filter(|name| !name.is_empty());
     // What no role can be called leads to none.
     let name = name.map(|name| method::subject(&name).unwrap_or_default());
-    let role = shown.role(ctx, mount.uuid(), name.as_deref(), &revoked)?;
+    let role = trial::role(ctx, mount.uuid(), &shown, &settings, name.as_deref())?;
     let leaf = &shown.leaf;
     if leaf.common_name.is_empty() {
         return Err(Error::invalid("missing name in alias: the certificate has no common name"));

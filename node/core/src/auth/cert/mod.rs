@@ -9,6 +9,7 @@ mod login;
 mod parsed;
 mod renewal;
 mod role;
+mod trial;
 mod trust;
 
 use conclave_proto::log::Precondition;

@@ -32,7 +32,8 @@ pub struct Certificate {
     pub is_for_clients: bool,
     /// In decimal.
     pub serial: String,
-    /// The issuer's name as it stands there, in hex.
+    /// Its own name and the issuer's as they stand there, in hex.
+    pub subject: String,
     pub issuer: String,
     pub subject_key_id: Vec<u8>,
     pub authority_key_id: Vec<u8>,
@@ -72,6 +73,7 @@ impl Certificate {
             is_ca: parsed.basic_constraints().ok()?.is_some_and(|constraints| constraints.value.ca),
             is_for_clients: usage.is_none_or(|usage| usage.value.client_auth || usage.value.any),
             serial: parsed.serial.to_string(),
+            subject: hex::encode(parsed.subject().as_raw()),
             issuer: hex::encode(parsed.issuer().as_raw()),
             subject_key_id: Vec::new(),
             authority_key_id: Vec::new(),

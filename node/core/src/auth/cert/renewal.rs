@@ -5,7 +5,7 @@ use bytes::Bytes;
 use conclave_proto::log::Precondition;
 
 use super::config;
-use super::crl::Revoked;
+use super::trial;
 use super::trust::Shown;
 use crate::auth::token::{LoginOrigin, TokenEntry};
 use crate::error::Error;
@@ -21,9 +21,8 @@ pub fn may_renew(
 ) -> Result<Precondition, Error> {
     let settings = config::load(ctx, &origin.mount_uuid)?;
     if !settings.disable_binding {
-        let revoked = Revoked::load(ctx, &origin.mount_uuid, &settings)?;
-        let shown = Shown::read(certificates, &revoked, ctx.now_ms)?;
-        shown.role(ctx, &origin.mount_uuid, Some(&origin.subject), &revoked)?;
+        let shown = Shown::read(certificates, ctx.now_ms)?;
+        trial::role(ctx, &origin.mount_uuid, &shown, &settings, Some(&origin.subject))?;
         let leaf = &shown.leaf;
         if leaf.key_fingerprint != entry.certificate_key || leaf.common_name != origin.alias {
             return Err(Error::invalid(

@@ -1,4 +1,4 @@
-//! Which role takes a certificate: one that names an authority of it, or one that names it as it is.
+//! What a client has shown in the handshake, held against what a role trusts and asks for.
 
 use std::time::Duration;
 
@@ -9,30 +9,24 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use super::crl::Revoked;
 use super::parsed::Certificate;
-use super::role::{self, Role};
+use super::role::Role;
 use crate::auth::token::matches_glob;
 use crate::error::Error;
-use crate::plan::Context;
-use crate::stored::{self, Stored};
 
 /// Certificates that a client shows at most.
 const SHOWN_MAX: usize = 8;
-/// Roles that are tried for a login that names none.
-const ROLES_TRIED_MAX: usize = 256;
 
-/// What a client has shown in the handshake: it has proven to have the key of the first.
+/// What a client has shown: it has proven to have the key of the first.
 pub struct Shown {
     pub leaf: Certificate,
-    /// The others, but for those that were revoked.
-    intermediates: Vec<CertificateDer<'static>>,
-    is_revoked: bool,
+    others: Vec<Certificate>,
     now_ms: u64,
 }
 
 impl Shown {
     /// # Errors
     /// [`Error::Invalid`]: there is nothing that could be taken.
-    pub fn read(certificates: Option<&[Bytes]>, revoked: &Revoked, now_ms: u64) -> Result<Self, Error> {
+    pub fn read(certificates: Option<&[Bytes]>, now_ms: u64) -> Result<Self, Error> {
         let shown = certificates.ok_or_else(|| Error::invalid("tls connection required"))?;
         let (leaf, others) =
             shown.split_first().ok_or_else(|| Error::invalid("client certificate must be supplied"))?;
@@ -45,29 +39,32 @@ impl Shown {
                 "failed to verify client's certificate: it has expired, or does not hold yet",
             ));
         }
-        let is_usable =
-            |der: &&Bytes| Certificate::parse(der).is_some_and(|certificate| !revoked.has(&certificate));
-        let intermediates =
-            others.iter().filter(is_usable).map(|der| CertificateDer::from(der.to_vec())).collect();
-        Ok(Self { is_revoked: revoked.has(&leaf), leaf, intermediates, now_ms })
+        Ok(Self { leaf, others: others.iter().filter_map(|der| Certificate::parse(der)).collect(), now_ms })
+    }
+
+    /// Whether one of these is named as issuer by what was shown: without that no signature needs to be looked at.
+    pub fn names_one_of(&self, authorities: &[Certificate]) -> bool {
+        let mut shown = std::iter::once(&self.leaf).chain(&self.others);
+        shown.any(|one| authorities.iter().any(|authority| authority.subject == one.issuer))
     }
 
     /// Whether a path leads from it to one of `authorities`, by keys that may sign for clients, all valid now.
-    fn is_issued_by(&self, authorities: &[Certificate], revoked: &Revoked) -> bool {
-        let ders: Vec<CertificateDer<'_>> = authorities
-            .iter()
-            .filter(|one| one.is_ca && one.is_valid_at(self.now_ms) && !revoked.has(one))
-            .map(|one| CertificateDer::from(one.der.as_slice()))
-            .collect();
+    pub fn is_issued_by(&self, authorities: &[Certificate], revoked: &Revoked) -> bool {
+        fn der(certificate: &Certificate) -> CertificateDer<'_> {
+            CertificateDer::from(certificate.der.as_slice())
+        }
+        let trusted = |one: &&Certificate| one.is_ca && one.is_valid_at(self.now_ms) && !revoked.has(one);
+        let ders: Vec<_> = authorities.iter().filter(trusted).map(der).collect();
         let anchors: Vec<TrustAnchor<'_>> =
             ders.iter().filter_map(|der| anchor_from_trusted_cert(der).ok()).collect();
-        let leaf = CertificateDer::from(self.leaf.der.as_slice());
+        let between: Vec<_> = self.others.iter().filter(|one| !revoked.has(one)).map(der).collect();
+        let leaf = der(&self.leaf);
         let Ok(leaf) = EndEntityCert::try_from(&leaf) else { return false };
         let now = UnixTime::since_unix_epoch(Duration::from_millis(self.now_ms));
         leaf.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
             &anchors,
-            &self.intermediates,
+            &between,
             now,
             KeyUsage::client_auth(),
             None,
@@ -77,27 +74,16 @@ impl Shown {
     }
 
     /// Whether it is this certificate, all of it: not another one with its names or its number (CVE-2024-2048).
-    fn is(&self, pinned: &Certificate) -> bool {
+    pub fn is(&self, pinned: &Certificate) -> bool {
         self.leaf.is_for_clients && bool::from(self.leaf.der.ct_eq(&pinned.der))
     }
 
-    /// Whether the role knows the certificate's authority, or it itself; what it says is another question.
-    fn is_known_to(&self, role: &Role, revoked: &Revoked) -> Result<bool, Error> {
-        let certificates = role.certificates()?;
-        Ok(match certificates.first() {
-            Some(first) if first.is_ca => self.is_issued_by(&certificates, revoked),
-            Some(first) => self.is(first),
-            None => false,
-        })
-    }
-
     /// Whether what the certificate says is what the role asks for.
-    fn satisfies(&self, role: &Role) -> bool {
+    pub fn satisfies(&self, role: &Role) -> bool {
         let leaf = &self.leaf;
         let names = || [&leaf.common_name].into_iter();
         let any_name = names().chain(&leaf.dns_names).chain(&leaf.emails);
-        !self.is_revoked
-            && allows(&role.allowed_names, any_name)
+        allows(&role.allowed_names, any_name)
             && allows(&role.common_names, names())
             && allows(&role.dns_names, leaf.dns_names.iter())
             && allows(&role.emails, leaf.emails.iter())
@@ -108,43 +94,6 @@ impl Shown {
                 leaf.extensions.get(oid).is_some_and(|text| matches_glob(pattern, text))
             })
     }
-
-    /// The first role that takes the certificate: the one of this name, or of all in the order of their names.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`]: none does.
-    pub fn role(
-        &self,
-        ctx: &Context<'_>,
-        mount_uuid: &str,
-        name: Option<&str>,
-        revoked: &Revoked,
-    ) -> Result<Stored<Role>, Error> {
-        let names = match name {
-            Some(name) => vec![name.to_owned()],
-            None => {
-                let prefix = role::prefix(ctx.barrier, mount_uuid);
-                stored::names_below(ctx.view, ctx.barrier, &prefix, ctx.now_ms)?
-            }
-        };
-        if names.len() > ROLES_TRIED_MAX {
-            let sentence =
-                format!("there are more than {ROLES_TRIED_MAX} roles: log in with the name of one");
-            return Err(Error::invalid(sentence));
-        }
-        let mut is_known = false;
-        for name in names {
-            let Some(role) = role::load(ctx, mount_uuid, &name)? else { continue };
-            if !self.is_known_to(&role.value, revoked)? {
-                continue;
-            }
-            is_known = true;
-            if self.satisfies(&role.value) {
-                return Ok(role);
-            }
-        }
-        Err(if is_known { unsuitable() } else { untrusted() })
-    }
 }
 
 /// Whether one of the names is as one of the patterns says; no patterns allow all.
@@ -152,10 +101,7 @@ fn allows<'n>(patterns: &[String], mut names: impl Iterator<Item = &'n String>) 
     patterns.is_empty() || names.any(|name| patterns.iter().any(|pattern| matches_glob(pattern, name)))
 }
 
-fn untrusted() -> Error {
+/// No role takes it, or not as it is.
+pub fn untrusted() -> Error {
     Error::invalid("invalid certificate or no client certificate supplied")
-}
-
-fn unsuitable() -> Error {
-    Error::invalid("no chain matching all constraints could be found for this login certificate")
 }
