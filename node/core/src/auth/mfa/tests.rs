@@ -354,8 +354,8 @@ fn a_login_that_waits_falls_with_the_role_and_the_secret_id_that_it_was_accepted
     let (mut world, phone) = World::with_enforcement();
     world.enforce("all", json!({ "mfa_method_ids": [phone.method], "auth_method_types": ["approle"] }));
     world.write("approle/role/app", json!({ "token_policies": "strong" })).unwrap();
-    let role_id = world.read("approle/role/app/role-id").unwrap().data["role_id"].clone();
-    for uses in [0, 2] {
+    let role_id = world.read("approle/role/app/role-id").unwrap()["role_id"].clone();
+    for uses in [0, 3] {
         let make = json!({ "num_uses": uses });
         let made = world.write("approle/role/app/secret-id", make).unwrap().data;
         let login = json!({ "role_id": role_id, "secret_id": made["secret_id"] });
