@@ -20,7 +20,7 @@ use rand::CryptoRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::carried::Carrier;
+use super::carried::{Carried, Carrier};
 use super::layout::{TOKEN_BYTES, key_len_of};
 use super::{
     ClusterId, KEY_BYTES, Keyring, Kind, NONCE_BYTES, SnapshotMac, TAG_BYTES, cipher, decrypt_in_place,
@@ -226,13 +226,13 @@ impl Barrier {
     }
 
     /// Seals what its holder carries himself: nothing of it is stored. It opens in this cluster for ever.
-    pub fn seal_carried(&self, payload: &[u8], rng: &mut dyn CryptoRng) -> Vec<u8> {
-        self.carrier.seal(payload, rng)
+    pub fn seal_carried(&self, what: Carried, payload: &[u8], rng: &mut dyn CryptoRng) -> Vec<u8> {
+        self.carrier.seal(what, payload, rng)
     }
 
     /// Opens what [`Self::seal_carried`] has sealed; `None`: that was not sealed here, or has been changed.
-    pub fn open_carried(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        self.carrier.open(sealed)
+    pub fn open_carried(&self, what: Carried, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.carrier.open(what, sealed)
     }
 
     /// What hashes the strings in the trail of the audit device `name`: the same at every node, and after a rotation.

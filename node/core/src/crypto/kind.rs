@@ -102,7 +102,7 @@ pub enum Kind {
     JwtConfig = 0x70,
     /// A role of a jwt mount.
     JwtRole = 0x71,
-    /// Somebody who was sent to a provider to log in there.
+    /// That somebody is back who was sent to a provider to log in there.
     OidcState = 0x72,
     /// The settings of a kubernetes mount.
     KubernetesConfig = 0x73,

@@ -21,7 +21,7 @@ mod snapshot_mac;
 pub(crate) mod testing;
 
 pub use barrier::{Barrier, Opened, SEALED_OVERHEAD_BYTES, SEALS_PER_TERM_LIMIT, SEALS_PER_TERM_MAX};
-pub use carried::CARRIED_OVERHEAD_BYTES;
+pub use carried::{CARRIED_OVERHEAD_BYTES, Carried};
 pub use keyring::{Keyring, RootKey, TERMS_MAX};
 pub use kind::{Kind, plain_key};
 pub use layout::{TOKEN_BYTES, after_prefix, child_key, child_token, key_len_of, parent_key};

@@ -1,7 +1,7 @@
 //! The authorization-code flow of OpenID Connect: where people are sent, and what becomes of them when they are back.
 //!
 //! ```text
-//! oidc/auth_url  -> a state in the replicated records, and the provider's URL with it
+//! oidc/auth_url  -> the provider's URL, with a state that is sealed and not kept
 //! oidc/callback  -> that state, once; the code for a token at the provider (PKCE); the token's holder
 //! ```
 //!
@@ -9,12 +9,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::config::{self, Client, Config, Signer, bounded};
 use super::document::{Library, Unread};
@@ -23,7 +23,7 @@ use super::provider::{Provider, URL_BYTES_MAX};
 use super::role::{self, Role};
 use super::{exchange, identity};
 use crate::auth::method::{Method, MethodRequest, Step};
-use crate::crypto::{Barrier, Kind};
+use crate::crypto::{Carried, Kind};
 use crate::engine::mount::Mount;
 use crate::errand::Halt;
 use crate::error::Error;
@@ -40,6 +40,8 @@ const RANDOM_BYTES: usize = 32;
 const CLIENT_NONCE_BYTES_MAX: usize = 256;
 /// Longest code of a provider, in bytes.
 const CODE_BYTES_MAX: usize = 4_096;
+/// Longest state that anybody was sent with, in bytes.
+const STATE_BYTES_MAX: usize = 8 * 1024;
 /// What is said before the reason why a login failed.
 const FAILED: &str = "login failed: ";
 
@@ -54,10 +56,13 @@ const REFUSALS: [&str; 7] = [
     "temporarily_unavailable",
 ];
 
-/// Somebody who was sent to the provider.
+/// Somebody who was sent to the provider. It is the state that he carries: whoever has no token makes nothing in ours.
 #[derive(Serialize, Deserialize)]
 pub struct Sent {
     version: u32,
+    mount_uuid: String,
+    /// When it is too late to come back, Unix milliseconds of the cluster's time.
+    until_ms: u64,
     role: String,
     pub redirect_uri: String,
     pub nonce: String,
@@ -87,9 +92,30 @@ impl<'a> Flow<'a> {
     }
 }
 
-fn key(barrier: &Barrier, mount_uuid: &str, state: &str) -> Vec<u8> {
-    barrier.key(Kind::OidcState, [mount_uuid, state])
+impl Sent {
+    fn seal(&self, ctx: &mut Context<'_>) -> String {
+        let payload = Zeroizing::new(serde_json::to_vec(self).expect("text and numbers always become JSON"));
+        URL_SAFE_NO_PAD.encode(ctx.barrier.seal_carried(Carried::OidcState, &payload, ctx.rng))
+    }
+
+    /// Who was sent with this state from the mount, unless it is too late.
+    fn open(ctx: &Context<'_>, mount: &Mount, state: &str) -> Option<Self> {
+        let sealed = URL_SAFE_NO_PAD.decode(state).ok()?;
+        let payload = ctx.barrier.open_carried(Carried::OidcState, &sealed)?;
+        let sent: Self = serde_json::from_slice(&payload).ok()?;
+        let holds = sent.version == VERSION && sent.mount_uuid == mount.uuid() && ctx.now_ms < sent.until_ms;
+        holds.then_some(sent)
+    }
+
+    /// Where it stands that he is back.
+    fn key(&self, ctx: &Context<'_>) -> Vec<u8> {
+        ctx.barrier.key(Kind::OidcState, [self.mount_uuid.as_str(), &self.nonce])
+    }
 }
+
+/// That a state was used up.
+#[derive(Serialize, Deserialize)]
+struct Back {}
 
 /// Where to send somebody. A stranger is told nothing of why there is no such place.
 pub fn auth_url(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Halt> {
@@ -113,20 +139,19 @@ pub fn auth_url(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_
     let Some(mut url) = provider.authorization_url.and_then(|url| Url::parse(&url).ok()) else {
         return Ok(nowhere());
     };
-    let state = random(ctx);
     let sent = Sent {
         version: VERSION,
+        mount_uuid: mount.uuid().to_owned(),
+        until_ms: ctx.now_ms.saturating_add(AWAY_MS),
         role: role_name,
         redirect_uri,
         nonce: random(ctx),
         verifier: random(ctx),
         client_nonce,
     };
+    let state = sent.seal(ctx);
     complete(&mut url, &flow, &role.value, &state, &sent);
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), &state);
-    stored::put(ctx, &mut txn, &key, mount.uuid(), &sent, ctx.now_ms.saturating_add(AWAY_MS))?;
-    Ok(Plan { txn, reply: Reply::json(&json!({ "auth_url": url.as_str() })) })
+    Ok(Reply::json(&json!({ "auth_url": url.as_str() })).into())
 }
 
 fn complete(url: &mut Url, flow: &Flow<'_>, role: &Role, state: &str, sent: &Sent) {
@@ -169,7 +194,8 @@ fn is_allowed(uri: &str, allowed: &[String]) -> bool {
     without_port(uri).is_some_and(|url| allowed.iter().any(|one| without_port(one).as_ref() == Some(&url)))
 }
 
-/// Somebody is back. Whatever comes of it, his state is used up, unless another server is to be asked first.
+/// Somebody is back. His state is used up by a login that is accepted, whether or not another factor is then proven; what is
+/// refused leaves nothing, since anybody can have it refused.
 ///
 /// # Errors
 /// [`Error::Invalid`]: nobody was sent with such a state, or too long ago.
@@ -180,30 +206,21 @@ pub fn callback(
     request: &MethodRequest<'_>,
 ) -> Result<Step, Error> {
     let config = config::load(ctx, mount)?.ok_or_else(|| failed("Could not load configuration"))?;
-    let state =
-        request.query.first("state").filter(|state| !state.is_empty() && state.len() <= URL_BYTES_MAX);
-    let key = key(ctx.barrier, mount.uuid(), state.unwrap_or_default());
-    let sent = match state {
-        Some(_) => stored::load::<Sent>(ctx.view, ctx.barrier, &key, ctx.now_ms)?,
-        None => None,
-    };
-    let sent = sent.filter(|sent| sent.value.version == VERSION);
+    let state = request.query.first("state").filter(|state| state.len() <= STATE_BYTES_MAX);
+    let sent = state.and_then(|state| Sent::open(ctx, mount, state));
     let sent = sent.ok_or_else(|| failed("Expired or missing OAuth state."))?;
-    let used = |txn: &mut Txn| {
-        txn.require(key.clone(), sent.revision);
-        txn.delete(key.clone());
-    };
-    match finish(ctx, mount, method, request, &config, &sent.value) {
+    let key = sent.key(ctx);
+    if stored::load::<Back>(ctx.view, ctx.barrier, &key, ctx.now_ms)?.is_some() {
+        return Err(failed("Expired or missing OAuth state."));
+    }
+    match finish(ctx, mount, method, request, &config, &sent) {
         Ok(mut plan) => {
-            used(plan.reply.login.as_mut().map_or(&mut plan.txn, |ready| &mut ready.spent));
+            let txn = plan.reply.login.as_mut().map_or(&mut plan.txn, |ready| &mut ready.spent);
+            txn.require(key.clone(), 0);
+            stored::put(ctx, txn, &key, mount.uuid(), &Back {}, sent.until_ms)?;
             Ok(Step::Done(plan))
         }
         Err(Halt::Errand(errand)) => Ok(Step::Work(errand.into())),
-        Err(Halt::Refused(error @ (Error::Invalid(_) | Error::Denied))) => {
-            let mut txn = Txn::default();
-            used(&mut txn);
-            Ok(Step::Refused(txn, error))
-        }
         Err(Halt::Refused(error)) => Err(error),
     }
 }

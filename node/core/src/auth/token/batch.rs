@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::entry::{TokenEntry, TokenKind};
-use crate::crypto::Barrier;
+use crate::crypto::{Barrier, Carried};
 use crate::error::Error;
 use crate::stored;
 
@@ -78,7 +78,8 @@ pub fn seal(barrier: &Barrier, entry: &TokenEntry, rng: &mut dyn CryptoRng) -> R
         entity_id: entry.entity_id.clone(),
     };
     let payload = Zeroizing::new(serde_json::to_vec(&claims).expect("text and numbers always become JSON"));
-    let token = format!("{BATCH_PREFIX}{}", BASE64.encode(barrier.seal_carried(&payload, rng)));
+    let token =
+        format!("{BATCH_PREFIX}{}", BASE64.encode(barrier.seal_carried(Carried::BatchToken, &payload, rng)));
     if token.len() > BATCH_TOKEN_BYTES_MAX {
         return Err(Error::invalid(format!(
             "a batch token carries its policies and metadata, and is at most {BATCH_TOKEN_BYTES_MAX} bytes long: \
@@ -98,7 +99,9 @@ pub fn open(barrier: &Barrier, token: &str, now_ms: u64) -> Result<Option<(Token
         return Ok(None);
     }
     let sealed = token.strip_prefix(BATCH_PREFIX).and_then(|text| BASE64.decode(text).ok());
-    let Some(payload) = sealed.and_then(|sealed| barrier.open_carried(&sealed)) else { return Ok(None) };
+    let Some(payload) = sealed.and_then(|sealed| barrier.open_carried(Carried::BatchToken, &sealed)) else {
+        return Ok(None);
+    };
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| stored::unknown())?;
     if claims.version != VERSION {
         return Err(stored::unknown());
