@@ -51,9 +51,7 @@ impl Name {
         let codes = call.headers.codes.to_headers();
         let mut parts = vec![operation.as_bytes(), call.uri.as_bytes(), &call.body];
         parts.extend(codes.iter().map(|code| code.as_bytes()));
-        if call.headers.token.is_none() {
-            parts.extend(call.certificates.iter().filter_map(|shown| shown.first()).map(|own| &own[..]));
-        }
+        parts.extend(call.certificates.iter().filter_map(|shown| shown.first()).map(|own| &own[..]));
         let fingerprint = digest(&parts);
         Some(Self { key, fingerprint, ttl })
     }
