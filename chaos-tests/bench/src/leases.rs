@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::arguments::Arguments;
-use crate::cluster::Cluster;
+use crate::cluster::{Audit, Cluster};
 use crate::failover::{self, Failover};
 use crate::report::Report;
 use crate::say;
@@ -30,9 +30,9 @@ pub struct Leases {
 
 pub async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     let leases = arguments.leases;
-    let empty = Cluster::conclave(&arguments.conclave).await?;
+    let empty = Cluster::conclave(&arguments.conclave, Audit::Off).await?;
     let before = failover::measure(empty, KILLS).await?;
-    let mut cluster = Cluster::conclave(&arguments.conclave).await?;
+    let mut cluster = Cluster::conclave(&arguments.conclave, Audit::Off).await?;
     prepare(&cluster).await?;
     let resident_before = resident_bytes(&cluster).await?;
     say(format_args!("Conclave: {leases} logins"));
@@ -61,22 +61,13 @@ async fn prepare(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// At all nodes at once.
 async fn fill(cluster: &Cluster, leases: u64) -> anyhow::Result<()> {
-    let mut tasks = tokio::task::JoinSet::new();
     let nodes = cluster.nodes.len() as u64;
-    for task in 0..TASKS_PER_NODE * nodes {
-        let api = cluster.api((task % nodes) as usize);
-        tasks.spawn(async move {
-            for _ in (task..leases).step_by((TASKS_PER_NODE * nodes) as usize) {
-                api.put("auth/approle/login", &json!({ "role_id": ROLE })).await?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done?.context("cannot log in")?;
-    }
-    Ok(())
+    let login = |_| ("auth/approle/login".to_owned(), json!({ "role_id": ROLE }));
+    let of_node = |node: u64| leases / nodes + u64::from(node < leases % nodes);
+    let all = (0..nodes).map(|node| cluster.put_many(node as usize, TASKS_PER_NODE, of_node(node), login));
+    futures::future::try_join_all(all).await.context("cannot log in").map(drop)
 }
 
 async fn counted(cluster: &Cluster) -> anyhow::Result<u64> {

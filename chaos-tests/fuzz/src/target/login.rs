@@ -5,8 +5,10 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use conclave_core::Error;
+use conclave_core::auth::mfa::Codes;
 use conclave_core::auth::token::{self, TokenCaches};
 use conclave_core::auth::{Method, MethodRequest, Step, Work};
+use conclave_core::crypto::Carried;
 use conclave_core::engine::mount::{self, MountTable};
 use conclave_core::errand::{Brought, Errands, Task};
 use conclave_core::plan::{Context, Operation, Plan};
@@ -94,6 +96,8 @@ impl Door {
             from: None,
             password: None,
             errands,
+            codes: &Codes::default(),
+            certificates: None,
         };
         let mut ctx = Context { view: &self.state, barrier: &BARRIER, now_ms: START_MS, rng: &mut self.rng };
         if method.is_login(rest) {
@@ -179,7 +183,7 @@ pub fn batch_token(input: &[u8]) {
     let is_sealed = kind & 1 == 1;
     let text = if is_sealed {
         let mut rng = StdRng::seed_from_u64(13);
-        format!("b.{}", BASE64.encode(BARRIER.seal_carried(rest, &mut rng)))
+        format!("b.{}", BASE64.encode(BARRIER.seal_carried(Carried::BatchToken, rest, &mut rng)))
     } else {
         format!("b.{}", String::from_utf8_lossy(rest))
     };
