@@ -136,7 +136,8 @@ impl Messenger {
             if let Some(fresh) = copies.fresh(anew, now) {
                 return Ok(fresh);
             }
-            if anew {
+            // The first copy lacks nothing yet.
+            if anew && copies.kept.is_some() {
                 copies.read_anew = Some(now);
             }
             let usable = copies.usable(now);

@@ -73,7 +73,7 @@ STEPS = [
     ("POST", f"{J}/role/r", {**BOUND, "bound_claims_type": "glob", "bound_claims": {"a": 1}}), ("POST", f"{J}/role/r", {**BOUND, "callback_mode": "x"}),
     ("POST", f"{J}/role/r", {**BOUND, "oauth2_metadata": "x"}), ("POST", f"{J}/role/r", {**BOUND, "token_ttl": "2h", "token_max_ttl": "1h"}),
     ("POST", f"{J}/role/r", {**BOUND, "bogus": 1}), ("GET", f"{J}/role/r"),
-    ("POST", f"{J}/role/r", {**BOUND, "token_policies": "p1,P2", "ttl": "1h", "max_ttl": "9000h", "num_uses": 9, "policies": "a", "bound_cidrs": "127.0.0.0/8",
+    ("POST", f"{J}/role/r", {**BOUND, "token_policies": "p1,p2", "ttl": "1h", "max_ttl": "9000h", "num_uses": 9, "policies": "a", "bound_cidrs": "127.0.0.0/8",
                              "claim_mappings": {"/org/name": "org", "none": "none"}, "groups_claim": "groups", "max_age": "1h", "oidc_scopes": "a,b",
                              "allowed_redirect_uris": "http://a", "expiration_leeway": "1m", "not_before_leeway": -1, "clock_skew_leeway": "30s"}),
     ("GET", f"{J}/role/r"), ("GET", f"{J}/role/R"), ("LIST", f"{J}/role"), ("LIST", f"{J}/role/"), ("POST", f"{J}/role/Two", BOUND), ("LIST", f"{J}/role"),
@@ -137,16 +137,23 @@ OWN_WORDS = {
       for more in ({"jwt_supported_algs": "HS256"}, {"oidc_response_mode": "bogus"}, {"oidc_response_types": "bogus"})),
     *(named("POST", f"{J}/role/r", {**BOUND, **more})
       for more in ({"bound_claims_type": "x"}, {"bound_claims_type": "glob", "bound_claims": {"a": 1}}, {"callback_mode": "x"}, {"oauth2_metadata": "x"})),
-    named("POST", f"{J}/role/r", {"role_type": "x"}), f"LIST {J}/config", f"DELETE {J}/config", f"GET {J}/role", f"GET {J}/login", f"GET {O}/oidc/auth_url",
+    named("POST", f"{J}/role/r", {"role_type": "x"}), f"DELETE {J}/config", f"GET {J}/role",
     *(named(*step) for step in logins("number", "hmac", "none", "two", "no_groups")),
     *(f"first return {json.dumps(claims)} {json.dumps(query)}" for claims, query in (
-        ({}, {"code": "made-up"}), ({"nonce": "x"}, {}), ({"aud": "them"}, {}), ({"iss": "https://other"}, {}), ({"exp": NOW - 600}, {}))),
+        ({}, {"code": "made-up"}), ({"nonce": "x"}, {}), ({"aud": "them"}, {}), ({"iss": "https://other"}, {}), ({"exp": NOW - 600}, {}),
+        ({}, {"code": ""}), ({}, {"error": "access_denied"}), ({}, {"error": "bogus"}))),
+    # What was refused may be asked again: the state of a flow that failed is not noted as used.
+    *(f"second return {json.dumps(claims)} {json.dumps(query)}" for claims, query in RETURNS),
+    f"GET {O}/oidc/callback?state=x&code=y", f"GET {O}/oidc/callback",
+    *(named("POST", f"{J}/config", body) for body in ({}, {"jwks_url": "{web}/keys", "jwt_validation_pubkeys": KEY},
+      {"oidc_discovery_url": "{web}/nothing"}, {"oidc_discovery_url": "{web}/.well-known/openid-configuration"})),
 }
 
 # What Conclave answers otherwise on purpose, and why.
 _NOTHING = "nothing is at such a path: 404 without a sentence"
 DIFFERENT = {
     **dict.fromkeys([named("POST", f"{J}/role/a/b", BOUND), named("POST", f"{J}/nothing", {}), f"GET {J}/nothing"], _NOTHING),
+    f"LIST {J}/config": "there is something at this path, but no list: 405",
 }
 
 

@@ -236,7 +236,7 @@ impl Signer {
         warnings: &mut Vec<String>,
     ) -> Result<Self, Error> {
         let (discovered, published) = (text(body, "oidc_discovery_url")?, text(body, "jwks_url")?);
-        let pems = fields::texts(body, "jwt_validation_pubkeys")?.unwrap_or_default();
+        let pems = pems(body, "jwt_validation_pubkeys")?;
         let (discovered_ca, published_ca) = (pem(body, "oidc_discovery_ca_pem")?, pem(body, "jwks_ca_pem")?);
         let ways = [!discovered.is_empty(), !published.is_empty(), !pems.is_empty()];
         if ways.into_iter().filter(|is_given| *is_given).count() != 1 {
@@ -302,6 +302,12 @@ fn text(body: &Map<String, Value>, name: &str) -> Result<String, Error> {
 
 fn pem(body: &Map<String, Value>, name: &str) -> Result<String, Error> {
     bounded(body, name, PEM_BYTES_MAX)
+}
+
+/// Keys as PEM, without blanks around them.
+pub fn pems(body: &Map<String, Value>, name: &str) -> Result<Vec<String>, Error> {
+    let given = fields::texts(body, name)?.unwrap_or_default();
+    Ok(given.iter().map(|pem| pem.trim().to_owned()).collect())
 }
 
 /// A text that is not longer than this; empty if there is none.

@@ -15,7 +15,7 @@ use conclave_proto::log::Precondition;
 use serde_json::json;
 
 pub use self::claims::glob;
-pub use self::config::{bounded, holds_authorities};
+pub use self::config::{bounded, holds_authorities, pems};
 pub use self::provider::is_url;
 use self::role::Role;
 use super::method::{self, Method, MethodRequest, Step};

@@ -29,9 +29,10 @@ const TEXT_BYTES_MAX: usize = 2_048;
 const RESERVED_METADATA: &str = "role";
 
 /// Fields that are taken only with what they mean here anyway, and that value.
-const FIXED: [(&str, &[&str]); 5] = [
+const FIXED: [(&str, &[&str]); 6] = [
     ("callback_mode", &["client"]),
     ("oauth2_metadata", &[]),
+    ("oidc_disable_confirmation", &["false"]),
     ("poll_interval", &["0"]),
     ("token_policies_template_claims", &["false"]),
     ("verbose_oidc_logging", &["false"]),
@@ -305,6 +306,7 @@ impl Role {
             "max_age": self.max_age_s,
             "not_before_leeway": self.leeways.not_before_s,
             "oauth2_metadata": Value::Null,
+            "oidc_disable_confirmation": false,
             "oidc_scopes": self.scopes,
             "role_type": self.role_type,
             "token_policies_template_claims": false,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::auth::jose::Key;
-use crate::auth::jwt::{bounded, holds_authorities, is_url};
+use crate::auth::jwt::{bounded, holds_authorities, is_url, pems};
 use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;
 use crate::error::Error;
@@ -90,7 +90,7 @@ impl Config {
                 "kubernetes_ca_cert must be given: no files of the pod that a node runs in are read",
             ));
         }
-        let pem_keys = fields::texts(body, "pem_keys")?.unwrap_or_default();
+        let pem_keys = pems(body, "pem_keys")?;
         if pem_keys.len() > KEYS_MAX || pem_keys.iter().any(|pem| pem.len() > PEM_BYTES_MAX) {
             return Err(Error::invalid(format!("there can be {KEYS_MAX} pem_keys of {PEM_BYTES_MAX} bytes")));
         }
