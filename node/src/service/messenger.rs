@@ -132,13 +132,9 @@ impl Messenger {
         };
         let now = now + began.elapsed();
         let usable = {
-            let mut copies = document.copies.lock();
+            let copies = document.copies.lock();
             if let Some(fresh) = copies.fresh(anew, now) {
                 return Ok(fresh);
-            }
-            // The first copy lacks nothing yet.
-            if anew && copies.kept.is_some() {
-                copies.read_anew = Some(now);
             }
             let usable = copies.usable(now);
             if let Some(failed) = copies.has_just_failed(now) {
@@ -157,6 +153,10 @@ impl Messenger {
         // As of when it was answered, so that those who have waited meanwhile do not ask again at once.
         let now = now + asked.elapsed();
         let mut copies = document.copies.lock();
+        // The first copy lacks nothing yet.
+        if anew && copies.kept.is_some() {
+            copies.read_anew = Some(now);
+        }
         if outcome.as_ref().as_ref().is_ok_and(Brought::is_success) {
             copies.kept = Some((now, Arc::clone(&outcome)));
             copies.failed = None;
