@@ -8,7 +8,7 @@ use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 
 use super::record;
-use crate::auth::token::{clear, store};
+use crate::auth::token::{TokenEntry, end_all, store};
 use crate::crypto::{Kind, plain_key};
 use crate::engine::listing::right_after;
 use crate::error::Error;
@@ -93,10 +93,9 @@ fn some(
     let view = ctx.view;
     let mut cursor = view.cursor();
     let mut found = cursor.seek(&from)?;
+    let mut tokens: Vec<(String, TokenEntry)> = Vec::new();
     for _ in 0..BATCH {
-        let Some((key, lease)) = found.take().filter(|(key, _)| key.starts_with(prefix)) else {
-            return Ok(None);
-        };
+        let Some((key, lease)) = found.take().filter(|(key, _)| key.starts_with(prefix)) else { break };
         let next = right_after(&key);
         if !stored::has_expired(lease.expires_at_ms, ctx.now_ms) {
             let id = ctx.barrier.open(&key, &lease.sealed)?.path;
@@ -104,15 +103,16 @@ fn some(
             let token_key = store::token_key(ctx.barrier, hash);
             match store::load(view, ctx.barrier, &token_key, ctx.now_ms)? {
                 Some(token) if token.value.created_ms <= until_ms => {
-                    txn.require(token_key, token.revision);
-                    store::delete(ctx.barrier, txn, hash, &token.value);
-                    clear::put(ctx, txn, hash)?;
+                    tokens.push((hash.to_owned(), token.value));
                 }
                 Some(_) => {}
                 None => txn.delete(key),
             }
         }
         found = cursor.seek(&next)?;
+    }
+    if !tokens.is_empty() {
+        end_all(ctx, txn, tokens.iter().map(|(hash, entry)| (hash.as_str(), entry)))?;
     }
     Ok(found.filter(|(key, _)| key.starts_with(prefix)).map(|(key, _)| key))
 }

@@ -307,3 +307,85 @@ fn tidying_lists_tokens_from_before_there_was_an_index() {
     world.now_ms += 3_600_000;
     assert!(listed(&mut world, "").is_empty(), "it ends with its token");
 }
+
+/// A plan to revoke a prefix, as another request is under way.
+fn planned(world: &mut World, prefix: &str) -> conclave_proto::log::Txn {
+    let table = world.table();
+    let request = LeaseRequest::RevokePrefix;
+    let plan = world.plan(|ctx| handle(ctx, request, prefix, &table, &Query(Vec::new()), &Map::new()));
+    plan.unwrap().txn
+}
+
+#[test]
+fn a_token_that_is_renewed_all_the_time_keeps_none_from_being_revoked() {
+    let mut world = world();
+    let tokens: Vec<String> = (0..3).map(|_| log_in(&mut world)).collect();
+    let id = id_of(&world, &tokens[1]);
+    let prefix = planned(&mut world, "auth/approle");
+    renew(&mut world, &tokens[1], HOUR_MS).unwrap();
+    let (hash, late) = (world.barrier.token_hash(tokens[0].as_bytes()), world.now_ms);
+    let renewal = world.plan(|ctx| {
+        let found = token::find(ctx.view, ctx.barrier, &hash, late).unwrap().unwrap();
+        token::plan_renew(ctx, &found, HOUR_MS).unwrap().txn
+    });
+    world.state.apply(&prefix).unwrap();
+    assert!(!tokens.iter().any(|token| world.holds(token)));
+    assert!(world.state.apply(&renewal).is_err(), "what has ended is not renewed");
+    assert_eq!((count(&mut world, ""), listed(&mut world, "").len()), (0, 0));
+
+    // The same for one lease.
+    let token = log_in(&mut world);
+    let own = id_of(&world, &token);
+    assert_ne!(own, id);
+    let one = planned(&mut world, &own);
+    renew(&mut world, &token, HOUR_MS).unwrap();
+    world.state.apply(&one).unwrap();
+    assert!(!world.holds(&token));
+}
+
+/// Makes a token with another, as whoever may do all.
+fn create(world: &mut World, with: &str, body: &Value) -> String {
+    let caller = world.identify(with).unwrap();
+    let creation = token::Creation::of(body.as_object().unwrap()).unwrap();
+    let path = "auth/token/create";
+    let maker = token::Maker { caller: &caller, may_sudo: true, path, role: None };
+    let made = world.plan(|ctx| token::plan_create(ctx, creation, maker)).unwrap();
+    world.state.apply(&made.txn).unwrap();
+    made.token.expose().to_owned()
+}
+
+#[test]
+fn what_came_in_a_tokens_place_is_not_revoked_for_it() {
+    let mut world = world();
+    world
+        .commit(|ctx| {
+            let (_, txn) = plan_root_token(ctx, Some("root"))?;
+            Ok(Plan { txn, reply: Reply::no_content() })
+        })
+        .unwrap();
+    let end = |world: &mut World, token: &str, lets_go: bool| {
+        let hash = world.barrier.token_hash(token.as_bytes());
+        world
+            .commit(|ctx| {
+                let found = token::find(ctx.view, ctx.barrier, &hash, ctx.now_ms)?.unwrap();
+                let end = if lets_go { token::plan_revoke_orphan } else { token::plan_revoke };
+                Ok(Plan { txn: end(ctx, &found)?, reply: Reply::no_content() })
+            })
+            .unwrap();
+    };
+    // It let its child go.
+    let parent = log_in(&mut world);
+    let child = create(&mut world, &parent, &json!({}));
+    let prefix = planned(&mut world, "auth/approle");
+    end(&mut world, &parent, true);
+    assert!(world.state.apply(&prefix).is_err());
+    assert!(world.holds(&child));
+    // Another one has the same text.
+    let chosen = json!({ "id": "chosen-text", "no_parent": true });
+    create(&mut world, "root", &chosen);
+    let prefix = planned(&mut world, "auth/token/create");
+    end(&mut world, "chosen-text", false);
+    create(&mut world, "root", &chosen);
+    assert!(world.state.apply(&prefix).is_err());
+    assert!(world.holds("chosen-text"));
+}
