@@ -40,12 +40,17 @@ pub fn plan_below(ctx: &mut Context<'_>, prefix: &str, waits: bool) -> Result<Pl
     let until_ms = ctx.now_ms;
     let next = some(ctx, &mut txn, &from, from.clone(), until_ms)?;
     let note_key = ctx.barrier.key(Kind::LeaseRevoking, [path.as_str()]);
+    let earlier = stored::load::<Note>(ctx.view, ctx.barrier, &note_key, 0)?;
     let Some(next) = next else {
-        if ctx.view.stamp(&note_key)?.is_some() {
+        if let Some(earlier) = earlier {
+            txn.require(note_key.clone(), earlier.revision);
             txn.delete(note_key);
         }
         return Ok(Plan { txn, reply: Reply::empty(if waits { 204 } else { 202 }) });
     };
+    // Who asked for it as well may have seen later logins.
+    txn.require(note_key.clone(), earlier.as_ref().map_or(0, |earlier| earlier.revision));
+    let until_ms = earlier.map_or(until_ms, |earlier| until_ms.max(earlier.value.until_ms));
     let note = Note { prefix: path.clone(), until_ms, from: hex::encode(next) };
     stored::put(ctx, &mut txn, &note_key, &path, &note, 0)?;
     let mut reply = Reply { goes_on: waits, ..Reply::empty(202) };

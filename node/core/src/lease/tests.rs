@@ -389,3 +389,34 @@ fn what_came_in_a_tokens_place_is_not_revoked_for_it() {
     assert!(world.state.apply(&prefix).is_err());
     assert!(world.holds("chosen-text"));
 }
+
+#[test]
+fn of_two_who_revoke_the_same_prefix_neither_takes_the_others_work_away() {
+    let mut world = world();
+    let early: Vec<String> = (0..MANY).map(|_| log_in(&mut world)).collect();
+    let first = planned(&mut world, "auth/approle");
+    world.now_ms += HOUR_MS / 2;
+    let late: Vec<String> = (0..2 * MANY).map(|_| log_in(&mut world)).collect();
+    let second = planned(&mut world, "auth/approle");
+    world.state.apply(&second).unwrap();
+    assert!(world.state.apply(&first).is_err(), "it knows nothing of what the second one is to revoke");
+
+    // One whose clock is behind asks again: what the other one had promised holds.
+    world.now_ms -= HOUR_MS / 2;
+    let third = planned(&mut world, "auth/approle");
+    world.state.apply(&third).unwrap();
+    world.now_ms += HOUR_MS / 2;
+    while let Some(txn) = world.plan(revoke::next_batch).unwrap() {
+        world.state.apply(&txn).unwrap();
+    }
+    assert!(!early.iter().chain(&late).any(|token| world.holds(token)));
+
+    // Nor is a note deleted that somebody has just left.
+    (0..MANY).for_each(|_| drop(log_in(&mut world)));
+    ask(&mut world, LeaseRequest::RevokePrefix, "auth/approle", &json!({ "sync": false })).unwrap();
+    let last = planned(&mut world, "auth/approle");
+    (0..2 * MANY).for_each(|_| drop(log_in(&mut world)));
+    let again = planned(&mut world, "auth/approle");
+    world.state.apply(&again).unwrap();
+    assert!(world.state.apply(&last).is_err());
+}
