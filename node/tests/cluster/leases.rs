@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::harness::{Cluster, PATIENCE, eventually};
@@ -234,5 +235,38 @@ async fn a_token_ends_in_its_time_though_the_next_leaders_clock_is_wrong_by_an_h
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         eventually("what expired is dropped", async || count(&cluster, other).await == 0).await;
+    }
+}
+
+/// Logins that a node has not heard of when it is asked to revoke them.
+const MISSED: usize = 30;
+/// How often it is tried: what a node that wakes up does first is chance.
+const ROUNDS: usize = 5;
+
+#[tokio::test]
+async fn a_node_that_lags_behind_revokes_what_was_answered_before_it_was_asked() {
+    let cluster = with_role(3, "1h").await;
+    for round in 0..ROUNDS {
+        let lagging = cluster.follower().await;
+        let others: Vec<usize> = (0..3).filter(|node| *node != lagging).collect();
+        // One that it knows of, so that it has something to revoke.
+        let mut tokens = vec![log_in(&cluster, lagging, "ci").await.unwrap()];
+        cluster.signal(lagging, Signal::STOP);
+        for number in 0..MISSED {
+            tokens.push(log_in(&cluster, others[number % 2], "ci").await.unwrap());
+        }
+        // The request lies in its socket, and is what it wakes up to.
+        let path =
+            ["sys/leases/revoke-prefix/auth/approle", "sys/leases/revoke-force/auth/approle"][round % 2];
+        let revoked = cluster.call(lagging, "PUT", path, Value::Null);
+        let wake = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            cluster.signal(lagging, Signal::CONT);
+        };
+        let (answer, ()) = tokio::join!(revoked, wake);
+        answer.expect(204);
+        for token in &tokens {
+            assert!(!holds(&cluster, others[0], token).await, "round {round}");
+        }
     }
 }

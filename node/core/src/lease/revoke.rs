@@ -17,6 +17,8 @@ use crate::stored;
 
 /// Leases that one piece looks at.
 const BATCH: usize = 256;
+/// How far ahead of this node's time another may have stamped a login that was answered before, in milliseconds.
+const CLOCKS_APART_MS: u64 = 2_000;
 
 /// That the leases below a path are to be revoked.
 #[derive(Serialize, Deserialize)]
@@ -28,7 +30,8 @@ struct Note {
     from: String,
 }
 
-/// Revokes all leases below a path that are there now. `waits`: the answer is not given before they are gone.
+/// Revokes all leases below a path that are there now. `waits`: the answer is not given before they are gone. That none is
+/// left no transaction can prove: the view must have been proven since it was asked.
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::View`], or the active key has sealed too much.
@@ -37,8 +40,8 @@ pub fn plan_below(ctx: &mut Context<'_>, prefix: &str, waits: bool) -> Result<Pl
     let path = path.join("/");
     let from = record::key(ctx.barrier, &path);
     let mut txn = Txn::default();
-    let until_ms = ctx.now_ms;
-    let next = some(ctx, &mut txn, &from, from.clone(), until_ms)?;
+    // Whatever this node's clock says of when they were made.
+    let next = some(ctx, &mut txn, &from, from.clone(), u64::MAX)?;
     let note_key = ctx.barrier.key(Kind::LeaseRevoking, [path.as_str()]);
     let earlier = stored::load::<Note>(ctx.view, ctx.barrier, &note_key, 0)?;
     let Some(next) = next else {
@@ -50,6 +53,7 @@ pub fn plan_below(ctx: &mut Context<'_>, prefix: &str, waits: bool) -> Result<Pl
     };
     // Who asked for it as well may have seen later logins.
     txn.require(note_key.clone(), earlier.as_ref().map_or(0, |earlier| earlier.revision));
+    let until_ms = ctx.now_ms.saturating_add(CLOCKS_APART_MS);
     let until_ms = earlier.map_or(until_ms, |earlier| until_ms.max(earlier.value.until_ms));
     let note = Note { prefix: path.clone(), until_ms, from: hex::encode(next) };
     stored::put(ctx, &mut txn, &note_key, &path, &note, 0)?;

@@ -222,7 +222,7 @@ fn what_a_request_has_begun_the_leader_ends_and_later_logins_live_on() {
     let tokens: Vec<String> = (0..3 * MANY).map(|_| log_in(&mut world)).collect();
     let begun = ask(&mut world, LeaseRequest::RevokePrefix, "auth/approle/login", &json!({ "sync": false }));
     assert!(begun.is_ok_and(|reply| reply.status == 202 && !reply.goes_on && reply.warnings.is_empty()));
-    world.now_ms += 1;
+    world.now_ms += 2_001;
     let later: Vec<String> = (0..MANY).map(|_| log_in(&mut world)).collect();
     let mut batches = 0;
     while let Some(txn) = world.plan(revoke::next_batch).unwrap() {
@@ -388,6 +388,19 @@ fn what_came_in_a_tokens_place_is_not_revoked_for_it() {
     create(&mut world, "root", &chosen);
     assert!(world.state.apply(&prefix).is_err());
     assert!(world.holds("chosen-text"));
+}
+
+#[test]
+fn a_prefix_is_revoked_whole_though_the_clock_where_it_is_asked_is_behind() {
+    let mut world = world();
+    let tokens: Vec<String> = (0..2 * MANY).map(|_| log_in(&mut world)).collect();
+    world.now_ms -= 1_000;
+    ask(&mut world, LeaseRequest::RevokePrefix, "auth/approle", &json!({ "sync": false })).unwrap();
+    while let Some(txn) = world.plan(revoke::next_batch).unwrap() {
+        world.state.apply(&txn).unwrap();
+    }
+    assert!(!tokens.iter().any(|token| world.holds(token)));
+    assert_eq!(count(&mut world, ""), 0);
 }
 
 #[test]
