@@ -433,3 +433,20 @@ fn of_two_who_revoke_the_same_prefix_neither_takes_the_others_work_away() {
     world.state.apply(&again).unwrap();
     assert!(world.state.apply(&last).is_err());
 }
+
+#[test]
+fn an_id_in_the_path_and_another_in_the_body_end_neither() {
+    let mut world = world();
+    let (first, second) = (log_in(&mut world), log_in(&mut world));
+    let (path, body) = (id_of(&world, &first), json!({ "lease_id": id_of(&world, &second) }));
+    for request in [LeaseRequest::Revoke, LeaseRequest::Renew] {
+        let refused = ask(&mut world, request, &path, &body).err();
+        assert!(
+            matches!(refused, Some(Error::Invalid(sentence)) if sentence.contains("leave one of them out"))
+        );
+    }
+    assert!(world.holds(&first) && world.holds(&second));
+    let twice = json!({ "lease_id": path });
+    ask(&mut world, LeaseRequest::Revoke, &path, &twice).unwrap();
+    assert!(!world.holds(&first) && world.holds(&second));
+}
