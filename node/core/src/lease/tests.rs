@@ -450,3 +450,16 @@ fn an_id_in_the_path_and_another_in_the_body_end_neither() {
     ask(&mut world, LeaseRequest::Revoke, &path, &twice).unwrap();
     assert!(!world.holds(&first) && world.holds(&second));
 }
+
+#[test]
+fn all_logins_of_a_user_lie_below_one_path_however_his_name_was_typed() {
+    let mut world = world();
+    world.write("userpass/users/bob", json!({ "password": "x" })).unwrap();
+    let tokens = ["bob", "BoB", "BOB"].map(|name| {
+        let login = world.write(&format!("userpass/login/{name}"), json!({ "password": "x" }));
+        login.unwrap().token().to_owned()
+    });
+    assert_eq!(listed(&mut world, "auth/userpass/login"), ["bob/"]);
+    ask(&mut world, LeaseRequest::RevokePrefix, "auth/userpass/login/bob", &Value::Null).unwrap();
+    assert!(!tokens.iter().any(|token| world.holds(token)));
+}
