@@ -27,7 +27,7 @@ use crate::crypto::{Barrier, Kind};
 use crate::engine::mount::Mount;
 use crate::errand::Halt;
 use crate::error::Error;
-use crate::plan::{Context, Plan, Reply};
+use crate::plan::{Context, Plan, Query, Reply};
 use crate::stored::{self, Stored};
 
 /// Version of the record's form.
@@ -180,15 +180,8 @@ pub fn callback(
     request: &MethodRequest<'_>,
 ) -> Result<Step, Error> {
     let config = config::load(ctx, mount)?.ok_or_else(|| failed("Could not load configuration"))?;
-    let state =
-        request.query.first("state").filter(|state| !state.is_empty() && state.len() <= URL_BYTES_MAX);
-    let key = key(ctx.barrier, mount.uuid(), state.unwrap_or_default());
-    let sent = match state {
-        Some(_) => stored::load::<Sent>(ctx.view, ctx.barrier, &key, ctx.now_ms)?,
-        None => None,
-    };
-    let sent = sent.filter(|sent| sent.value.version == VERSION);
-    let sent = sent.ok_or_else(|| failed("Expired or missing OAuth state."))?;
+    let sent = sent(ctx, mount, request.query)?;
+    let (key, sent) = sent.ok_or_else(|| failed("Expired or missing OAuth state."))?;
     let used = |txn: &mut Txn| {
         txn.require(key.clone(), sent.revision);
         txn.delete(key.clone());
@@ -206,6 +199,23 @@ pub fn callback(
         }
         Err(Halt::Refused(error)) => Err(error),
     }
+}
+
+/// Who is back with this state, and where that lies.
+fn sent(ctx: &Context<'_>, mount: &Mount, query: &Query) -> Result<Option<(Vec<u8>, Stored<Sent>)>, Error> {
+    let state = query.first("state").filter(|state| !state.is_empty() && state.len() <= URL_BYTES_MAX);
+    let Some(state) = state else { return Ok(None) };
+    let key = key(ctx.barrier, mount.uuid(), state);
+    let sent = stored::load::<Sent>(ctx.view, ctx.barrier, &key, ctx.now_ms)?;
+    Ok(sent.filter(|sent| sent.value.version == VERSION).map(|sent| (key, sent)))
+}
+
+/// The role for which somebody was sent who is back.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn role_in_state(ctx: &Context<'_>, mount: &Mount, query: &Query) -> Result<Option<String>, Error> {
+    Ok(sent(ctx, mount, query)?.map(|(_, sent)| sent.value.role))
 }
 
 fn finish(
