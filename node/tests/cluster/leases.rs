@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::harness::{Cluster, PATIENCE, eventually};
+use super::snapshot::run;
 
 /// What a token may last longer or shorter than it was made for.
 const TOLERANCE: Duration = Duration::from_secs(2);
@@ -269,4 +270,44 @@ async fn a_node_that_lags_behind_revokes_what_was_answered_before_it_was_asked()
             assert!(!holds(&cluster, others[0], token).await, "round {round}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_restored_backup_counts_the_leases_that_it_brings_back_and_no_other() {
+    let cluster = with_role(3, "1h").await;
+    let rule = json!({ "path": "auth/approle/", "role": "CI", "max_leases": 3 });
+    cluster.call(1, "POST", "sys/quotas/lease-count/q", rule).await.expect(204);
+    let counter = async |node| {
+        let told = cluster.call(node, "GET", "sys/quotas/lease-count/q", Value::Null).await.expect(200);
+        told.json()["data"]["counter"].as_u64().unwrap()
+    };
+    let kept = [log_in(&cluster, 0, "ci").await.unwrap(), log_in(&cluster, 1, "ci").await.unwrap()];
+    let file = cluster.dir.path().join("backup.snap");
+    run(&cluster, 1, &["operator", "snapshot", "save", file.to_str().unwrap()], 0);
+    let later = log_in(&cluster, 2, "ci").await.unwrap();
+    cluster.call_as(2, &kept[0], "POST", "auth/token/revoke-self", Value::Null).await.expect(204);
+    assert_eq!(counter(0).await, 2);
+    log_in(&cluster, 0, "ci").await.unwrap();
+    assert_eq!(log_in(&cluster, 0, "ci").await, Err(429));
+
+    run(&cluster, 2, &["operator", "snapshot", "restore", file.to_str().unwrap()], 0);
+    assert!(holds(&cluster, 0, &kept[0]).await && !holds(&cluster, 0, &later).await);
+    assert_eq!((counter(0).await, count(&cluster, 1).await), (2, 2));
+    log_in(&cluster, 1, "ci").await.unwrap();
+    assert_eq!(log_in(&cluster, 0, "ci").await, Err(429));
+}
+
+#[tokio::test]
+async fn what_had_expired_in_a_backup_blocks_nobody_though_nobody_writes() {
+    let cluster = with_role(3, "15s").await;
+    // More than the entries of a restore drop by themselves.
+    log_in_often(&cluster, MANY).await;
+    let file = cluster.dir.path().join("backup.snap");
+    run(&cluster, 1, &["operator", "snapshot", "save", file.to_str().unwrap()], 0);
+    eventually("they have expired", async || count(&cluster, 2).await == 0).await;
+    run(&cluster, 2, &["operator", "snapshot", "restore", file.to_str().unwrap()], 0);
+    eventually("they are not there again", async || count(&cluster, 2).await == 0).await;
+    let rule = json!({ "path": "auth/approle", "max_leases": 1 });
+    cluster.call(1, "POST", "sys/quotas/lease-count/q", rule).await.expect(204);
+    log_in(&cluster, 0, "ci").await.unwrap();
 }
