@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Bounds, Server, stopped};
 use super::{request, response};
-use crate::service::{Answer, Call, Service};
+use crate::service::{Answer, Service};
 
 /// Most connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: u32 = 16_384;

@@ -343,7 +343,7 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
     let paths = |listed: &serde_json::Map<String, Value>| listed.keys().cloned().collect::<Vec<_>>();
     assert_eq!(
         paths(&mount::list_auth(&table, |_| true)),
-        ["approle/", "aws/", "jwt/", "kubernetes/", "oidc/", "token/", "userpass/"]
+        ["approle/", "aws/", "cert/", "jwt/", "kubernetes/", "oidc/", "token/", "userpass/"]
     );
     assert_eq!(paths(&mount::list_json(&table, |_| true)), ["cubbyhole/", "identity/", "sys/"]);
     for path in ["auth/userpass", "auth/token"] {

@@ -16,7 +16,7 @@ use super::{Action, Place, Route};
 
 /// All routes of `sys`, `auth` and `identity`.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    const TABLES: [&[Route]; 8] = [
+    const TABLES: [&[Route]; 9] = [
         node::ROUTES,
         mounts::ROUTES,
         keys::ROUTES,
