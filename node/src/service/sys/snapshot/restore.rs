@@ -256,3 +256,64 @@ fn deletes(view: &dyn View, kind: Kind, from: &[u8], max: usize) -> Result<(Txn,
     }
     Ok((txn, Some(from)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use conclave_core::view::{Cursor, Record, ViewError};
+
+    use super::*;
+
+    /// A view over keys, and from where it was searched.
+    #[derive(Default)]
+    struct Keys {
+        keys: BTreeSet<Vec<u8>>,
+        sought: RefCell<Vec<Vec<u8>>>,
+    }
+
+    impl View for Keys {
+        fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+            let record = Record { revision: 1, expires_at_ms: 0, sealed: bytes::Bytes::new() };
+            Ok(self.keys.contains(key).then_some(record))
+        }
+
+        fn cursor(&self) -> Box<dyn Cursor + '_> {
+            Box::new(At(self))
+        }
+    }
+
+    struct At<'a>(&'a Keys);
+
+    impl Cursor for At<'_> {
+        fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, Record)>, ViewError> {
+            self.0.sought.borrow_mut().push(from.to_vec());
+            let found = self.0.keys.range(from.to_vec()..).next();
+            Ok(found.map(|key| (key.clone(), self.0.get(key).unwrap().unwrap())))
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_in_pieces_is_gone_through_once_and_nothing_else_is_touched() {
+        const SECRETS: u8 = 7;
+        let mut view = Keys::default();
+        for kind in [Kind::Mounts, Kind::Token, Kind::KvV1, Kind::KvMeta] {
+            view.keys.extend((0..SECRETS).map(|number| vec![kind.byte(), number]));
+        }
+        let before = view.keys.clone();
+        let (mut from, mut deleted, mut pieces) = (Some(plain_key(Kind::KvV1)), BTreeSet::new(), 0);
+        while let Some(start) = from.take() {
+            let (txn, next) = deletes(&view, Kind::KvV1, &start, 3).unwrap();
+            assert!(txn.writes.len() <= 3 && txn.writes.iter().all(|write| write.value.is_none()));
+            deleted.extend(txn.writes.iter().map(|write| write.key.to_vec()));
+            view.keys.retain(|key| !deleted.contains(key));
+            (from, pieces) = (next, pieces + 1);
+        }
+        assert_eq!((deleted.len(), pieces), (usize::from(SECRETS), 3));
+        assert!(before.difference(&view.keys).all(|key| key[0] == Kind::KvV1.byte()));
+        let sought = view.sought.borrow();
+        assert!(sought.is_sorted() && sought[0] == plain_key(Kind::KvV1), "it never starts again");
+        assert_eq!(sought.len(), usize::from(SECRETS) + 1);
+    }
+}
