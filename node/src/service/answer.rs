@@ -74,8 +74,12 @@ impl Answer {
 
     /// Vault's envelope around an engine's reply.
     pub fn enveloped(request_id: &str, reply: &Reply, stale_for: Option<Duration>) -> Self {
-        if reply.status == 204 {
-            return Self { stale_for, ..Self::no_content() };
+        let says_something = reply.data.is_some()
+            || reply.auth.is_some()
+            || reply.wrap_info.is_some()
+            || !reply.warnings.is_empty();
+        if reply.status == 204 || reply.status == 202 && !says_something {
+            return Self { status: reply.status, stale_for, ..Self::no_content() };
         }
         // What was laid aside is no answer to this request yet.
         let request_id = if reply.wrap_info.is_some() { "" } else { request_id };

@@ -30,7 +30,7 @@ pub fn role_of_login(cluster: &Cluster, call: &Call) -> Option<String> {
         let table = MountTable::load(view, &unsealed.barrier)?;
         let Some((mount, rest)) = table.resolve(&call.path) else { return Ok::<_, Error>(None) };
         match Method::of(mount).filter(|method| method.is_login(rest)) {
-            Some(method) => method.role_of(&ctx, mount, body),
+            Some(method) => method.role_of(&ctx, mount, rest, &call.query, body),
             None => Ok(None),
         }
     });

@@ -3,7 +3,8 @@
 //!
 //! A plan is made without asking the other nodes first: what it commits names the revisions it was made from, so a stale
 //! plan cannot be applied. A decision that commits nothing (an error, a repeat) has no such proof and is made again
-//! behind a read barrier. A request that arrives while there is no leader waits for one.
+//! behind a read barrier; one by all that lies below a path is made there in the first place. A request that arrives while
+//! there is no leader waits for one.
 //!
 //! Two kinds go to the leader whole, once, and are decided there: acts on the cluster itself, and changes whose plans keep
 //! being overtaken by those of other nodes.
@@ -215,6 +216,10 @@ impl Service {
         let mut plans = 0;
         // What was asked of others for this request (a code that is taken once) is not asked again at another node.
         while plans < plans_max || (plans < PLANS_MAX && call.errands.lock().has_private()) {
+            if route.decides_by_a_range() && !proven {
+                prove(cluster, deadline).await?;
+                proven = true;
+            }
             match plan::decide(cluster, route, call, None).await {
                 // What is told of the state, and not only changed, is proven to be of now.
                 Ok(decided) if !decided.plan.txn.is_empty() && (proven || decided.only_changes(call)) => {
@@ -222,7 +227,7 @@ impl Service {
                     self.record_before_effect(call).await?;
                     match cluster.propose_until(decided.plan.txn.clone(), deadline).await {
                         Ok(Outcome::Applied { .. }) if decided.goes_on() && Instant::now() < deadline => {
-                            plans = 0
+                            (plans, proven) = (0, false);
                         }
                         Ok(Outcome::Applied { revision }) => {
                             let mut answer = decided.into_answer(&call.request_id, None);

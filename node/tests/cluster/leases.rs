@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::harness::{Cluster, PATIENCE, eventually};
+use super::snapshot::run;
 
 /// What a token may last longer or shorter than it was made for.
 const TOLERANCE: Duration = Duration::from_secs(2);
@@ -235,4 +237,77 @@ async fn a_token_ends_in_its_time_though_the_next_leaders_clock_is_wrong_by_an_h
         }
         eventually("what expired is dropped", async || count(&cluster, other).await == 0).await;
     }
+}
+
+/// Logins that a node has not heard of when it is asked to revoke them.
+const MISSED: usize = 30;
+/// How often it is tried: what a node that wakes up does first is chance.
+const ROUNDS: usize = 5;
+
+#[tokio::test]
+async fn a_node_that_lags_behind_revokes_what_was_answered_before_it_was_asked() {
+    let cluster = with_role(3, "1h").await;
+    for round in 0..ROUNDS {
+        let lagging = cluster.follower().await;
+        let others: Vec<usize> = (0..3).filter(|node| *node != lagging).collect();
+        // One that it knows of, so that it has something to revoke.
+        let mut tokens = vec![log_in(&cluster, lagging, "ci").await.unwrap()];
+        cluster.signal(lagging, Signal::STOP);
+        for number in 0..MISSED {
+            tokens.push(log_in(&cluster, others[number % 2], "ci").await.unwrap());
+        }
+        // The request lies in its socket, and is what it wakes up to.
+        let path =
+            ["sys/leases/revoke-prefix/auth/approle", "sys/leases/revoke-force/auth/approle"][round % 2];
+        let revoked = cluster.call(lagging, "PUT", path, Value::Null);
+        let wake = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            cluster.signal(lagging, Signal::CONT);
+        };
+        let (answer, ()) = tokio::join!(revoked, wake);
+        answer.expect(204);
+        for token in &tokens {
+            assert!(!holds(&cluster, others[0], token).await, "round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restored_backup_counts_the_leases_that_it_brings_back_and_no_other() {
+    let cluster = with_role(3, "1h").await;
+    let rule = json!({ "path": "auth/approle/", "role": "CI", "max_leases": 3 });
+    cluster.call(1, "POST", "sys/quotas/lease-count/q", rule).await.expect(204);
+    let counter = async |node| {
+        let told = cluster.call(node, "GET", "sys/quotas/lease-count/q", Value::Null).await.expect(200);
+        told.json()["data"]["counter"].as_u64().unwrap()
+    };
+    let kept = [log_in(&cluster, 0, "ci").await.unwrap(), log_in(&cluster, 1, "ci").await.unwrap()];
+    let file = cluster.dir.path().join("backup.snap");
+    run(&cluster, 1, &["operator", "snapshot", "save", file.to_str().unwrap()], 0);
+    let later = log_in(&cluster, 2, "ci").await.unwrap();
+    cluster.call_as(2, &kept[0], "POST", "auth/token/revoke-self", Value::Null).await.expect(204);
+    assert_eq!(counter(0).await, 2);
+    log_in(&cluster, 0, "ci").await.unwrap();
+    assert_eq!(log_in(&cluster, 0, "ci").await, Err(429));
+
+    run(&cluster, 2, &["operator", "snapshot", "restore", file.to_str().unwrap()], 0);
+    assert!(holds(&cluster, 0, &kept[0]).await && !holds(&cluster, 0, &later).await);
+    assert_eq!((counter(0).await, count(&cluster, 1).await), (2, 2));
+    log_in(&cluster, 1, "ci").await.unwrap();
+    assert_eq!(log_in(&cluster, 0, "ci").await, Err(429));
+}
+
+#[tokio::test]
+async fn what_had_expired_in_a_backup_blocks_nobody_though_nobody_writes() {
+    let cluster = with_role(3, "15s").await;
+    // More than the entries of a restore drop by themselves.
+    log_in_often(&cluster, MANY).await;
+    let file = cluster.dir.path().join("backup.snap");
+    run(&cluster, 1, &["operator", "snapshot", "save", file.to_str().unwrap()], 0);
+    eventually("they have expired", async || count(&cluster, 2).await == 0).await;
+    run(&cluster, 2, &["operator", "snapshot", "restore", file.to_str().unwrap()], 0);
+    eventually("they are not there again", async || count(&cluster, 2).await == 0).await;
+    let rule = json!({ "path": "auth/approle", "max_leases": 1 });
+    cluster.call(1, "POST", "sys/quotas/lease-count/q", rule).await.expect(204);
+    log_in(&cluster, 0, "ci").await.unwrap();
 }

@@ -56,7 +56,7 @@ async fn a_damaged_or_foreign_snapshot_is_refused_and_nothing_is_touched() {
     cluster.raw(0, "POST", "/v1/sys/storage/raft/snapshot", whole, &stranger).await.unwrap().expect(403);
 }
 
-fn run(cluster: &Cluster, node: usize, arguments: &[&str], code: i32) {
+pub fn run(cluster: &Cluster, node: usize, arguments: &[&str], code: i32) {
     let output = Command::new(CONCLAVE)
         .args(arguments)
         .env("VAULT_ADDR", &cluster.nodes[node].api_addr)

@@ -36,12 +36,15 @@ STEPS = [
     ]),
     # Revoking one.
     ("PUT", f"{L}/revoke", {}), ("PUT", f"{L}/revoke", {"lease_id": "none"}), ("PUT", f"{L}/revoke", {"lease_id": "none", "sync": False}), ("PUT", f"{L}/revoke/none", {}),
-    ("PUT", f"{L}/revoke/none", {"sync": False}), ("PUT", f"{L}/revoke", {"lease_id": "none", "sync": "x"}), ("GET", f"{L}/revoke"), ("DELETE", f"{L}/revoke/none"),
+    ("PUT", f"{L}/revoke/none", {"sync": False}), ("PUT", f"{L}/revoke", {"lease_id": "none", "sync": "x"}), ("PUT", f"{L}/revoke/none", {"lease_id": "other"}),
+    ("PUT", f"{L}/renew/none", {"lease_id": "other"}), ("GET", f"{L}/revoke"), ("DELETE", f"{L}/revoke/none"),
     ("PUT", f"{L}/revoke", {"lease_id": "auth/token/create/{l1}"}), ("GET", "/v1/auth/token/lookup-self", None, {}, "{t1}"), ("PUT", f"{L}/lookup", {"lease_id": "auth/token/create/{l1}"}),
     ("GET", "/v1/auth/token/lookup-self", None, {}, "{t2}"),
     # Of logins, and by prefix.
     ("POST", "/v1/sys/auth/leases-up", {"type": "userpass"}), ("POST", f"{UP}/users/bob", {"password": "x"}), ("POST", f"{UP}/login/bob", {"password": "x"}, {"b1": CLIENT_TOKEN}),
     ("POST", f"{UP}/login/bob", {"password": "x"}, {"b2": CLIENT_TOKEN}), ("LIST", f"{L}/lookup/auth/leases-up"), ("LIST", f"{L}/lookup/auth/leases-up/login"),
+    ("POST", f"{UP}/login/BoB", {"password": "x"}, {"b3": CLIENT_TOKEN}), ("LIST", f"{L}/lookup/auth/leases-up/login/"),
+    ("POST", "/v1/auth/token/revoke-self", None, {}, "{b3}"),
     ("LIST", f"{L}/lookup/auth/leases-up/login/bob", None, {"lb": CREATED}), ("PUT", f"{L}/lookup", {"lease_id": "auth/leases-up/login/bob/{lb}"}),
     ("PUT", f"{L}/revoke-prefix/auth/leases-up/log", {}), ("GET", "/v1/auth/token/lookup-self", None, {}, "{b1}"),
     ("PUT", f"{L}/revoke-prefix/auth/leases-up/login", {}), ("GET", "/v1/auth/token/lookup-self", None, {}, "{b1}"), ("GET", "/v1/auth/token/lookup-self", None, {}, "{b2}"),
@@ -73,10 +76,26 @@ STEPS = [
 ]
 
 # Refusals with the same status whose sentence is Conclave's own.
-OWN_WORDS = set()
+OWN_WORDS = {
+    # OpenBao wraps these sentences in a list of one.
+    f"GET {L}/lookup", f"GET {L}/lookup/none", f"PUT {L}/lookup/auth/token/create/{{l1}} {{}}", f"GET {L}/revoke", f"DELETE {L}/revoke/none",
+    f"GET {L}/revoke-prefix/none", f"GET {L}/tidy", f"LIST {L}/lookup/auth/token/create as {{some}}", f"LIST {L}/lookup as {{some}}", f"GET {L} as {{some}}",
+    f"GET {L}?type=irrevocable as {{some}}", f"PUT {L}/revoke-prefix/none {{}} as {{some}}", f"PUT {L}/revoke-force/none {{}} as {{some}}",
+    # It names the path that there is not, as everywhere.
+    f"PUT {L}/revoke-prefix {{}}", f"PUT {L}/revoke-force {{}}", f"GET {L}/none",
+    # OpenBao speaks of Go's types.
+    f'PUT {L}/renew {{"lease_id": "none", "increment": "x"}}', f'PUT {L}/revoke {{"lease_id": "none", "sync": "x"}}',
+    # It is refused by either, and by ours for naming two.
+    f'PUT {L}/renew/none {{"lease_id": "other"}}',
+}
 
 # What Conclave answers otherwise on purpose, and why.
-DIFFERENT = {}
+DIFFERENT = {
+    f'PUT {L}/revoke/none {{"lease_id": "other"}}': "one of two ids is a mistake, and nobody knows which: neither is revoked",
+    f"LIST {L}/lookup/auth/leases-up/login/": "a user's logins lie below one path, however his name was typed",
+    f"GET {L}?type=irrevocable&limit=x": "whoever asks for a bad limit is told so with 400 and not with 500",
+    f"PUT {L}/tidy": "the warning says what tidying does here",
+}
 
 
 def at_every_node():

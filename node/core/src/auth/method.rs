@@ -147,7 +147,8 @@ impl Method {
         self != Self::Userpass
     }
 
-    /// The role that a login would be by, as far as can be told without its proof.
+    /// The role that a login at `path` would be by, as far as can be told without its proof, spelled as its token names it
+    /// ([`LoginOrigin::subject`](super::token::LoginOrigin)).
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::View`].
@@ -155,13 +156,19 @@ impl Method {
         self,
         ctx: &Context<'_>,
         mount: &Mount,
+        path: &str,
+        query: &Query,
         body: &Map<String, Value>,
     ) -> Result<Option<String>, Error> {
-        if self == Self::AppRole {
-            return approle::role_of(ctx, mount, body);
-        }
-        let named = crate::fields::text(body, "role").ok().flatten();
-        Ok(named.filter(|name| self.has_roles() && !name.is_empty()))
+        let named = |field| crate::fields::text(body, field).ok().flatten().filter(|name| !name.is_empty());
+        let name = match self {
+            Self::AppRole => approle::role_of(ctx, mount, body)?,
+            Self::Jwt | Self::Oidc => jwt::role_of(ctx, mount, path, query, named("role"))?,
+            Self::Aws | Self::Kubernetes => named("role"),
+            Self::Cert => named("name"),
+            Self::Userpass => None,
+        };
+        Ok(name.and_then(|name| subject(&name).ok()))
     }
 
     /// Whether a write to `path` would make something that is not there yet, so that policies must allow `create`.

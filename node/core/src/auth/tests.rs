@@ -1,10 +1,12 @@
 use serde_json::{Value, json};
 
+use super::Method;
+use super::jose::testing::Signer;
 use super::testing::{World, permit};
 use super::token::clear;
 use crate::engine::mount::{self, housekeeping};
 use crate::error::Error;
-use crate::plan::Operation;
+use crate::plan::{Operation, Query};
 
 fn bob(world: &mut World, user: Value) -> (String, Value, Vec<String>) {
     world.write("userpass/users/bob", user).unwrap();
@@ -352,4 +354,39 @@ fn auth_mounts_are_no_engines_and_engines_no_auth_mounts() {
     assert!(world.disable("token").is_err() && world.tune("token", json!({ "description": "x" })).is_err());
     world.tune("userpass", json!({ "options": { "version": "2" } })).unwrap();
     assert_eq!(world.table().versioned_paths().count(), 0, "no option makes an engine of it");
+}
+
+#[test]
+fn nobody_chooses_by_which_role_he_is_limited_but_by_logging_in_with_it() {
+    let mut world = World::new();
+    let signer = Signer::p256();
+    world.write("approle/role/Ci", json!({ "role_id": "r" })).unwrap();
+    let config = json!({ "jwt_validation_pubkeys": [signer.pem()], "default_role": "Usual" });
+    world.write("jwt/config", config).unwrap();
+    let table = world.table();
+    for (path, body, role) in [
+        ("approle/login", json!({ "role_id": "r", "role": "lax" }), Some("ci")),
+        ("approle/login", json!({ "role_id": "none", "role": "lax" }), None),
+        ("cert/login", json!({ "name": "Web", "role": "lax" }), Some("web")),
+        ("cert/login", json!({ "role": "lax" }), None),
+        ("aws/login", json!({ "role": "CI", "name": "lax" }), Some("ci")),
+        ("aws/login", json!({ "name": "lax" }), None),
+        ("kubernetes/login", json!({ "role": "CI" }), Some("ci")),
+        ("kubernetes/login", json!({ "role": "c/i" }), None),
+        ("jwt/login", json!({ "role": "CI" }), Some("ci")),
+        ("jwt/login", json!({ "role": "" }), Some("usual")),
+        ("jwt/login", json!({}), Some("usual")),
+        ("jwt/oidc/callback", json!({ "role": "lax" }), None),
+        ("oidc/login", json!({}), None),
+        ("userpass/login/bob", json!({ "role": "lax" }), None),
+    ] {
+        let full_path = format!("auth/{path}");
+        let (mount, rest) = table.resolve(&full_path).unwrap();
+        let method = Method::of(mount).unwrap();
+        assert!(method.is_login(rest));
+        let nothing = Query(Vec::new());
+        let found =
+            world.plan(|ctx| method.role_of(ctx, mount, rest, &nothing, body.as_object().unwrap())).unwrap();
+        assert_eq!(found.as_deref(), role, "{path} {body}");
+    }
 }

@@ -146,11 +146,11 @@ pub fn handle(
     let (found, wrapped) = find(ctx, token)?.ok_or_else(not_valid)?;
     match request {
         WrappingRequest::Unwrap => {
-            let txn = token::plan_revoke(ctx, &found)?;
+            let txn = token::plan_revoke_once(ctx, &found)?;
             Ok(Plan { txn, reply: wrapped.into_reply()? })
         }
         WrappingRequest::Rewrap => {
-            let mut txn = token::plan_revoke(ctx, &found)?;
+            let mut txn = token::plan_revoke_once(ctx, &found)?;
             let info = Info { creation_ms: ctx.now_ms, wrapped_accessor: None, ..wrapped.info };
             let reply = lay_aside(ctx, &mut txn, Wrapped { info, ..wrapped })?;
             Ok(Plan { txn, reply })

@@ -108,6 +108,8 @@ pub enum Kind {
     KubernetesConfig = 0x73,
     /// A role of a kubernetes mount.
     KubernetesRole = 0x74,
+    /// That something else was put where a token lay.
+    TokenReplaced = 0x6d,
     /// How many leases there may be.
     LeaseQuotas = 0x78,
     /// That the leases below a path are to be revoked.
@@ -214,6 +216,7 @@ mod tests {
             (Kind::OidcState, 0x72),
             (Kind::KubernetesConfig, 0x73),
             (Kind::KubernetesRole, 0x74),
+            (Kind::TokenReplaced, 0x6d),
             (Kind::LeaseQuotas, 0x78),
             (Kind::LeaseRevoking, 0x79),
             (Kind::Lease, 0x7c),

@@ -158,11 +158,17 @@ fn irrevocable(query: &Query) -> Result<Plan, Error> {
     Ok(Reply::json(&json!({ "lease_count": 0, "leases": [] })).into())
 }
 
-/// The id in the body, or else that in the path.
+/// The id in the body or in the path.
 fn named(captured: &str, body: &Map<String, Value>) -> Result<String, Error> {
     let given = fields::text(body, "lease_id")?.filter(|id| !id.is_empty());
-    let id = given.unwrap_or_else(|| captured.to_owned());
-    if id.is_empty() { Err(Error::invalid("lease_id must be specified")) } else { Ok(id) }
+    match given {
+        Some(given) if !captured.is_empty() && given != captured => {
+            Err(Error::invalid("lease_id is one in the path and another in the body: leave one of them out"))
+        }
+        Some(given) => Ok(given),
+        None if captured.is_empty() => Err(Error::invalid("lease_id must be specified")),
+        None => Ok(captured.to_owned()),
+    }
 }
 
 /// The token that the lease with this id is of, if both hold.

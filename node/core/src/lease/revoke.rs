@@ -8,7 +8,7 @@ use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 
 use super::record;
-use crate::auth::token::{clear, store};
+use crate::auth::token::{TokenEntry, end_all, store};
 use crate::crypto::{Kind, plain_key};
 use crate::engine::listing::right_after;
 use crate::error::Error;
@@ -17,6 +17,8 @@ use crate::stored;
 
 /// Leases that one piece looks at.
 const BATCH: usize = 256;
+/// How far ahead of this node's time another may have stamped a login that was answered before, in milliseconds.
+const CLOCKS_APART_MS: u64 = 2_000;
 
 /// That the leases below a path are to be revoked.
 #[derive(Serialize, Deserialize)]
@@ -28,7 +30,8 @@ struct Note {
     from: String,
 }
 
-/// Revokes all leases below a path that are there now. `waits`: the answer is not given before they are gone.
+/// Revokes all leases below a path that are there now. `waits`: the answer is not given before they are gone. That none is
+/// left no transaction can prove: the view must have been proven since it was asked.
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::View`], or the active key has sealed too much.
@@ -37,15 +40,21 @@ pub fn plan_below(ctx: &mut Context<'_>, prefix: &str, waits: bool) -> Result<Pl
     let path = path.join("/");
     let from = record::key(ctx.barrier, &path);
     let mut txn = Txn::default();
-    let until_ms = ctx.now_ms;
-    let next = some(ctx, &mut txn, &from, from.clone(), until_ms)?;
+    // Whatever this node's clock says of when they were made.
+    let next = some(ctx, &mut txn, &from, from.clone(), u64::MAX)?;
     let note_key = ctx.barrier.key(Kind::LeaseRevoking, [path.as_str()]);
+    let earlier = stored::load::<Note>(ctx.view, ctx.barrier, &note_key, 0)?;
     let Some(next) = next else {
-        if ctx.view.stamp(&note_key)?.is_some() {
+        if let Some(earlier) = earlier {
+            txn.require(note_key.clone(), earlier.revision);
             txn.delete(note_key);
         }
         return Ok(Plan { txn, reply: Reply::empty(if waits { 204 } else { 202 }) });
     };
+    // Who asked for it as well may have seen later logins.
+    txn.require(note_key.clone(), earlier.as_ref().map_or(0, |earlier| earlier.revision));
+    let until_ms = ctx.now_ms.saturating_add(CLOCKS_APART_MS);
+    let until_ms = earlier.map_or(until_ms, |earlier| until_ms.max(earlier.value.until_ms));
     let note = Note { prefix: path.clone(), until_ms, from: hex::encode(next) };
     stored::put(ctx, &mut txn, &note_key, &path, &note, 0)?;
     let mut reply = Reply { goes_on: waits, ..Reply::empty(202) };
@@ -93,10 +102,9 @@ fn some(
     let view = ctx.view;
     let mut cursor = view.cursor();
     let mut found = cursor.seek(&from)?;
+    let mut tokens: Vec<(String, TokenEntry)> = Vec::new();
     for _ in 0..BATCH {
-        let Some((key, lease)) = found.take().filter(|(key, _)| key.starts_with(prefix)) else {
-            return Ok(None);
-        };
+        let Some((key, lease)) = found.take().filter(|(key, _)| key.starts_with(prefix)) else { break };
         let next = right_after(&key);
         if !stored::has_expired(lease.expires_at_ms, ctx.now_ms) {
             let id = ctx.barrier.open(&key, &lease.sealed)?.path;
@@ -104,15 +112,16 @@ fn some(
             let token_key = store::token_key(ctx.barrier, hash);
             match store::load(view, ctx.barrier, &token_key, ctx.now_ms)? {
                 Some(token) if token.value.created_ms <= until_ms => {
-                    txn.require(token_key, token.revision);
-                    store::delete(ctx.barrier, txn, hash, &token.value);
-                    clear::put(ctx, txn, hash)?;
+                    tokens.push((hash.to_owned(), token.value));
                 }
                 Some(_) => {}
                 None => txn.delete(key),
             }
         }
         found = cursor.seek(&next)?;
+    }
+    if !tokens.is_empty() {
+        end_all(ctx, txn, tokens.iter().map(|(hash, entry)| (hash.as_str(), entry)))?;
     }
     Ok(found.filter(|(key, _)| key.starts_with(prefix)).map(|(key, _)| key))
 }

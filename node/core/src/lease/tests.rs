@@ -222,7 +222,7 @@ fn what_a_request_has_begun_the_leader_ends_and_later_logins_live_on() {
     let tokens: Vec<String> = (0..3 * MANY).map(|_| log_in(&mut world)).collect();
     let begun = ask(&mut world, LeaseRequest::RevokePrefix, "auth/approle/login", &json!({ "sync": false }));
     assert!(begun.is_ok_and(|reply| reply.status == 202 && !reply.goes_on && reply.warnings.is_empty()));
-    world.now_ms += 1;
+    world.now_ms += 2_001;
     let later: Vec<String> = (0..MANY).map(|_| log_in(&mut world)).collect();
     let mut batches = 0;
     while let Some(txn) = world.plan(revoke::next_batch).unwrap() {
@@ -306,4 +306,160 @@ fn tidying_lists_tokens_from_before_there_was_an_index() {
     assert!(lease.unwrap().is_some());
     world.now_ms += 3_600_000;
     assert!(listed(&mut world, "").is_empty(), "it ends with its token");
+}
+
+/// A plan to revoke a prefix, as another request is under way.
+fn planned(world: &mut World, prefix: &str) -> conclave_proto::log::Txn {
+    let table = world.table();
+    let request = LeaseRequest::RevokePrefix;
+    let plan = world.plan(|ctx| handle(ctx, request, prefix, &table, &Query(Vec::new()), &Map::new()));
+    plan.unwrap().txn
+}
+
+#[test]
+fn a_token_that_is_renewed_all_the_time_keeps_none_from_being_revoked() {
+    let mut world = world();
+    let tokens: Vec<String> = (0..3).map(|_| log_in(&mut world)).collect();
+    let id = id_of(&world, &tokens[1]);
+    let prefix = planned(&mut world, "auth/approle");
+    renew(&mut world, &tokens[1], HOUR_MS).unwrap();
+    let (hash, late) = (world.barrier.token_hash(tokens[0].as_bytes()), world.now_ms);
+    let renewal = world.plan(|ctx| {
+        let found = token::find(ctx.view, ctx.barrier, &hash, late).unwrap().unwrap();
+        token::plan_renew(ctx, &found, HOUR_MS).unwrap().txn
+    });
+    world.state.apply(&prefix).unwrap();
+    assert!(!tokens.iter().any(|token| world.holds(token)));
+    assert!(world.state.apply(&renewal).is_err(), "what has ended is not renewed");
+    assert_eq!((count(&mut world, ""), listed(&mut world, "").len()), (0, 0));
+
+    // The same for one lease.
+    let token = log_in(&mut world);
+    let own = id_of(&world, &token);
+    assert_ne!(own, id);
+    let one = planned(&mut world, &own);
+    renew(&mut world, &token, HOUR_MS).unwrap();
+    world.state.apply(&one).unwrap();
+    assert!(!world.holds(&token));
+}
+
+/// Makes a token with another, as whoever may do all.
+fn create(world: &mut World, with: &str, body: &Value) -> String {
+    let caller = world.identify(with).unwrap();
+    let creation = token::Creation::of(body.as_object().unwrap()).unwrap();
+    let path = "auth/token/create";
+    let maker = token::Maker { caller: &caller, may_sudo: true, path, role: None };
+    let made = world.plan(|ctx| token::plan_create(ctx, creation, maker)).unwrap();
+    world.state.apply(&made.txn).unwrap();
+    made.token.expose().to_owned()
+}
+
+#[test]
+fn what_came_in_a_tokens_place_is_not_revoked_for_it() {
+    let mut world = world();
+    world
+        .commit(|ctx| {
+            let (_, txn) = plan_root_token(ctx, Some("root"))?;
+            Ok(Plan { txn, reply: Reply::no_content() })
+        })
+        .unwrap();
+    let end = |world: &mut World, token: &str, lets_go: bool| {
+        let hash = world.barrier.token_hash(token.as_bytes());
+        world
+            .commit(|ctx| {
+                let found = token::find(ctx.view, ctx.barrier, &hash, ctx.now_ms)?.unwrap();
+                let end = if lets_go { token::plan_revoke_orphan } else { token::plan_revoke };
+                Ok(Plan { txn: end(ctx, &found)?, reply: Reply::no_content() })
+            })
+            .unwrap();
+    };
+    // It let its child go.
+    let parent = log_in(&mut world);
+    let child = create(&mut world, &parent, &json!({}));
+    let prefix = planned(&mut world, "auth/approle");
+    end(&mut world, &parent, true);
+    assert!(world.state.apply(&prefix).is_err());
+    assert!(world.holds(&child));
+    // Another one has the same text.
+    let chosen = json!({ "id": "chosen-text", "no_parent": true });
+    create(&mut world, "root", &chosen);
+    let prefix = planned(&mut world, "auth/token/create");
+    end(&mut world, "chosen-text", false);
+    create(&mut world, "root", &chosen);
+    assert!(world.state.apply(&prefix).is_err());
+    assert!(world.holds("chosen-text"));
+}
+
+#[test]
+fn a_prefix_is_revoked_whole_though_the_clock_where_it_is_asked_is_behind() {
+    let mut world = world();
+    let tokens: Vec<String> = (0..2 * MANY).map(|_| log_in(&mut world)).collect();
+    world.now_ms -= 1_000;
+    ask(&mut world, LeaseRequest::RevokePrefix, "auth/approle", &json!({ "sync": false })).unwrap();
+    while let Some(txn) = world.plan(revoke::next_batch).unwrap() {
+        world.state.apply(&txn).unwrap();
+    }
+    assert!(!tokens.iter().any(|token| world.holds(token)));
+    assert_eq!(count(&mut world, ""), 0);
+}
+
+#[test]
+fn of_two_who_revoke_the_same_prefix_neither_takes_the_others_work_away() {
+    let mut world = world();
+    let early: Vec<String> = (0..MANY).map(|_| log_in(&mut world)).collect();
+    let first = planned(&mut world, "auth/approle");
+    world.now_ms += HOUR_MS / 2;
+    let late: Vec<String> = (0..2 * MANY).map(|_| log_in(&mut world)).collect();
+    let second = planned(&mut world, "auth/approle");
+    world.state.apply(&second).unwrap();
+    assert!(world.state.apply(&first).is_err(), "it knows nothing of what the second one is to revoke");
+
+    // One whose clock is behind asks again: what the other one had promised holds.
+    world.now_ms -= HOUR_MS / 2;
+    let third = planned(&mut world, "auth/approle");
+    world.state.apply(&third).unwrap();
+    world.now_ms += HOUR_MS / 2;
+    while let Some(txn) = world.plan(revoke::next_batch).unwrap() {
+        world.state.apply(&txn).unwrap();
+    }
+    assert!(!early.iter().chain(&late).any(|token| world.holds(token)));
+
+    // Nor is a note deleted that somebody has just left.
+    (0..MANY).for_each(|_| drop(log_in(&mut world)));
+    ask(&mut world, LeaseRequest::RevokePrefix, "auth/approle", &json!({ "sync": false })).unwrap();
+    let last = planned(&mut world, "auth/approle");
+    (0..2 * MANY).for_each(|_| drop(log_in(&mut world)));
+    let again = planned(&mut world, "auth/approle");
+    world.state.apply(&again).unwrap();
+    assert!(world.state.apply(&last).is_err());
+}
+
+#[test]
+fn an_id_in_the_path_and_another_in_the_body_end_neither() {
+    let mut world = world();
+    let (first, second) = (log_in(&mut world), log_in(&mut world));
+    let (path, body) = (id_of(&world, &first), json!({ "lease_id": id_of(&world, &second) }));
+    for request in [LeaseRequest::Revoke, LeaseRequest::Renew] {
+        let refused = ask(&mut world, request, &path, &body).err();
+        assert!(
+            matches!(refused, Some(Error::Invalid(sentence)) if sentence.contains("leave one of them out"))
+        );
+    }
+    assert!(world.holds(&first) && world.holds(&second));
+    let twice = json!({ "lease_id": path });
+    ask(&mut world, LeaseRequest::Revoke, &path, &twice).unwrap();
+    assert!(!world.holds(&first) && world.holds(&second));
+}
+
+#[test]
+fn all_logins_of_a_user_lie_below_one_path_however_his_name_was_typed() {
+    let mut world = world();
+    world.write("userpass/users/bob", json!({ "password": "x" })).unwrap();
+    let tokens = ["bob", "BoB", "BOB"].map(|name| {
+        let login = world.write(&format!("userpass/login/{name}"), json!({ "password": "x" }));
+        login.unwrap().token().to_owned()
+    });
+    assert_eq!(listed(&mut world, "auth/userpass/login"), ["bob/"]);
+    ask(&mut world, LeaseRequest::RevokePrefix, "auth/userpass/login/bob", &Value::Null).unwrap();
+    assert!(!tokens.iter().any(|token| world.holds(token)));
 }

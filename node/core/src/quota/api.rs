@@ -4,6 +4,7 @@ use conclave_proto::log::Txn;
 use serde_json::{Map, Value, json};
 
 use super::{EXEMPT_PATHS_MAX, Quotas, Rule};
+use crate::auth::method::subject;
 use crate::error::Error;
 use crate::fields;
 use crate::plan::{Context, Plan, Reply};
@@ -204,7 +205,8 @@ pub(super) fn check_role(
     if role.len() > NAME_BYTES_MAX {
         return Err(Error::invalid(format!("a role's name has at most {NAME_BYTES_MAX} bytes")));
     }
-    Ok(role)
+    // As the tokens of its logins name it, or the rule would hold for none of them.
+    subject(&role).map_err(|_| Error::invalid("no role has such a name"))
 }
 
 /// A rule's path: of a mount, or of something below one.
@@ -331,9 +333,13 @@ mod tests {
         }
         let told = ask(&mut state, QuotaRequest::Read, "a", &Value::Null).unwrap();
         assert_eq!((&told["role"], &told["path"]), (&json!("x"), &json!("auth/approle/")));
-        let twin = json!({ "rate": 1, "role": "x", "path": "auth/approle" });
-        let refused = ask(&mut state, QuotaRequest::Write, "d", &twin);
-        assert!(matches!(refused, Err(Error::Invalid(_))));
+        for twin in ["x", "X"] {
+            let twin = json!({ "rate": 1, "role": twin, "path": "auth/approle" });
+            let refused = ask(&mut state, QuotaRequest::Write, "d", &twin);
+            assert!(matches!(refused, Err(Error::Invalid(_))));
+        }
+        ask(&mut state, QuotaRequest::Write, "a", &json!({ "role": "Z", "path": "auth/approle" })).unwrap();
+        assert_eq!(ask(&mut state, QuotaRequest::Read, "a", &Value::Null).unwrap()["role"], "z");
     }
 
     #[test]

@@ -202,3 +202,18 @@ fn a_lease_that_has_ended_makes_room_in_its_role_too() {
     assert_eq!(counter(&mut world, "role"), 0);
     log_in(&mut world, "a").unwrap();
 }
+
+#[test]
+fn a_role_is_one_however_its_name_is_typed() {
+    let mut world = world();
+    limit(&mut world, "role", json!({ "path": "auth/approle/", "role": "A", "max_leases": 1 }));
+    assert_eq!(ask(&mut world, LeaseQuotaRequest::Read, "role", Value::Null).unwrap()["role"], "a");
+    log_in(&mut world, "a").unwrap();
+    assert_eq!((refused(log_in(&mut world, "a")).as_str(), counter(&mut world, "role")), ("role", 1));
+    // The same rule twice, and names of no role.
+    for role in ["a", "A", "a/b", "-a", "a b", "\u{e4}"] {
+        let body = json!({ "path": "auth/approle/", "role": role, "max_leases": 1 });
+        let refused = ask(&mut world, LeaseQuotaRequest::Write, "other", body);
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{role}: {refused:?}");
+    }
+}

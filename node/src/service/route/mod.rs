@@ -197,6 +197,12 @@ impl Route {
         )
     }
 
+    /// Whether a change is decided by what all lies below a path. No transaction can prove that nothing more does, so the
+    /// state that it is planned on is proven first.
+    pub fn decides_by_a_range(&self) -> bool {
+        matches!(self.action, Action::Lease(LeaseRequest::RevokePrefix | LeaseRequest::RevokeForce))
+    }
+
     pub fn pattern(&self) -> &'static str {
         self.pattern
     }

@@ -8,14 +8,16 @@ pub mod format;
 mod restore;
 mod save;
 
+use conclave_core::crypto::Kind;
+
 pub use restore::restore;
 pub use save::save;
 
 /// The records that a snapshot brings back: secrets, mounts and tokens, with their leases. What makes the cluster itself (its seal, keys,
 /// authority and register of nodes) stays as it is, and what was used once must not come alive again.
-fn is_restored(key: &[u8]) -> bool {
-    use conclave_core::crypto::Kind;
-    const RESTORED: [Kind; 6] =
-        [Kind::Mounts, Kind::Token, Kind::Lease, Kind::KvV1, Kind::KvMeta, Kind::KvData];
-    key.first().is_some_and(|kind| RESTORED.iter().any(|restored| restored.byte() == *kind))
+const RESTORED: [Kind; 7] =
+    [Kind::Mounts, Kind::Token, Kind::Lease, Kind::LeaseOfRole, Kind::KvV1, Kind::KvMeta, Kind::KvData];
+
+fn is_one_of(key: &[u8], kinds: &[Kind]) -> bool {
+    key.first().is_some_and(|first| kinds.iter().any(|kind| kind.byte() == *first))
 }

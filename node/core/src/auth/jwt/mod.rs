@@ -22,7 +22,7 @@ use super::method::{self, Method, MethodRequest, Step};
 use super::token::LoginOrigin;
 use crate::engine::mount::Mount;
 use crate::error::Error;
-use crate::plan::{Context, Operation, Plan, Reply};
+use crate::plan::{Context, Operation, Plan, Query, Reply};
 use crate::stored;
 
 const LOGIN: &str = "login";
@@ -32,6 +32,25 @@ const CALLBACK: &str = "oidc/callback";
 /// Whether whoever has no token may ask this.
 pub fn is_login(path: &str) -> bool {
     matches!(path, LOGIN | AUTH_URL | CALLBACK)
+}
+
+/// The role of a login that names `named`, or none.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::View`].
+pub fn role_of(
+    ctx: &Context<'_>,
+    mount: &Mount,
+    path: &str,
+    query: &Query,
+    named: Option<String>,
+) -> Result<Option<String>, Error> {
+    match (path, named) {
+        // Whoever is back was sent for a role, whatever is named now.
+        (CALLBACK, _) => Ok(oidc::role_in_state(ctx, mount, query)),
+        (_, None) => Ok(config::load(ctx, mount)?.map(|config| config.value.default_role)),
+        (_, named) => Ok(named),
+    }
 }
 
 /// Whether a write makes a role.

@@ -27,7 +27,7 @@ use crate::crypto::{Carried, Kind};
 use crate::engine::mount::Mount;
 use crate::errand::Halt;
 use crate::error::Error;
-use crate::plan::{Context, Plan, Reply};
+use crate::plan::{Context, Plan, Query, Reply};
 use crate::stored::{self, Stored};
 
 /// Version of the record's form.
@@ -206,9 +206,7 @@ pub fn callback(
     request: &MethodRequest<'_>,
 ) -> Result<Step, Error> {
     let config = config::load(ctx, mount)?.ok_or_else(|| failed("Could not load configuration"))?;
-    let state = request.query.first("state").filter(|state| state.len() <= STATE_BYTES_MAX);
-    let sent = state.and_then(|state| Sent::open(ctx, mount, state));
-    let sent = sent.ok_or_else(|| failed("Expired or missing OAuth state."))?;
+    let sent = sent(ctx, mount, request.query).ok_or_else(|| failed("Expired or missing OAuth state."))?;
     let key = sent.key(ctx);
     if stored::load::<Back>(ctx.view, ctx.barrier, &key, ctx.now_ms)?.is_some() {
         return Err(failed("Expired or missing OAuth state."));
@@ -223,6 +221,17 @@ pub fn callback(
         Err(Halt::Errand(errand)) => Ok(Step::Work(errand.into())),
         Err(Halt::Refused(error)) => Err(error),
     }
+}
+
+/// Who is back, by the state that he was sent with.
+fn sent(ctx: &Context<'_>, mount: &Mount, query: &Query) -> Option<Sent> {
+    let state = query.first("state").filter(|state| state.len() <= STATE_BYTES_MAX)?;
+    Sent::open(ctx, mount, state)
+}
+
+/// The role for which somebody was sent who is back.
+pub fn role_in_state(ctx: &Context<'_>, mount: &Mount, query: &Query) -> Option<String> {
+    sent(ctx, mount, query).map(|sent| sent.role)
 }
 
 fn finish(

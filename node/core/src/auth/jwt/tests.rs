@@ -1,10 +1,12 @@
 use serde_json::{Value, json};
 
+use crate::auth::Method;
 use crate::auth::jose::testing::Signer;
 use crate::auth::testing::{Answer, World};
 use crate::errand::Task;
 use crate::error::Error;
 use crate::identity::{self, AuthMounts, IdentityRequest};
+use crate::plan::Query;
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -279,6 +281,15 @@ fn back(world: &mut World, state: &str) -> Result<Answer, Error> {
     world.visit("oidc/oidc/callback", &[("state", state), ("code", "c0de")])
 }
 
+/// By which rate limits know him, whatever else he names.
+fn role_of_who_is_back(world: &mut World, state: &str) -> Option<String> {
+    let table = world.table();
+    let (mount, rest) = table.resolve("auth/oidc/oidc/callback").unwrap();
+    let query = Query(vec![("state".to_owned(), state.to_owned())]);
+    let body = json!({ "role": "another" });
+    world.plan(|ctx| Method::Oidc.role_of(ctx, mount, rest, &query, body.as_object().unwrap())).unwrap()
+}
+
 #[test]
 fn whoever_comes_back_from_the_provider_with_a_code_is_logged_in_once() {
     let (mut world, signer) = with_provider();
@@ -286,7 +297,9 @@ fn whoever_comes_back_from_the_provider_with_a_code_is_logged_in_once() {
     assert_eq!((sent["scope"].as_str(), sent["max_age"].as_str()), ("openid email", "3600"));
     assert_eq!((sent["client_id"].as_str(), sent["code_challenge_method"].as_str()), ("us", "S256"));
     grant(&mut world, &signer, &sent, json!({}));
+    assert_eq!(role_of_who_is_back(&mut world, &sent["state"]).as_deref(), Some("people"));
     let answer = back(&mut world, &sent["state"]).unwrap();
+    assert_eq!(role_of_who_is_back(&mut world, &sent["state"]), None);
     assert_eq!(answer.auth["metadata"], json!({ "role": "people" }));
     assert_eq!(world.identify(answer.token()).unwrap().entry.display_name, "oidc-ada@p");
     let exchange = world.asked.iter().find_map(|errand| match &errand.task {

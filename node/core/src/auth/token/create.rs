@@ -11,7 +11,7 @@ use super::granted::Grant;
 use super::identify::{Identified, TOKEN_BYTES_MAX};
 use super::line::ANCESTORS_MAX;
 use super::role::{self, Role};
-use super::{batch, store, text};
+use super::{batch, replaced, store, text};
 use crate::duration::format_short_s;
 use crate::engine::mount::LEASE_DEFAULT_S;
 use crate::error::Error;
@@ -248,7 +248,13 @@ pub fn plan_create(ctx: &mut Context<'_>, asked: Creation, maker: Maker<'_>) -> 
         batch::seal(ctx.barrier, &entry, ctx.rng)?
     } else {
         entry.accessor = text::accessor(ctx.rng);
-        let token = creation.id.unwrap_or_else(|| text::service(ctx.rng));
+        let token = match creation.id {
+            Some(chosen) => {
+                replaced::note(ctx, &mut txn)?;
+                chosen
+            }
+            None => text::service(ctx.rng),
+        };
         let hash = ctx.barrier.token_hash(token.expose().as_bytes());
         let ends_ms = if lasts_ms > 0 { ctx.now_ms.saturating_add(lasts_ms) } else { 0 };
         store::put_new(ctx, &mut txn, &hash, &entry, ends_ms)?;

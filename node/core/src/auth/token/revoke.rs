@@ -2,26 +2,53 @@
 
 use conclave_proto::log::Txn;
 
-use super::clear;
 use super::entry::{TokenEntry, TokenKind};
 use super::store::{self, Found};
+use super::{clear, replaced};
 use crate::error::Error;
 use crate::plan::Context;
 
-/// Ends a token. What was made with it holds no more from the same moment on; it is cleared away later.
+/// Ends a token, though it be renewed or used meanwhile. What was made with it holds no more from the same moment on; it is
+/// cleared away later.
 ///
 /// # Errors
 /// [`Error::Invalid`]: it is a batch token. The active key has sealed too much.
 pub fn plan_revoke(ctx: &mut Context<'_>, token: &Found) -> Result<Txn, Error> {
     check_kind(token)?;
     let mut txn = Txn::default();
-    txn.preconditions.extend(token.preconditions.first().cloned());
-    store::delete(ctx.barrier, &mut txn, &token.hash, &token.entry);
-    clear::put(ctx, &mut txn, &token.hash)?;
+    end_all(ctx, &mut txn, [(token.hash.as_str(), &*token.entry)])?;
     Ok(txn)
 }
 
-/// Ends a token, and lets those that were made with it live on as orphans.
+/// Ends a token as it stands: of all who do so at once, one does.
+///
+/// # Errors
+/// As [`plan_revoke`].
+pub fn plan_revoke_once(ctx: &mut Context<'_>, token: &Found) -> Result<Txn, Error> {
+    let mut txn = plan_revoke(ctx, token)?;
+    txn.preconditions.extend(token.preconditions.first().cloned());
+    Ok(txn)
+}
+
+/// Ends tokens by their hashes and what is known of them, which may be older than what is stored.
+///
+/// # Errors
+/// [`Error::View`]. The active key has sealed too much.
+pub fn end_all<'a>(
+    ctx: &mut Context<'_>,
+    txn: &mut Txn,
+    tokens: impl IntoIterator<Item = (&'a str, &'a TokenEntry)>,
+) -> Result<(), Error> {
+    replaced::require_none(ctx, txn)?;
+    for (hash, entry) in tokens {
+        store::delete(ctx.barrier, txn, hash, entry);
+        clear::put(ctx, txn, hash)?;
+    }
+    Ok(())
+}
+
+/// Ends a token, and lets those that were made with it live on as orphans. It must stand as it did: what would be left in the
+/// place of one that was revoked meanwhile would bring its children back.
 ///
 /// # Errors
 /// [`Error::Invalid`]: it is a batch token. The active key has sealed too much.
@@ -32,6 +59,7 @@ pub fn plan_revoke_orphan(ctx: &mut Context<'_>, token: &Found) -> Result<Txn, E
     if clear::has_children(ctx.view, ctx.barrier, &token.hash)? {
         store::delete_ways(ctx.barrier, &mut txn, &token.hash, &token.entry);
         store::put_again(ctx, &mut txn, &token.hash, &TokenEntry::released(ctx.now_ms), 0)?;
+        replaced::note(ctx, &mut txn)?;
     } else {
         store::delete(ctx.barrier, &mut txn, &token.hash, &token.entry);
     }

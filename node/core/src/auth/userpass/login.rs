@@ -42,6 +42,8 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         failures::add(ctx, mount, &name, &counted, &mut txn)?;
         return Ok(Step::Refused(txn, Error::invalid("invalid username or password")));
     };
+    // Of one user there is one path, however his name was typed: what is revoked or counted below it is all there is.
+    let path = format!("{}login/{name}", mount.path());
     let accepted = Accepted {
         origin: LoginOrigin {
             method: Method::Userpass,
@@ -57,7 +59,7 @@ pub fn login(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>) 
         groups: None,
         params: &user.value.params,
         bound_cidrs: &[],
-        path: request.full_path,
+        path: &path,
         from: request.from,
         warnings: unknown_warning(request.body.keys().map(String::as_str), &FIELDS),
     };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_core::crypto::{Kind, plain_key};
+use conclave_core::view::View;
 use conclave_faults::failpoint::{Point, hit};
 use conclave_proto::log::Txn;
 use conclave_proto::txn::Outcome;
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::format::{self, FormatError, Record};
+use super::{RESTORED, is_one_of};
 use crate::cluster::Cluster;
 use crate::service::Service;
 use crate::service::answer::Answer;
@@ -32,6 +34,10 @@ const PIECE_BYTES: usize = 1024 * 1024;
 const APPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Records that one transaction deletes.
 const PIECE_DELETES: usize = 1000;
+/// Entries that are made at most to drop what expired while it was brought back: 256 records each.
+const EXPIRED_PIECES_MAX: usize = 64;
+/// Whoever is asked for anything is first looked up there.
+const TABLES: [Kind; 2] = [Kind::Mounts, Kind::Token];
 
 pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, Failure> {
     let upload = call
@@ -53,8 +59,12 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
     let mut bytes = 0;
     let mut last = Txn::default();
     while let Some(record) = records.recv().await {
-        if is_table(&record.key) {
+        if is_one_of(&record.key, &TABLES) {
             last.put_until(record.key, record.sealed, record.expires_at_ms);
+            continue;
+        }
+        // It would count among the others until somebody looked for it.
+        if has_expired(record.expires_at_ms, cluster.glance_now(|_, now_ms| now_ms)) {
             continue;
         }
         bytes += record.sealed.len();
@@ -71,6 +81,7 @@ pub async fn restore(service: &Service, cluster: &Arc<Cluster>, call: &Call) -> 
     hit(Point::RestoreFinish);
     restore.finish(last).await?;
     hit(Point::RestoreFinished);
+    restore.drop_expired().await;
     tracing::warn!(request_id = %call.request_id, "restored a snapshot");
     Ok(Answer::no_content())
 }
@@ -120,16 +131,15 @@ fn verify(
 fn send_records(state: File, sender: &mpsc::Sender<Record>) -> Result<(), FormatError> {
     let mut reader = BufReader::new(state);
     while let Some(record) = format::read_record(&mut reader)? {
-        if super::is_restored(&record.key) && sender.blocking_send(record).is_err() {
+        if is_one_of(&record.key, &RESTORED) && sender.blocking_send(record).is_err() {
             break;
         }
     }
     Ok(())
 }
 
-/// Mounts and tokens: whoever is asked for anything is first looked up there.
-fn is_table(key: &[u8]) -> bool {
-    key.first().is_some_and(|kind| *kind == Kind::Mounts.byte() || *kind == Kind::Token.byte())
+fn has_expired(expires_at_ms: u64, now_ms: u64) -> bool {
+    expires_at_ms != 0 && expires_at_ms <= now_ms
 }
 
 /// A restore under way. Every piece requires the mark as this restore set it, so that of two at once the later wins.
@@ -158,26 +168,52 @@ impl<'a> Restore<'a> {
     }
 
     async fn delete_secrets(&self) -> Result<(), Failure> {
-        let is_secret = |key: &[u8]| super::is_restored(key) && !is_table(key);
-        loop {
-            let txn = self.cluster.view(|view| deletes(view, is_secret, PIECE_DELETES))?;
-            if txn.is_empty() {
-                return Ok(());
+        for kind in RESTORED.into_iter().filter(|kind| !TABLES.contains(kind)) {
+            let mut from = Some(plain_key(kind));
+            while let Some(start) = from.take() {
+                let (txn, next) = self.cluster.view(|view| deletes(view, kind, &start, PIECE_DELETES))?;
+                self.commit(txn).await?;
+                from = next;
             }
-            self.commit(txn).await?;
         }
+        Ok(())
     }
 
     /// Replaces the tables and removes the mark, at once.
     async fn finish(&self, tables: Txn) -> Result<(), Failure> {
-        let mut txn = self.cluster.view(|view| deletes(view, is_table, usize::MAX))?;
-        txn.writes.extend(tables.writes);
+        let mut txn = Txn::default();
+        for kind in TABLES {
+            let (deleted, _) = self.cluster.view(|view| deletes(view, kind, &plain_key(kind), usize::MAX))?;
+            txn.writes.extend(deleted.writes);
+        }
+        let now_ms = self.cluster.glance_now(|_, now_ms| now_ms);
+        txn.writes
+            .extend(tables.writes.into_iter().filter(|write| !has_expired(write.expires_at_ms, now_ms)));
         let mark = plain_key(Kind::RestoreMarker);
         txn.delete(mark.clone());
         match self.commit(txn).await {
             // Its fate was not known in time: the mark is gone, so it was done.
             Err(_) if self.cluster.view(|view| view.get(&mark))?.is_none() => Ok(()),
             done => done,
+        }
+    }
+
+    /// What has expired since it was brought back lies where the leader looks no more: it has seen all until then.
+    async fn drop_expired(&self) {
+        for _ in 0..EXPIRED_PIECES_MAX {
+            let now_ms = self.cluster.glance_now(|_, now_ms| now_ms);
+            match self.cluster.reader.next_expiry_ms(0) {
+                Ok(Some(due_ms)) if due_ms <= now_ms => {}
+                _ => return,
+            }
+            // Applying any entry drops some. If none can be committed now, the next one that is will do.
+            let Ok(Outcome::Applied { revision }) = self.cluster.propose_patiently(Txn::default()).await
+            else {
+                return;
+            };
+            if self.wait_for(revision).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -206,21 +242,78 @@ impl<'a> Restore<'a> {
     }
 }
 
-fn deletes(
-    view: &dyn conclave_core::view::View,
-    which: impl Fn(&[u8]) -> bool,
-    max: usize,
-) -> Result<Txn, Failure> {
+/// Deletes records of one kind from `from` on, and says where to go on if there may be more.
+fn deletes(view: &dyn View, kind: Kind, from: &[u8], max: usize) -> Result<(Txn, Option<Vec<u8>>), Failure> {
     let mut txn = Txn::default();
     let mut cursor = view.cursor();
-    let mut from = Vec::new();
+    let mut from = from.to_vec();
     while txn.writes.len() < max {
-        let Some((key, _)) = cursor.seek(&from)? else { break };
+        let found = cursor.seek(&from)?.filter(|(key, _)| is_one_of(key, &[kind]));
+        let Some((key, _)) = found else { return Ok((txn, None)) };
         from.clone_from(&key);
         from.push(0);
-        if which(&key) {
-            txn.delete(key);
+        txn.delete(key);
+    }
+    Ok((txn, Some(from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use conclave_core::view::{Cursor, Record, ViewError};
+
+    use super::*;
+
+    /// A view over keys, and from where it was searched.
+    #[derive(Default)]
+    struct Keys {
+        keys: BTreeSet<Vec<u8>>,
+        sought: RefCell<Vec<Vec<u8>>>,
+    }
+
+    impl View for Keys {
+        fn get(&self, key: &[u8]) -> Result<Option<Record>, ViewError> {
+            let record = Record { revision: 1, expires_at_ms: 0, sealed: bytes::Bytes::new() };
+            Ok(self.keys.contains(key).then_some(record))
+        }
+
+        fn cursor(&self) -> Box<dyn Cursor + '_> {
+            Box::new(At(self))
         }
     }
-    Ok(txn)
+
+    struct At<'a>(&'a Keys);
+
+    impl Cursor for At<'_> {
+        fn seek(&mut self, from: &[u8]) -> Result<Option<(Vec<u8>, Record)>, ViewError> {
+            self.0.sought.borrow_mut().push(from.to_vec());
+            let found = self.0.keys.range(from.to_vec()..).next();
+            Ok(found.map(|key| (key.clone(), self.0.get(key).unwrap().unwrap())))
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_in_pieces_is_gone_through_once_and_nothing_else_is_touched() {
+        const SECRETS: u8 = 7;
+        let mut view = Keys::default();
+        for kind in [Kind::Mounts, Kind::Token, Kind::KvV1, Kind::KvMeta] {
+            view.keys.extend((0..SECRETS).map(|number| vec![kind.byte(), number]));
+        }
+        let before = view.keys.clone();
+        let (mut from, mut deleted, mut pieces) = (Some(plain_key(Kind::KvV1)), BTreeSet::new(), 0);
+        while let Some(start) = from.take() {
+            let (txn, next) = deletes(&view, Kind::KvV1, &start, 3).unwrap();
+            assert!(txn.writes.len() <= 3 && txn.writes.iter().all(|write| write.value.is_none()));
+            deleted.extend(txn.writes.iter().map(|write| write.key.to_vec()));
+            view.keys.retain(|key| !deleted.contains(key));
+            (from, pieces) = (next, pieces + 1);
+        }
+        assert_eq!((deleted.len(), pieces), (usize::from(SECRETS), 3));
+        assert!(before.difference(&view.keys).all(|key| key[0] == Kind::KvV1.byte()));
+        let sought = view.sought.borrow();
+        assert!(sought.is_sorted() && sought[0] == plain_key(Kind::KvV1), "it never starts again");
+        assert_eq!(sought.len(), usize::from(SECRETS) + 1);
+    }
 }

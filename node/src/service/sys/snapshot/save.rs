@@ -51,7 +51,7 @@ fn copy_state(cluster: &Cluster, data_dir: &std::path::Path) -> Result<(File, Me
         }
         let mut kept = 0;
         view.export(|key, record| {
-            if super::is_restored(key) {
+            if super::is_one_of(key, &super::RESTORED) {
                 kept += 1;
                 format::write_record(&mut out, key, record.expires_at_ms, &record.sealed)?;
             }
