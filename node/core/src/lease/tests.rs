@@ -229,7 +229,7 @@ fn what_a_request_has_begun_the_leader_ends_and_later_logins_live_on() {
         world.state.apply(&txn).unwrap();
         batches += 1;
     }
-    assert!(batches >= 3 && batches < 10, "{batches}");
+    assert!((3..10).contains(&batches), "{batches}");
     assert!(!tokens.iter().any(|token| world.holds(token)));
     assert!(later.iter().all(|token| world.holds(token)));
     assert_eq!(count(&mut world, ""), MANY as u64);

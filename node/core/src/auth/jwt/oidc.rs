@@ -201,8 +201,11 @@ pub fn callback(
     }
 }
 
-/// Who is back with this state, and where that lies.
-fn sent(ctx: &Context<'_>, mount: &Mount, query: &Query) -> Result<Option<(Vec<u8>, Stored<Sent>)>, Error> {
+/// Where it is kept that somebody was sent, and what.
+type Kept = (Vec<u8>, Stored<Sent>);
+
+/// Who is back with this state.
+fn sent(ctx: &Context<'_>, mount: &Mount, query: &Query) -> Result<Option<Kept>, Error> {
     let state = query.first("state").filter(|state| !state.is_empty() && state.len() <= URL_BYTES_MAX);
     let Some(state) = state else { return Ok(None) };
     let key = key(ctx.barrier, mount.uuid(), state);
