@@ -51,7 +51,7 @@ pub struct Ready {
     pub own_from: usize,
 }
 
-/// Accepts a login. Its token is made by [`issue`], when nothing else has to be proven: `Method::login` sees to that. One
+/// Accepts a login. Its token is made by `issue`, when nothing else has to be proven: `Method::login` sees to that. One
 /// transaction: the caller adds what the login itself changes.
 ///
 /// # Errors

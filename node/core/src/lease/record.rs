@@ -97,7 +97,7 @@ pub fn is_listed(view: &dyn View, barrier: &Barrier, hash: &str, entry: &TokenEn
 /// Writes a token's lease, or prolongs it.
 ///
 /// # Errors
-/// As [`stored::put`].
+/// As `stored::put`.
 pub fn put(
     ctx: &mut Context<'_>,
     txn: &mut Txn,
@@ -120,7 +120,7 @@ pub fn put(
 /// Counts a lease for its role until it ends.
 ///
 /// # Errors
-/// As [`stored::put`].
+/// As `stored::put`.
 pub fn put_for_role(
     ctx: &mut Context<'_>,
     txn: &mut Txn,
