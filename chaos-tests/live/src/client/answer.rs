@@ -2,6 +2,7 @@
 //!
 //! When in doubt, unknown. A wrong "failed" would accuse the server of inventing a write; a wrong "done" of losing one.
 
+use conclave_oracle::access::Access;
 use conclave_oracle::history::{Action, Answer, Outcome};
 use conclave_oracle::place::Place;
 use serde_json::Value;
@@ -82,6 +83,9 @@ fn read_answer(action: &Action, raw: &Raw) -> Answer {
         Action::List { .. } => {
             let names = data["keys"].as_array().into_iter().flatten();
             answer.names = names.filter_map(Value::as_str).map(str::to_owned).collect();
+        }
+        Action::Access(access) => {
+            answer.value = matches!(access, Access::Unwrap { .. }).then(|| data["value"].as_u64()).flatten();
         }
     }
     answer
