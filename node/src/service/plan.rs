@@ -20,6 +20,7 @@ use conclave_core::policy::{self, Permit};
 use conclave_core::quota;
 use conclave_core::seal::ceremony::{self, Ceremony, Step};
 use conclave_core::view::View;
+use conclave_faults::{Bug, planted};
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 
@@ -157,7 +158,7 @@ pub fn authorize(cluster: &Cluster, call: &Call) -> Result<(Option<Txn>, Result<
 /// Counts the use of a token that can be used only so often, and ties what is written to all that it was decided by.
 fn charge(ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Failure> {
     token::plan_use(ctx, &by, txn)?;
-    if !txn.is_empty() {
+    if !txn.is_empty() && !(planted::is(Bug::UnwrapUnguarded) && by.entry.uses_left > 0) {
         // A token that was revoked in between, or lost a policy, must not have its way (I7).
         txn.preconditions.extend(by.preconditions);
     }
