@@ -109,14 +109,12 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
         compared.state_hashes = states.pairs;
         violations.extend(states.violations);
         violations.extend(canary.look(cluster).await?);
-    }
-    if violations.is_empty() {
-        violations.extend(crash::epilogue(cluster, &mut crashes, settings.lasts).await);
-    }
-    if violations.is_empty() {
         let trails = trails::verify(cluster, folder).await?;
         (compared.trail_lines, compared.trail_anchors) = (trails.lines, trails.anchors);
         violations.extend(trails.violations);
+    }
+    if violations.is_empty() {
+        violations.extend(crash::epilogue(cluster, &mut crashes, settings.lasts).await);
     }
     cluster.stop().await?;
     trails::keep(cluster, folder)?;

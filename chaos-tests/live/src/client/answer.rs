@@ -137,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_wrapped_is_told_to_who_unwraps_it_alone() {
+        let told = |access: Access| match answered(
+            &Action::Access(access),
+            &raw(200, json!({"data": {"value": 7}})),
+        ) {
+            Outcome::Ok(answer) => answer.value,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(Access::Unwrap { name: "w".to_owned() }), Some(7));
+        assert_eq!(told(Access::RenewToken { token: "t".to_owned() }), None);
+    }
+
+    #[test]
     fn a_value_is_found_where_its_kind_of_secret_has_it() {
         let value = |key: &str, body: Value| {
             let freshness = conclave_oracle::history::Freshness::Linearizable;
