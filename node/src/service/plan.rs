@@ -158,7 +158,8 @@ pub fn authorize(cluster: &Cluster, call: &Call) -> Result<(Option<Txn>, Result<
 /// Counts the use of a token that can be used only so often, and ties what is written to all that it was decided by.
 fn charge(ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Failure> {
     token::plan_use(ctx, &by, txn)?;
-    if !txn.is_empty() && !(planted::is(Bug::UnwrapUnguarded) && by.entry.uses_left > 0) {
+    let unguarded = planted::is(Bug::UnwrapUnguarded) && by.entry.uses_left > 0;
+    if !txn.is_empty() && !unguarded {
         // A token that was revoked in between, or lost a policy, must not have its way (I7).
         txn.preconditions.extend(by.preconditions);
     }
