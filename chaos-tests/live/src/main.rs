@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod cluster;
+mod coverage;
 mod crash;
 mod disk;
 mod episode;
@@ -32,6 +33,7 @@ use clap::Parser as _;
 use crate::arguments::Arguments;
 use crate::cluster::{Cluster, Needs};
 use crate::disk::Disks;
+use crate::invariant::trails;
 use crate::net::Net;
 use crate::report::Report;
 use crate::run::Settings;
@@ -175,6 +177,7 @@ fn tidy(folder: &Path, nodes: usize, keep_history: bool) -> anyhow::Result<()> {
         disk::remove(folder, node)?;
         if !keep_history {
             std::fs::remove_file(folder.join(format!("{}.log", cluster::name(node))))?;
+            trails::remove(folder, node);
         }
         drop(std::fs::remove_file(folder.join(format!("{}.points", cluster::name(node)))));
     }

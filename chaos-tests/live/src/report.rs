@@ -9,6 +9,7 @@ use conclave_oracle::history::{Action, Freshness, Operation, Outcome};
 use conclave_oracle::place::Place;
 use serde::Serialize;
 
+use crate::coverage::Rights;
 use crate::crash::Hits;
 use crate::episode::Event;
 use crate::failover::{self, Gaps};
@@ -29,6 +30,7 @@ pub struct Report {
     pub pairs: BTreeMap<String, u64>,
     pub crashes: Hits,
     pub operations: Totals,
+    pub rights: Rights,
     pub failover: Gaps,
     /// Milliseconds from the end of an episode's last fault until all nodes served.
     pub healing_ms: Vec<u64>,
@@ -49,6 +51,28 @@ pub struct Compared {
     pub state_hashes: u64,
     /// Bytes of data, logs and reports that were searched for secrets.
     pub bytes_searched: u64,
+    /// Lines of audit trails that were verified, and heads noted by the cluster that they were held against.
+    pub trail_lines: u64,
+    pub trail_anchors: u64,
+}
+
+impl Compared {
+    fn add(&mut self, other: &Self) {
+        self.state_hashes += other.state_hashes;
+        self.bytes_searched += other.bytes_searched;
+        self.trail_lines += other.trail_lines;
+        self.trail_anchors += other.trail_anchors;
+    }
+
+    fn write_markdown(&self, text: &mut String) -> std::fmt::Result {
+        let Self { state_hashes, bytes_searched, trail_lines, trail_anchors } = self;
+        writeln!(
+            text,
+            "{state_hashes} pairs of state hashes were compared, {bytes_searched} bytes of data, logs and reports searched \
+             for secrets, and {trail_lines} lines of audit trails verified, against {trail_anchors} heads that the clusters \
+             had noted.\n"
+        )
+    }
 }
 
 /// Where it ran.
@@ -88,6 +112,8 @@ pub struct Totals {
     pub plain: u64,
     pub metadata: u64,
     pub fleeting: u64,
+    /// Of who may do what.
+    pub rights: u64,
 }
 
 impl Totals {
@@ -124,6 +150,7 @@ impl Totals {
                     totals.deletes += 1
                 }
                 Action::List { .. } => totals.lists += 1,
+                Action::Access(_) => totals.rights += 1,
             }
         }
         totals
@@ -146,6 +173,7 @@ impl Totals {
         self.plain += other.plain;
         self.metadata += other.metadata;
         self.fleeting += other.fleeting;
+        self.rights += other.rights;
     }
 }
 
@@ -161,6 +189,7 @@ impl Report {
             nodes: vec![nodes],
             seconds: lasted.as_secs(),
             operations: Totals::of(operations),
+            rights: Rights::of_run(events, operations),
             failover: failover::gaps(events, operations),
             violations,
             ..Self::default()
@@ -225,14 +254,14 @@ impl Report {
         }
         self.crashes.add(other.crashes);
         self.operations.add(&other.operations);
+        self.rights.add(other.rights);
         self.failover.add(other.failover);
         self.healing_ms.extend(other.healing_ms);
         for (met, count) in other.met {
             *self.met.entry(met).or_default() += count;
         }
         self.without_quorum_ms.extend(other.without_quorum_ms);
-        self.compared.state_hashes += other.compared.state_hashes;
-        self.compared.bytes_searched += other.compared.bytes_searched;
+        self.compared.add(&other.compared);
         self.violations.extend(other.violations);
     }
 
@@ -278,6 +307,7 @@ impl Report {
         writeln!(text, "\n| operations | ok | failed | unknown |\n|---|---|---|---|")?;
         writeln!(text, "| {} | {} | {} | {} |\n", totals.all, totals.ok, totals.failed, totals.unknown)?;
         self.write_operations(text)?;
+        self.rights.write_markdown(text)?;
         self.failover.write_markdown(text)?;
         if !self.healing_ms.is_empty() {
             let (p50, p99, max) = failover::percentiles(&self.healing_ms);
@@ -291,12 +321,7 @@ impl Report {
                 "Without a quorum {count} requests were answered after p50 {p50} ms, p99 {p99} ms, at most {max} ms.\n"
             )?;
         }
-        let Compared { state_hashes, bytes_searched } = self.compared;
-        writeln!(
-            text,
-            "{state_hashes} pairs of state hashes were compared, and {bytes_searched} bytes of data, logs and reports \
-             searched for secrets.\n"
-        )?;
+        self.compared.write_markdown(text)?;
         for (met, count) in &self.met {
             writeln!(text, "- {count} times {met}")?;
         }
@@ -320,9 +345,10 @@ impl Report {
         let totals = &self.operations;
         writeln!(
             text,
-            "Linearizable reads {}, of versions by number {}, stale {} ({} answers without an age), writes {} (with cas \
+            "Of rights {}. Linearizable reads {}, of versions by number {}, stale {} ({} answers without an age), writes {} (with cas \
              {}, with an idempotency key {}), deletes, undeletes and destructions {}, lists {}. Of all these {} of KV v1, \
              {} of metadata, {} of secrets that go by themselves.\n",
+            totals.rights,
             totals.linearizable_reads,
             totals.version_reads,
             totals.stale_reads,

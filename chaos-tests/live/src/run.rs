@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use conclave_faults::failpoint::PointRow;
 
-use crate::client::{Client, Shared};
+use crate::client::{Client, Holder, Shared};
 use crate::cluster::{Cluster, Way};
 use crate::crash::{self, Hits};
 use crate::episode;
 use crate::fault::Kind;
 use crate::invariant::secrecy::Canary;
-use crate::invariant::{logs, serves, states};
+use crate::invariant::{logs, serves, states, trails};
 use crate::judge::judge;
 use crate::recorder::Recorder;
 use crate::report::{Compared, Report};
@@ -69,6 +69,7 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
             let id = u32::try_from(place * cluster.nodes() + home)?;
             clients.spawn(Client::new(id, home, shared.clone(), settings.seed)?.run());
         }
+        clients.spawn(Holder::new(u32::try_from(home)?, shared.clone(), settings.seed)?.run());
     }
     let began = Instant::now();
     tokio::time::sleep(SETTLE).await;
@@ -103,15 +104,20 @@ pub async fn run(cluster: &Cluster, settings: &Settings, folder: &Path) -> anyho
     if violations.is_empty() {
         say("healed; reading everything at every node");
         violations.extend(serves::everywhere(cluster, &shared).await?);
+        Holder::new(u32::try_from(cluster.nodes())?, shared.clone(), settings.seed)?.sweep().await?;
         let states = states::compare(cluster).await;
         compared.state_hashes = states.pairs;
         violations.extend(states.violations);
         violations.extend(canary.look(cluster).await?);
+        let trails = trails::verify(cluster, folder).await?;
+        (compared.trail_lines, compared.trail_anchors) = (trails.lines, trails.anchors);
+        violations.extend(trails.violations);
     }
     if violations.is_empty() {
         violations.extend(crash::epilogue(cluster, &mut crashes, settings.lasts).await);
     }
     cluster.stop().await?;
+    trails::keep(cluster, folder)?;
     violations.extend(events.iter().flat_map(|event| event.violations.clone()));
     violations.extend(cluster.deaths());
     for node in 0..cluster.nodes() {

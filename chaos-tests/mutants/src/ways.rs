@@ -62,6 +62,12 @@ pub fn ways(bug: Bug) -> Vec<Way> {
         | Bug::InstallKeepsSummary
         | Bug::InstallKeepsState => snapshots(bug),
         Bug::ContextDropped | Bug::NonceReused | Bug::PathInLog | Bug::MetadataUnguarded => core(bug),
+        Bug::EndedTokenRemembered
+        | Bug::PolicyRemembered
+        | Bug::RenewalAdded
+        | Bug::GuessUnguarded
+        | Bug::UnwrapUnguarded
+        | Bug::TrailBegunAnew => rights(bug),
         _ => cluster(bug),
     }
 }
@@ -156,6 +162,18 @@ fn core(bug: Bug) -> Vec<Way> {
             test("cluster", "consistency::many_writers_of_one_secret_all_get_their_own_version"),
             chaos(CALM),
         ],
+        _ => Vec::new(),
+    }
+}
+
+fn rights(bug: Bug) -> Vec<Way> {
+    match bug {
+        Bug::EndedTokenRemembered
+        | Bug::PolicyRemembered
+        | Bug::RenewalAdded
+        | Bug::GuessUnguarded
+        | Bug::UnwrapUnguarded => vec![chaos(CALM)],
+        Bug::TrailBegunAnew => vec![chaos("kill")],
         _ => Vec::new(),
     }
 }

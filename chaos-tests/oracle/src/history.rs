@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
+
 /// One request of one client to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
@@ -59,10 +61,12 @@ pub enum Action {
     List {
         folder: String,
     },
+    /// Of who may do what; there is no register for it.
+    Access(Access),
 }
 
 impl Action {
-    /// The register that is asked for or changed; a list has none.
+    /// The register that is asked for or changed; a list has none, nor has what is asked about rights.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match self {
@@ -72,7 +76,7 @@ impl Action {
             | Self::Undelete { key, .. }
             | Self::Destroy { key, .. }
             | Self::ReadVersion { key, .. } => Some(key),
-            Self::List { .. } => None,
+            Self::List { .. } | Self::Access(_) => None,
         }
     }
 }
@@ -99,7 +103,7 @@ pub enum Outcome {
 /// What the answer said, as far as a checker needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Of a read: the value, `None` if there was none.
+    /// Of a read, or of what was wrapped: the value, `None` if there was none.
     pub value: Option<u64>,
     /// Of a KV v2 read or write: the version.
     pub version: Option<u64>,
@@ -136,5 +140,17 @@ mod tests {
         let line = serde_json::to_string(&operation).unwrap();
         assert!(!line.contains('\n'));
         assert_eq!(serde_json::from_str::<Operation>(&line).unwrap(), operation);
+    }
+
+    #[test]
+    fn what_is_asked_about_rights_has_the_same_form() {
+        let line = concat!(
+            r#"{"client":1,"node":0,"invoked_us":1,"returned_us":2,"#,
+            r#""action":{"access":{"use_token":{"token":"t1","what":"secret"}}},"outcome":{"failed":{"status":403}}}"#,
+        );
+        let operation: Operation = serde_json::from_str(line).unwrap();
+        assert_eq!(operation.outcome, Outcome::Failed { status: 403 });
+        assert!(matches!(operation.action, Action::Access(Access::UseToken { .. })));
+        assert_eq!(serde_json::to_string(&operation).unwrap(), line);
     }
 }

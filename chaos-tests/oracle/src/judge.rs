@@ -10,6 +10,7 @@ use crate::place::Place;
 use crate::register::{Register, registers};
 use crate::verdict::Verdict;
 use crate::{acknowledged, cas, expiry, idempotency, linearizable, list, monotonic, stale, versions};
+use crate::{lockout, revocation, token_life, wrapping};
 
 /// Violations of one checker that are written out; the others are counted.
 const PRINTED_MAX: usize = 20;
@@ -56,6 +57,10 @@ pub fn judge(history: &[Operation]) -> Report {
             list::check(history, &lasting),
             versions::check(&lasting),
             expiry::check(&fleeting),
+            revocation::check(history),
+            token_life::check(history),
+            lockout::check(history),
+            wrapping::check(history),
         ]);
     }
     Report {

@@ -208,7 +208,7 @@ pub fn registers(history: &[Operation]) -> BTreeMap<&str, Register<'_>> {
                     None => register.writes.push(attempt),
                 }
             }
-            Action::List { .. } => {}
+            Action::List { .. } | Action::Access(_) => {}
         }
     }
     for register in registers.values_mut() {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::access::Access;
 use crate::history::{Action, Answer, Freshness, Operation, Outcome};
 
 pub const KEY: &str = "k";
@@ -43,6 +44,18 @@ pub fn unknown(ms: Range<u64>, action: Action) -> Operation {
 
 pub fn refused(ms: Range<u64>, action: Action) -> Operation {
     operation(ms, action, Outcome::Failed { status: 400 })
+}
+
+pub fn access(ms: Range<u64>, access: Access) -> Operation {
+    ok(ms, Action::Access(access))
+}
+
+pub fn unknown_access(ms: Range<u64>, access: Access) -> Operation {
+    unknown(ms, Action::Access(access))
+}
+
+pub fn refused_with(status: u16, ms: Range<u64>, access: Access) -> Operation {
+    operation(ms, Action::Access(access), Outcome::Failed { status })
 }
 
 pub fn read(ms: Range<u64>, value: impl Into<Option<u64>>) -> Operation {
@@ -100,7 +113,7 @@ pub fn on(other: &str, mut operation: Operation) -> Operation {
         | Action::Undelete { key, .. }
         | Action::Destroy { key, .. }
         | Action::ReadVersion { key, .. } => other.clone_into(key),
-        Action::List { .. } => {}
+        Action::List { .. } | Action::Access(_) => {}
     }
     operation
 }

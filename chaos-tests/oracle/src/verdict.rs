@@ -132,6 +132,7 @@ impl fmt::Display for Action {
             Self::Destroy { key, version } => write!(f, "destroy version {version} of {key}"),
             Self::ReadVersion { key, version } => write!(f, "read version {version} of {key}"),
             Self::List { folder } => write!(f, "list {folder}"),
+            Self::Access(access) => access.fmt(f),
         }
     }
 }

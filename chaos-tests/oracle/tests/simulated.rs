@@ -130,7 +130,7 @@ fn side_by_side(runs: u64, scenario: &Scenario) -> Vec<Operation> {
                     *key = format!("{number}-{key}");
                     *idempotency_key = idempotency_key.take().map(|name| format!("{number}-{name}"));
                 }
-                Action::List { .. } => {}
+                Action::List { .. } | Action::Access(_) => {}
             }
             // Each run has a sequence of indexes of its own.
             if let Outcome::Ok(answer) = &mut operation.outcome {

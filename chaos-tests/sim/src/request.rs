@@ -62,7 +62,8 @@ pub fn of_action(action: &Action) -> Result<Call> {
         Action::Undelete { .. }
         | Action::Destroy { .. }
         | Action::ReadVersion { .. }
-        | Action::List { .. } => Err(anyhow!("not sent here")),
+        | Action::List { .. }
+        | Action::Access(_) => Err(anyhow!("not sent here")),
     }
 }
 

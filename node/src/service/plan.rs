@@ -22,6 +22,7 @@ use conclave_core::policy::{self, Permit};
 use conclave_core::seal::ceremony::{self, Ceremony, Step};
 use conclave_core::view::View;
 use conclave_core::{lease, quota};
+use conclave_faults::{Bug, planted};
 use conclave_proto::log::Txn;
 use serde_json::{Map, Value};
 
@@ -165,7 +166,8 @@ pub fn authorize(cluster: &Cluster, call: &Call) -> Result<(Option<Txn>, Result<
 /// Counts the use of a token that can be used only so often, and ties what is written to all that it was decided by.
 fn charge(ctx: &mut Context<'_>, by: Identified, txn: &mut Txn) -> Result<(), Failure> {
     token::plan_use(ctx, &by, txn)?;
-    if !txn.is_empty() {
+    let unguarded = planted::is(Bug::UnwrapUnguarded) && by.entry.uses_left > 0;
+    if !txn.is_empty() && !unguarded {
         // A token that was revoked in between, or lost a policy, must not have its way (I7).
         txn.preconditions.extend(by.preconditions);
     }

@@ -25,6 +25,16 @@ pub enum Checker {
     Refusal,
     /// After healing every node serves everything.
     AllServed,
+    /// What was taken away is refused everywhere, and what was not is honoured.
+    Revocation,
+    /// A token lasts for its time and no longer.
+    TokenLife,
+    /// Wrong passwords lock out, and nothing else does.
+    Lockout,
+    /// A wrapped answer is handed over once.
+    Wrapping,
+    /// Audit trails are whole.
+    Trail,
 }
 
 impl Checker {
@@ -41,6 +51,11 @@ impl Checker {
             Self::StaleBound => "stale-bound",
             Self::Refusal => "refusal",
             Self::AllServed => "all-served",
+            Self::Revocation => "revocation",
+            Self::TokenLife => "token-life",
+            Self::Lockout => "lockout",
+            Self::Wrapping => "wrapping",
+            Self::Trail => "trail",
         }
     }
 }
@@ -280,6 +295,32 @@ bugs! {
         needs "a leader that dies with a forwarded write"
         breaks "A forwarded write that is sent again to the next leader is applied again (I5)."
         caught by IdempotentOnce, CasOnce;
+
+    // Who may do what.
+    EndedTokenRemembered "ended-token-remembered" on Cluster
+        needs "tokens that are used, revoked, and used again"
+        breaks "A node goes on honouring a token that it has seen, though its record is gone (I7)."
+        caught by Revocation, TokenLife;
+    PolicyRemembered "policy-remembered" on Cluster
+        needs "a policy that is changed while tokens have it"
+        breaks "What policies allow is kept once it was compiled, whatever becomes of them (I7)."
+        caught by Revocation;
+    RenewalAdded "renewal-added" on Cluster
+        needs "tokens that are renewed and then left alone"
+        breaks "A renewal is added to the time that is left, so that a token outlives what it was promised."
+        caught by TokenLife;
+    GuessUnguarded "guess-unguarded" on Cluster
+        needs "wrong passwords for one user at several nodes at once"
+        breaks "A wrong password does not name the count that it was decided from: of several at once, one is counted (I7)."
+        caught by Lockout;
+    UnwrapUnguarded "unwrap-unguarded" on Cluster
+        needs "one wrapped answer asked for at several nodes at once"
+        breaks "A wrapping token is used up without naming the record that said it was there: each who asks at once gets the answer (I7)."
+        caught by Wrapping;
+    TrailBegunAnew "trail-begun-anew" on Cluster
+        needs "a restart"
+        breaks "A node that starts begins its audit trail's chain anew, as if nothing had been written before (I9)."
+        caught by Trail;
 }
 
 #[cfg(test)]

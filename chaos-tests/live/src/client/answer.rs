@@ -2,6 +2,7 @@
 //!
 //! When in doubt, unknown. A wrong "failed" would accuse the server of inventing a write; a wrong "done" of losing one.
 
+use conclave_oracle::access::Access;
 use conclave_oracle::history::{Action, Answer, Outcome};
 use conclave_oracle::place::Place;
 use serde_json::Value;
@@ -83,6 +84,9 @@ fn read_answer(action: &Action, raw: &Raw) -> Answer {
             let names = data["keys"].as_array().into_iter().flatten();
             answer.names = names.filter_map(Value::as_str).map(str::to_owned).collect();
         }
+        Action::Access(access) => {
+            answer.value = matches!(access, Access::Unwrap { .. }).then(|| data["value"].as_u64()).flatten();
+        }
     }
     answer
 }
@@ -130,6 +134,19 @@ mod tests {
         assert_eq!((answer.value, answer.version, answer.index), (None, Some(4), Some(7)));
         let no_mount = json!({"errors": ["no handler for route"]});
         assert_eq!(answered(&read, &raw(404, no_mount)), Outcome::Failed { status: 404 });
+    }
+
+    #[test]
+    fn what_was_wrapped_is_told_to_who_unwraps_it_alone() {
+        let told = |access: Access| match answered(
+            &Action::Access(access),
+            &raw(200, json!({"data": {"value": 7}})),
+        ) {
+            Outcome::Ok(answer) => answer.value,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(Access::Unwrap { name: "w".to_owned() }), Some(7));
+        assert_eq!(told(Access::RenewToken { token: "t".to_owned() }), None);
     }
 
     #[test]

@@ -4,8 +4,10 @@ mod answer;
 mod gate;
 mod recent;
 mod request;
+mod rights;
 mod workload;
 
+pub use rights::{HELD, Holder, LOCK_MS, LOCK_THRESHOLD, locks};
 pub use workload::{folders, keys};
 
 use std::collections::HashMap;
@@ -22,6 +24,7 @@ use crate::recorder::Recorder;
 use answer::Raw;
 use gate::Gate;
 use recent::Recent;
+use rights::Pool;
 
 /// How long a client waits for an answer: some give up before the server does (5 s), some after.
 const TIMEOUTS: [Duration; 3] = [Duration::from_millis(1500), Duration::from_secs(4), Duration::from_secs(8)];
@@ -58,6 +61,8 @@ pub struct Shared {
     judged: AtomicBool,
     observers: AtomicU32,
     recent: Recent,
+    /// What clients of rights work with.
+    rights: Pool,
     values: AtomicU64,
 }
 
@@ -74,6 +79,7 @@ impl Shared {
             judged: AtomicBool::new(true),
             observers: AtomicU32::new(FIRST_OBSERVER),
             recent: Recent::default(),
+            rights: Pool::default(),
             values: AtomicU64::new(1),
         }
     }
@@ -83,6 +89,7 @@ impl Shared {
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
         self.oldest_epoch.store(epoch, Ordering::Relaxed);
         self.recent.clear();
+        self.rights.clear();
         self.judged.store(judged, Ordering::Relaxed);
     }
 

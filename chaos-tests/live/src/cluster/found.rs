@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Clocks, Cluster, Health, Needs, name};
-use crate::client::LASTS_MS;
+use crate::client::{HELD, LASTS_MS, LOCK_MS, LOCK_THRESHOLD, locks};
 use crate::net::Net;
 
 /// How long each step may take on a machine that has much else to do.
@@ -20,6 +20,9 @@ const POLL: Duration = Duration::from_millis(100);
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 const SHARES: u64 = 3;
 const THRESHOLD: u64 = 2;
+/// How long wrong passwords are counted: longer than any run.
+const COUNTED: &str = "24h";
+const MS_PER_S: u64 = 1_000;
 
 impl Cluster {
     /// All nodes serve and vote, and the mounts that clients work with are there.
@@ -76,6 +79,21 @@ impl Cluster {
         }
         let body = json!({"delete_version_after": format!("{LASTS_MS}ms")});
         self.api(0).call(Method::POST, &format!("{fleeting}/config"), Some(&body)).await?;
+        self.enable_logins().await
+    }
+
+    /// Users who are locked out soon and not for long, and the secret that tokens are tried on.
+    async fn enable_logins(&self) -> anyhow::Result<()> {
+        let (api, mount) = (self.api(0), format!("sys/auth/{}", locks()));
+        api.call(Method::POST, &mount, Some(&json!({"type": "userpass"}))).await?;
+        let lockout = json!({
+            "lockout_threshold": LOCK_THRESHOLD.to_string(),
+            "lockout_duration": format!("{}s", LOCK_MS / MS_PER_S),
+            "lockout_counter_reset_duration": COUNTED,
+        });
+        let tuned = json!({ "user_lockout_config": lockout });
+        api.call(Method::POST, &format!("{mount}/tune"), Some(&tuned)).await?;
+        api.call(Method::POST, HELD, Some(&json!({"data": {"value": 0}}))).await?;
         Ok(())
     }
 

@@ -30,6 +30,8 @@ pub use environment::Variable;
 
 /// Port for the other nodes, in each node's namespace.
 const CLUSTER_PORT: u16 = 8201;
+/// Each node's audit trail, without which it answers no request.
+const TRAIL: &str = "audit.log";
 /// A node that is sealed this long after its start is not unsealed by its peers: someone has to come with the shares.
 /// As long, it may take to join.
 const PEERS_UNSEAL: Duration = Duration::from_secs(5);
@@ -120,6 +122,16 @@ impl Cluster {
         self.disks.data(node)
     }
 
+    /// The node's audit trail.
+    pub fn trail(&self, node: usize) -> PathBuf {
+        self.disks.trails(node).join(TRAIL)
+    }
+
+    /// The server under test.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The node that says it leads; if several do, the last one asked cannot be told from the others.
     pub async fn leader(&self) -> Option<usize> {
         let asked = (0..self.nodes()).map(|node| async move { self.api(node).health().await });
@@ -145,6 +157,7 @@ impl Cluster {
         let mut command = self.net.command(node, &self.program);
         command.args(["server", "--tls-disable", "--node-name", &name(node), "--data-dir"]);
         command.arg(self.data(node));
+        command.arg("--audit-dir").arg(self.disks.trails(node)).args(["--audit-file", TRAIL]);
         let address = self.net.address(node);
         command.args(["--api-listen", &format!("{address}:{API_PORT}"), "--api-addr", &self.url(node)]);
         let cluster = format!("{address}:{CLUSTER_PORT}");

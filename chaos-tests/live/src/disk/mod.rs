@@ -39,6 +39,8 @@ const BALLAST: &str = "ballast";
 const PIECES_BYTES: [u64; 4] = [64 << 20, 4 << 20, 256 << 10, 4 << 10];
 /// Where the server's data lies on its disk.
 const DATA: &str = "data";
+/// Where its audit trail lies: beside its data, so that it outlives whatever is done to that.
+const TRAILS: &str = "audit";
 /// Where a copy of it lies, for going back to.
 const OLDER: &str = "older";
 
@@ -94,6 +96,11 @@ impl Disks {
     /// The server's data directory.
     pub fn data(&self, node: usize) -> PathBuf {
         self.disks[node].mount.join(DATA)
+    }
+
+    /// The folder of the server's audit trail.
+    pub fn trails(&self, node: usize) -> PathBuf {
+        self.disks[node].mount.join(TRAILS)
     }
 
     /// Where a copy of the server's data directory is kept.

@@ -230,6 +230,13 @@ impl Kind {
         }
     }
 
+    /// Whether it ends a node's process in the middle of whatever that does.
+    pub fn ends_process(self) -> bool {
+        let killed = matches!(self, Self::Kill | Self::KillAll | Self::KillSnapshot | Self::KillTakeover);
+        let cut = matches!(self, Self::PowerCut | Self::PowerCutMinority | Self::PowerCutAll);
+        killed || cut || self == Self::ClockBoot
+    }
+
     /// Whether it bends a node's wall clock.
     pub fn bends_clock(self) -> bool {
         matches!(self, Self::ClockOff | Self::ClockDrift | Self::ClockJump | Self::ClockBoot)

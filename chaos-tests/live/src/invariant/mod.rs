@@ -4,3 +4,4 @@ pub mod logs;
 pub mod secrecy;
 pub mod serves;
 pub mod states;
+pub mod trails;

@@ -1,5 +1,5 @@
 //! No secret, no path, no token and no key share in clear: in no file of any data directory, log or report, and in no
-//! metrics.
+//! metrics. In audit trails stand paths, and nothing else of this.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -13,8 +13,13 @@ use serde_json::json;
 use crate::cluster::{Cluster, name};
 use crate::random::Random;
 
+use super::trails::TRAIL_ENDING;
+
 /// Bytes of a file that are looked at at a time.
 const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// What a canary's path is called in a finding.
+const PATH: &str = "a canary path";
 
 /// Words that must be found nowhere. It has no `Debug`: it holds the root token.
 pub struct Canary {
@@ -35,7 +40,7 @@ impl Canary {
         let plain = json!({"password": value});
         api.call(Method::POST, &format!("{PLAIN}/{path}"), Some(&plain)).await?;
         let mut words = vec![
-            ("a canary path", path),
+            (PATH, path),
             ("a canary value", value),
             ("a canary note", note),
             ("the root token", cluster.token().to_owned()),
@@ -90,7 +95,10 @@ impl Canary {
             if more == 0 {
                 return Ok(read);
             }
-            let news = self.in_bytes(&window, &path.display().to_string());
+            let mut news = self.in_bytes(&window, &path.display().to_string());
+            if path.to_string_lossy().ends_with(TRAIL_ENDING) {
+                news.retain(|new| !new.starts_with(PATH));
+            }
             // What lies in the overlap is found twice.
             found.extend(news.into_iter().filter(|new| !found.contains(new)).collect::<Vec<_>>());
         }
@@ -119,6 +127,23 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn a_path_may_stand_in_an_audit_trail_and_a_value_may_not() {
+        let (path, value) = ("canary-path-1".to_owned(), "canary-value-1".to_owned());
+        let canary = Canary { words: vec![(PATH, path), ("a canary value", value)] };
+        let folder = std::env::temp_dir().join(format!("conclave-chaos-trails-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["n1.audit.log", "n1.log"] {
+            std::fs::write(folder.join(name), "canary-path-1 canary-value-1").unwrap();
+        }
+        let mut found = canary.search(&folder).unwrap().1;
+        found.sort_unstable();
+        let places: Vec<&str> = found.iter().map(|found| found.rsplit('/').next().unwrap()).collect();
+        assert_eq!(places, ["n1.log", "n1.audit.log", "n1.log"], "{found:?}");
+        assert!(found[0].starts_with(PATH) && found[1].starts_with("a canary value"), "{found:?}");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_word_is_found_wherever_it_lies_in_a_file_and_named_without_being_told() {

@@ -222,7 +222,7 @@ impl Plain {
             Action::Delete { .. } => self.deleted = self.newest.is_some(),
             Action::Undelete { version, .. } => self.deleted &= *version != self.version,
             Action::Destroy { version, .. } => self.gone |= *version == self.version,
-            Action::ReadVersion { .. } | Action::List { .. } => {}
+            Action::ReadVersion { .. } | Action::List { .. } | Action::Access(_) => {}
         }
         Some(answer)
     }

@@ -133,7 +133,9 @@ impl Server {
                 }
                 self.done(None)
             }
-            Action::ReadVersion { .. } | Action::List { .. } => unreachable!("nobody here asks for these"),
+            Action::ReadVersion { .. } | Action::List { .. } | Action::Access(_) => {
+                unreachable!("nobody here asks for these")
+            }
         }
     }
 

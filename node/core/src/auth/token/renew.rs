@@ -1,5 +1,6 @@
 //! Making tokens last longer.
 
+use conclave_faults::{Bug, planted};
 use conclave_proto::log::Txn;
 
 use super::create::capped;
@@ -41,6 +42,9 @@ pub fn plan_renew(ctx: &mut Context<'_>, token: &Found, increment_ms: u64) -> Re
         (period_ms, _) => period_ms.min(LEASE_DEFAULT_S * MS_PER_S),
     };
     let mut ends_ms = ctx.now_ms.saturating_add(asked_ms);
+    if planted::is(Bug::RenewalAdded) {
+        ends_ms = token.expires_at_ms.saturating_add(asked_ms);
+    }
     let mut latest_ms = entry.ends_at_latest_ms();
     if entry.period_ms == 0 {
         let longest_ms = if entry.max_ttl_ms > 0 { entry.max_ttl_ms } else { LEASE_DEFAULT_S * MS_PER_S };

@@ -2,7 +2,9 @@
 //!
 //! It is about safety only. On a machine that has much else to do faults may not come about as meant and clients may be
 //! refused for long; what they were told must be right nevertheless. It needs what `conclave-chaos` needs, and says so
-//! where that is missing.
+//! where that is missing. The audit trails that the run leaves are then damaged in every way that somebody might.
+
+mod trail;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -43,7 +45,7 @@ fn run() -> ExitCode {
     // What an earlier run left must not be taken for this one's.
     drop(std::fs::remove_dir_all(&out));
     let mut command = Command::new(chaos);
-    command.arg("--conclave").arg(conclave).arg("--out").arg(&out);
+    command.arg("--conclave").arg(&conclave).arg("--out").arg(&out).arg("--keep-history");
     command.args(["--nodes", "3", "--clients", "2", "--seed", SEED, "--seconds", SECONDS]);
     command.args(["--heal-seconds", HEAL_SECONDS]);
     command.args(["--faults", FAULTS]);
@@ -60,9 +62,11 @@ fn run() -> ExitCode {
         Ok(report) if output.status.success() => report,
         _ => return failed(&format!("{told}\n{said}")),
     };
-    match checked(&report) {
-        Ok(summary) => {
-            println!("test {NAME} ... ok ({summary})");
+    let trails =
+        || trail::damaged_in_all_ways(&conclave, &out).map_err(|error| format!("audit trails: {error}"));
+    match checked(&report).and_then(|summary| Ok((summary, trails()?))) {
+        Ok((summary, ways)) => {
+            println!("test {NAME} ... ok ({summary}; audit trails damaged in {ways} ways)");
             ExitCode::SUCCESS
         }
         Err(reason) => failed(&format!("{reason}\n{told}\n{said}")),
@@ -79,10 +83,15 @@ fn checked(report: &str) -> Result<String, String> {
         .filter_map(|(_, counts)| counts["counted"].as_u64())
         .sum();
     let answered = report["operations"]["ok"].as_u64().unwrap_or(0);
-    if counted == 0 || answered == 0 {
-        return Err(format!("{counted} faults were counted and {answered} requests answered"));
+    let verified = report["compared"]["trail_lines"].as_u64().unwrap_or(0);
+    let tried = report["rights"]["uses"].as_u64().unwrap_or(0);
+    let summary = format!(
+        "{counted} faults, {answered} requests answered, tokens used {tried} times, {verified} lines of audit trails"
+    );
+    if counted == 0 || answered == 0 || verified == 0 || tried == 0 {
+        return Err(summary);
     }
-    Ok(format!("{counted} faults, {answered} requests answered"))
+    Ok(summary)
 }
 
 fn skipped(reason: &str) -> ExitCode {
