@@ -44,6 +44,7 @@ pub mod snapshot_writer;
 mod state;
 pub mod state_machine;
 pub mod store;
+mod synced;
 pub mod types;
 
 pub use awaited::{Awaited, Fate, Ticket, TxnName};

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::db::Db;
 use crate::disk::Instance;
 use crate::error::StorageError;
+use crate::synced::Synced;
 use crate::types::TypeConfig;
 
 /// Writes that wait for a sync at most; more make the next writer wait.
@@ -28,12 +29,20 @@ const ENTRIES_PER_FSYNC: &str = "conclave_log_entries_per_fsync";
 
 /// Somebody whose writes are in RocksDB but not yet on disk.
 enum Waiting {
-    Append { entries: usize, done: IOFlushed<TypeConfig> },
-    Write { done: oneshot::Sender<io::Result<()>> },
+    /// `end`: behind the last entry.
+    Append {
+        entries: usize,
+        end: u64,
+        done: IOFlushed<TypeConfig>,
+    },
+    Write {
+        done: oneshot::Sender<io::Result<()>>,
+    },
 }
 
 pub struct LogIo {
     failure: Failure,
+    synced: Synced,
     // Both options are taken only by drop: the thread ends when the queue is closed.
     queue: Option<Queue>,
     thread: Option<JoinHandle<()>>,
@@ -46,20 +55,23 @@ enum Queue {
 }
 
 impl LogIo {
-    pub fn start(db: Arc<Db>) -> Result<Self, StorageError> {
+    /// `end`: behind the log's last entry.
+    pub fn start(db: Arc<Db>, end: u64) -> Result<Self, StorageError> {
         let failure = Failure::default();
         let seen = failure.clone();
+        let synced = Synced::new(end);
+        let reached = synced.clone();
         if let Db::Given(instance) = &*db {
             let (queue, waiting) = mpsc::channel(QUEUE_WRITES_MAX);
-            tokio::spawn(run_given(Arc::clone(instance), waiting, seen));
-            return Ok(Self { failure, queue: Some(Queue::Task(queue)), thread: None });
+            tokio::spawn(run_given(Arc::clone(instance), waiting, seen, reached));
+            return Ok(Self { failure, synced, queue: Some(Queue::Task(queue)), thread: None });
         }
         let (queue, waiting) = sync_channel(QUEUE_WRITES_MAX);
         let thread = thread::Builder::new()
             .name("log-io".to_owned())
-            .spawn(move || run(&db, &waiting, &seen))
+            .spawn(move || run(&db, &waiting, &seen, &reached))
             .map_err(|source| StorageError::Io { what: "start the log thread".to_owned(), source })?;
-        Ok(Self { failure, queue: Some(Queue::Thread(queue)), thread: Some(thread) })
+        Ok(Self { failure, synced, queue: Some(Queue::Thread(queue)), thread: Some(thread) })
     }
 
     /// Why the log stopped, if it did.
@@ -72,12 +84,18 @@ impl LogIo {
         self.failure.set(error)
     }
 
-    /// Calls `done` when what was written before is on disk.
-    pub fn append(&self, entries: usize, done: IOFlushed<TypeConfig>) {
+    /// How far the log is on disk.
+    pub fn synced(&self) -> &Synced {
+        &self.synced
+    }
+
+    /// Calls `done` when what was written before, up to `end`, is on disk.
+    pub fn append(&self, entries: usize, end: u64, done: IOFlushed<TypeConfig>) {
         if planted::is(Bug::AckBeforeFsync) {
+            self.synced.reached(end);
             return done.io_completed(Ok(()));
         }
-        if let Err(Waiting::Append { done, .. }) = self.send(Waiting::Append { entries, done }) {
+        if let Err(Waiting::Append { done, .. }) = self.send(Waiting::Append { entries, end, done }) {
             done.io_completed(Err(stopped()));
         }
     }
@@ -110,27 +128,41 @@ impl Drop for LogIo {
     }
 }
 
-fn run(db: &Db, waiting: &Receiver<Waiting>, failure: &Failure) {
+fn run(db: &Db, waiting: &Receiver<Waiting>, failure: &Failure, synced: &Synced) {
     while let Ok(first) = waiting.recv() {
         let group: Vec<Waiting> = std::iter::once(first).chain(waiting.try_iter()).collect();
         let result = sync(db, &group, failure);
-        tell(group, result);
+        tell(group, result, synced);
     }
 }
 
 /// As [`run`], on a disk that is waited for without a thread.
-async fn run_given(instance: Arc<dyn Instance>, mut waiting: mpsc::Receiver<Waiting>, failure: Failure) {
+async fn run_given(
+    instance: Arc<dyn Instance>,
+    mut waiting: mpsc::Receiver<Waiting>,
+    failure: Failure,
+    synced: Synced,
+) {
     let mut group = Vec::new();
     while waiting.recv_many(&mut group, QUEUE_WRITES_MAX).await > 0 {
         let result = match failure.check() {
             Ok(()) => instance.sync().await.map_err(|error| failure.set(&error)),
             Err(error) => Err(error),
         };
-        tell(std::mem::take(&mut group), result.map_err(|error| error.to_string()));
+        tell(std::mem::take(&mut group), result.map_err(|error| error.to_string()), &synced);
     }
 }
 
-fn tell(group: Vec<Waiting>, result: Result<(), String>) {
+fn tell(group: Vec<Waiting>, result: Result<(), String>, synced: &Synced) {
+    let end = group.iter().rev().find_map(|member| match member {
+        Waiting::Append { end, .. } => Some(*end),
+        Waiting::Write { .. } => None,
+    });
+    match (&result, end) {
+        (Ok(()), Some(end)) => synced.reached(end),
+        (Ok(()), None) => {}
+        (Err(_), _) => synced.stop(),
+    }
     for member in group {
         let result = result.as_ref().copied().map_err(|why| io::Error::other(why.clone()));
         match member {
@@ -198,7 +230,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = rocksdb::Cache::new_lru_cache(1 << 20);
         let db = Db::Rocks(crate::rocks::open_log(directory.path(), &cache, true).unwrap());
-        let io = LogIo::start(Arc::new(db)).unwrap();
+        let io = LogIo::start(Arc::new(db), 0).unwrap();
         io.sync().await.unwrap();
         io.fail(&io::Error::other("no space left on device"));
         for _ in 0..2 {
@@ -206,7 +238,7 @@ mod tests {
             assert!(error.to_string().contains("no space left on device"), "{error}");
         }
         let (done, synced) = TypeConfig::oneshot();
-        io.append(1, IOFlushed::signal(done));
+        io.append(1, 1, IOFlushed::signal(done));
         assert!(synced.await.unwrap().is_err());
         assert!(io.check().is_err());
     }

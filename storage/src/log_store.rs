@@ -30,6 +30,7 @@ use crate::files::DirectoryLock;
 use crate::log_io::LogIo;
 use crate::log_tail::Tail;
 use crate::rocks;
+use crate::synced::OnDisk;
 use crate::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
 
 const ENTRY_FORMAT: u8 = 1;
@@ -101,6 +102,11 @@ struct Extent {
 }
 
 impl Extent {
+    /// Behind the last entry.
+    fn end(&self) -> u64 {
+        self.last.map_or(0, |last| last.index() + 1)
+    }
+
     /// The part of `[start, end)` that is there.
     fn intersect(&self, (start, end): (u64, u64)) -> (u64, u64) {
         let (Some(first), Some(last)) = (self.first, &self.last) else { return (start, start) };
@@ -116,7 +122,7 @@ impl LogStore {
         let vote = read_meta::<log::Vote>(&db, VOTE_KEY)?.map(|vote| vote_from_proto(&vote));
         let latest_vote = Arc::new(LatestVote::default());
         vote.iter().for_each(|vote| latest_vote.set(vote));
-        let io = LogIo::start(db.clone())?;
+        let io = LogIo::start(db.clone(), held.extent.end())?;
         let log = Log { io, db, held: Mutex::new(held), vote: Mutex::new(vote), latest_vote, _lock: lock };
         Ok(Self { log: Arc::new(log) })
     }
@@ -127,6 +133,10 @@ impl LogStore {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.log.vote.lock().is_none() && self.log.held.lock().extent.last.is_none()
+    }
+
+    pub(crate) fn on_disk(&self) -> OnDisk {
+        self.log.io.synced().on_disk()
     }
 
     pub(crate) fn purged(&self) -> Option<LogId> {
@@ -162,7 +172,8 @@ impl LogStore {
         self.log.db.write(batch).map_err(|error| self.log.io.fail(&error))
     }
 
-    fn append_unsynced(&self, entries: impl IntoIterator<Item = Entry>) -> io::Result<usize> {
+    /// How many they are, and where the log ends with them.
+    fn append_unsynced(&self, entries: impl IntoIterator<Item = Entry>) -> io::Result<(usize, u64)> {
         self.log.io.check()?;
         let mut held = self.log.held.lock();
         let mut grown = held.extent.clone();
@@ -187,7 +198,9 @@ impl LogStore {
         hit(Point::LogAppended);
         held.extent = grown;
         held.tail.append(appended);
-        Ok(count)
+        let end = held.extent.end();
+        self.log.io.synced().wrote(end);
+        Ok((count, end))
     }
 
     fn truncate_unsynced(&self, keep: Option<LogId>) -> io::Result<()> {
@@ -499,14 +512,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let count = self.append_unsynced(entries)?;
-        self.log.io.append(count, done);
+        let (count, end) = self.append_unsynced(entries)?;
+        self.log.io.append(count, end, done);
         Ok(())
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         self.truncate_unsynced(last_log_id)?;
         self.log.io.sync().await?;
+        // All that was written before is synced by now, and nothing was written since.
+        self.log.io.synced().cut(self.log.held.lock().extent.end());
         hit(Point::TruncateSynced);
         Ok(())
     }
@@ -521,10 +536,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+    use openraft::storage::RaftStateMachine as _;
+    use openraft::type_config::TypeConfigExt as _;
     use openraft::vote::RaftLeaderId as _;
     use rocksdb::Cache;
 
     use super::*;
+    use crate::store::{Opened, Options, Store};
     use crate::types::EntryPayload;
 
     fn open_with(indexes: &[u64], purged: Option<u64>) -> Result<LogStore, StorageError> {
@@ -541,6 +560,24 @@ mod tests {
         }
         db.write(batch)?;
         LogStore::open(Arc::new(db), Arc::new(DirectoryLock::take(directory.path())?))
+    }
+
+    /// A power cut between a node's applying what others had committed and its own sync left a state that was ahead of its log.
+    #[tokio::test]
+    async fn nothing_is_applied_before_it_is_on_this_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options { block_cache_bytes: 1 << 20 };
+        let Opened { log, mut state_machine, .. } = Store::open(directory.path(), &options).unwrap();
+        let entry = || Entry { log_id: LogId::new(LeaderId::new(1, 1), 0), payload: EntryPayload::Blank };
+        let committed = || stream::iter([Ok((entry(), None))]);
+        let (count, end) = log.append_unsynced([entry()]).unwrap();
+        assert!(state_machine.apply(committed()).now_or_never().is_none());
+        assert_eq!(state_machine.applied_state().await.unwrap().0, None);
+        let (done, synced) = TypeConfig::oneshot();
+        log.log.io.append(count, end, IOFlushed::signal(done));
+        synced.await.unwrap().unwrap();
+        state_machine.apply(committed()).await.unwrap();
+        assert_eq!(state_machine.applied_state().await.unwrap().0, Some(entry().log_id));
     }
 
     #[test]

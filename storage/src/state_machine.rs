@@ -1,15 +1,17 @@
 //! Raft's state machine on RocksDB.
 //!
 //! Entries are applied in chunks, one write batch each, not synced: after a power loss the state is older, and Raft
-//! applies the log again from there. That is sound because the log is purged only up to a snapshot that is on disk.
+//! applies the log again from there. It is never newer than the log on this disk, whatever other nodes have committed. That is sound because the log is purged only up to a snapshot that is on disk.
 //! Nobody is answered before the batch is in the database. After an error nothing is applied any more (I12).
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use conclave_faults::failpoint::{Point, hit};
 use conclave_faults::{Bug, planted};
 use conclave_proto::txn::Outcome;
+use futures::stream::Peekable;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use openraft::OptionalSend;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -20,6 +22,7 @@ use crate::error::StorageError;
 use crate::install::StateFolder;
 use crate::snapshot::{Draft, SnapshotData, SnapshotStore};
 use crate::state::{Progress, SharedState, StateDb};
+use crate::synced::OnDisk;
 use crate::types::{LeaderId, LogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 pub struct StateMachine {
@@ -28,6 +31,7 @@ pub struct StateMachine {
     snapshots: Arc<SnapshotStore>,
     progress: Progress,
     floor: ExpiryFloor,
+    on_disk: OnDisk,
     /// Why nothing may be applied any more.
     failure: Option<String>,
 }
@@ -38,15 +42,17 @@ impl StateMachine {
         folder: StateFolder,
         snapshots: Arc<SnapshotStore>,
         progress: Progress,
+        on_disk: OnDisk,
     ) -> Self {
-        Self { shared, folder, snapshots, progress, floor: ExpiryFloor::default(), failure: None }
+        Self { shared, folder, snapshots, progress, floor: ExpiryFloor::default(), on_disk, failure: None }
     }
 
-    /// Applies this entry and all that are ready behind it, up to a chunk, and answers their proposers.
+    /// Applies this entry and all before `end` that are ready behind it, up to a chunk, and answers their proposers.
     fn apply_ready<S>(
         &mut self,
         first: EntryResponder<TypeConfig>,
-        entries: &mut S,
+        entries: &mut Peekable<S>,
+        end: u64,
         begins_stream: bool,
     ) -> Result<(), StorageError>
     where
@@ -73,7 +79,11 @@ impl StateMachine {
             if chunk.is_full() {
                 break;
             }
-            next = entries.next().now_or_never().flatten().transpose().map_err(log_unreadable)?;
+            let is_next = |entry: &io::Result<EntryResponder<TypeConfig>>| {
+                entry.as_ref().is_ok_and(|(entry, _)| entry.log_id.index() < end)
+            };
+            let ready = Pin::new(&mut *entries).next_if(is_next).now_or_never().flatten();
+            next = ready.transpose().map_err(log_unreadable)?;
         }
         self.shared.announce(chunk.last_index());
         if planted::is(Bug::AppliedToldEarly) {
@@ -125,12 +135,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         self.check_running()?;
-        let mut entries = entries.fuse();
+        let mut entries = entries.peekable();
         let mut begins_stream = true;
         while let Some(first) = entries.next().await {
-            let done = first
-                .map_err(log_unreadable)
-                .and_then(|first| self.apply_ready(first, &mut entries, begins_stream));
+            let first = first.map_err(log_unreadable).map_err(|error| self.fail(error))?;
+            let end = self.on_disk.wait_for(first.0.log_id.index()).await?;
+            let done = self.apply_ready(first, &mut entries, end, begins_stream);
             done.map_err(|error| self.fail(error))?;
             begins_stream = false;
             // A long replay must not keep the other tasks of this runtime from running.

@@ -144,11 +144,12 @@ impl Store {
         }
         check_agreement(&log, progress.last_applied.as_ref(), &snapshots)?;
 
+        let on_disk = log.on_disk();
         let shared =
             Arc::new(SharedState::new(state, &progress, membership, log_db, log.latest_vote(), lock));
         Ok(Opened {
             log,
-            state_machine: StateMachine::new(shared.clone(), folder, snapshots.clone(), progress),
+            state_machine: StateMachine::new(shared.clone(), folder, snapshots.clone(), progress, on_disk),
             reader: StateReader::new(shared),
             inbox: SnapshotInbox::new(snapshots),
         })
@@ -170,8 +171,8 @@ fn check_agreement(
     check_vote(log)?;
     let current = snapshots.current();
     let snapshot = current.as_ref().and_then(|snapshot| snapshot.meta().last_log_id.as_ref());
-    // A snapshot that was just installed reaches beyond the log. Applied entries come from the log, and are written
-    // after it: what is missing there may have been acknowledged.
+    // A snapshot that was just installed reaches beyond the log. Applied entries come from the log, and only once they are
+    // on disk there: what is missing may have been acknowledged.
     let last = log.last();
     if let Some(applied) = applied.filter(|applied| last.as_ref().max(snapshot) < Some(*applied)) {
         return Err(StorageError::damaged(format!(
