@@ -115,11 +115,6 @@ impl<'h> Tokens<'h> {
         }
     }
 
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Token<'h>> {
-        self.tokens.get(name)
-    }
-
     /// The token and its ancestors. `None`: one of them was never made, as far as the history tells.
     #[must_use]
     pub fn line(&self, name: &str) -> Option<Vec<&Token<'h>>> {
