@@ -1,6 +1,7 @@
 //! A request as policies see it, and the permit that they give for it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use conclave_core::policy::{Access, Identity, Permit, authorize};
 use serde_json::{Map, Value};
@@ -17,15 +18,8 @@ pub fn permit(identity: &Identity, call: &Call, creates: bool) -> Result<Permit,
     // A path that no route serves is protected by the rules alone: there is nothing to do at it.
     let route = route::find(call.operation, &call.path).ok();
     let nothing = Map::new();
-    let access = Access {
-        operation: call.operation,
-        path: &call.path,
-        creates,
-        root_protected: route.is_some_and(|route| route.root_protected()),
-        parameters: &nothing,
-        wrap_ttl_s: call.headers.wrap_ttl_s,
-        list_limit: call.query.first("limit"),
-    };
+    let root_protected = route.is_some_and(|route| route.root_protected());
+    let access = Access { root_protected, ..access(call, creates, &nothing) };
     identity.screen(&access)?;
     let has_fields = route.is_none_or(|route| route.action != Action::RestoreSnapshot);
     let parameters = match (call.changes(), has_fields) {
@@ -34,6 +28,23 @@ pub fn permit(identity: &Identity, call: &Call, creates: bool) -> Result<Permit,
         (false, _) => Cow::Owned(query(call)),
     };
     Ok(authorize(identity, &Access { parameters: &parameters, ..access })?)
+}
+
+/// The policies by which `call` is allowed, if it is.
+pub fn granting(identity: &Identity, call: &Call, creates: bool) -> Vec<Arc<str>> {
+    identity.acl().granting(&access(call, creates, &Map::new()))
+}
+
+fn access<'c>(call: &'c Call, creates: bool, parameters: &'c Map<String, Value>) -> Access<'c> {
+    Access {
+        operation: call.operation,
+        path: &call.path,
+        creates,
+        root_protected: false,
+        parameters,
+        wrap_ttl_s: call.headers.wrap_ttl_s,
+        list_limit: call.query.first("limit"),
+    }
 }
 
 /// The query's parameters; of one that is given twice the first, as engines take it.

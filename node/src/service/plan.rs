@@ -183,7 +183,10 @@ pub fn look(cluster: &Cluster, call: &Call) -> Result<Seen, Failure> {
             let ctx = Context { view, barrier: &unsealed.barrier, now_ms, rng: &mut rng };
             learned.take();
             let caller = match identify(view, unsealed, now_ms, call) {
-                Ok(caller) => Some(Known::of(&caller, permit(&caller.identity, call, false).is_ok())),
+                Ok(caller) => {
+                    let allowed = permit(&caller.identity, call, false).is_ok();
+                    Some(Known::of(&caller, call, allowed, false))
+                }
                 Err(Failure::Denied | Failure::Rule(Error::Denied)) => None,
                 Err(failure) => return Err(failure),
             };
@@ -411,7 +414,7 @@ impl Decision<'_> {
         if self.call.trace.is_none() {
             return;
         }
-        let caller = caller.map(|(caller, allowed)| Known::of(caller, allowed));
+        let caller = caller.map(|(caller, allowed)| Known::of(caller, self.call, allowed, creates));
         self.note(Seen { caller, mounts: Some(Arc::clone(table)), creates, shows_itself: false });
     }
 

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Service;
+use super::access::granting;
 use super::answer::{Answer, Body};
 use super::call::Call;
 use super::failure::Failure;
@@ -49,13 +50,14 @@ pub struct Seen {
 pub struct Known {
     pub entry: Arc<TokenEntry>,
     pub belonging: Option<Arc<Belonging>>,
-    /// Policy allows what is asked.
-    pub allowed: bool,
+    /// The policies by which it is allowed; `None`: it is not.
+    pub granted_by: Option<Vec<Arc<str>>>,
 }
 
 impl Known {
-    pub fn of(caller: &Identified, allowed: bool) -> Self {
-        Self { entry: Arc::clone(&caller.entry), belonging: caller.belonging.clone(), allowed }
+    pub fn of(caller: &Identified, call: &Call, allowed: bool, creates: bool) -> Self {
+        let granted_by = allowed.then(|| granting(&caller.identity, call, creates));
+        Self { entry: Arc::clone(&caller.entry), belonging: caller.belonging.clone(), granted_by }
     }
 }
 
@@ -249,7 +251,7 @@ impl Trace {
         let caller = seen.caller.as_ref().map(|known| Caller {
             entry: &known.entry,
             belonging: known.belonging.as_deref(),
-            allowed: known.allowed,
+            granted_by: known.granted_by.as_deref(),
         });
         // A stranger's body is not worth reading.
         let reads_body = (caller.is_some() || seen.shows_itself) && call.changes() && call.json().is_ok();
@@ -274,7 +276,7 @@ impl Trace {
     fn error(&self, call: &Call) -> Option<&'static str> {
         let seen = self.seen.lock();
         let denied = match seen.as_ref().and_then(|seen| seen.caller.as_ref()) {
-            Some(known) => !known.allowed,
+            Some(known) => known.granted_by.is_none(),
             None if seen.as_ref().is_some_and(|seen| seen.shows_itself) => false,
             None => self.salts.is_some() && !(self.open && call.headers.token.is_none()),
         };

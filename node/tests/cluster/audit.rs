@@ -172,7 +172,8 @@ async fn tells_of_tokens(cluster: &Cluster, node: usize, root: Option<&str>) {
             (&granted["accessor"], &granted["client_token"])
         );
         assert_eq!((&auth["display_name"], &auth["token_ttl"]), (&json!("token"), &json!(3600)));
-        assert_eq!(auth["policy_results"], json!({ "allowed": true }));
+        let granting = json!([{ "name": "default", "namespace_id": "root", "type": "acl" }]);
+        assert_eq!(auth["policy_results"], json!({ "allowed": true, "granting_policies": granting }));
     }
     let denied = ("GET", "secret/data/x");
     let (answer, request, _) = asked(cluster, node, denied, Value::Null, Some(token)).await;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +27,8 @@ pub struct Caller<'a> {
     pub entry: &'a TokenEntry,
     /// Whose token it is, if that is known.
     pub belonging: Option<&'a Belonging>,
-    /// Whether policy allowed it.
-    pub allowed: bool,
+    /// The policies that allowed it; `None`: it was not.
+    pub granted_by: Option<&'a [Arc<str>]>,
 }
 
 impl Caller<'_> {
@@ -163,8 +164,7 @@ impl Asked<'_> {
             }
             member("entity_id", &belonging.entity.id, out);
         }
-        out.extend_from_slice(b",\"policy_results\":{\"allowed\":");
-        out.extend_from_slice(if caller.allowed { b"true}" } else { b"false}" });
+        write_verdict(caller.granted_by, out);
         if !entry.meta.is_empty() {
             member("metadata", &entry.meta, out);
         }
@@ -204,6 +204,22 @@ impl Asked<'_> {
         }
         out.push(b'}');
     }
+}
+
+/// What policies said, and which of them.
+fn write_verdict(granted_by: Option<&[Arc<str>]>, out: &mut Vec<u8>) {
+    let Some(policies) = granted_by else {
+        return out.extend_from_slice(b",\"policy_results\":{\"allowed\":false}");
+    };
+    out.extend_from_slice(b",\"policy_results\":{\"allowed\":true");
+    for (index, policy) in policies.iter().enumerate() {
+        let before = if index == 0 { ",\"granting_policies\":[" } else { "," };
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(b"{\"name\":");
+        text(&**policy, out);
+        out.extend_from_slice(b",\"namespace_id\":\"root\",\"type\":\"acl\"}");
+    }
+    out.extend_from_slice(if policies.is_empty() { "}" } else { "]}" }.as_bytes());
 }
 
 impl Record {
@@ -386,6 +402,8 @@ fn number(name: &str, value: u64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -399,6 +417,8 @@ mod tests {
         entry
     }
 
+    static ROOT: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| vec!["root".into()]);
+
     fn asked<'a>(body: &'a [u8], query: &'a [(String, String)], entry: &'a TokenEntry) -> Asked<'a> {
         Asked {
             id: "r-1",
@@ -406,7 +426,7 @@ mod tests {
             path: "secret/data/\"quoted\"",
             client: Some("[::ffff:10.1.2.3]:4000".parse().unwrap()),
             token: Some(CANARY),
-            caller: Some(Caller { entry, belonging: None, allowed: true }),
+            caller: Some(Caller { entry, belonging: None, granted_by: Some(&ROOT) }),
             mount: Some(MountPoint {
                 path: "secret/",
                 engine_type: "kv",
@@ -435,7 +455,8 @@ mod tests {
         let expected = format!(
             "{{\"time\":\"2023-11-14T22:13:20.12Z\",\"type\":\"request\",\"auth\":{{\"client_token\":\"{hash}\",\
              \"accessor\":\"{hash}\",\"display_name\":\"root\",\"policies\":[\"root\"],\"token_policies\":[\"root\"],\
-             \"policy_results\":{{\"allowed\":true}},\"token_type\":\"service\",\
+             \"policy_results\":{{\"allowed\":true,\"granting_policies\":[{{\"name\":\"root\",\
+             \"namespace_id\":\"root\",\"type\":\"acl\"}}]}},\"token_type\":\"service\",\
              \"token_issue_time\":\"2023-11-14T22:13:20Z\"}},\"request\":{{\"id\":\"r-1\",\"operation\":\"update\",\
              \"mount_point\":\"secret/\",\"mount_type\":\"kv\",\"mount_accessor\":\"kv_1\",\"mount_class\":\"secret\",\
              \"client_token\":\"{hash}\",\"client_token_accessor\":\"{hash}\",\"namespace\":{{\"id\":\"root\"}},\

@@ -1,9 +1,13 @@
 //! Whether a request is allowed, and if not, why: one decision, on one set of policies.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::acl::{Acl, Grant};
 use super::capability::Capability;
+use super::name;
 use crate::plan::Operation;
 
 /// What somebody wants to do, as far as policies look at it.
@@ -84,6 +88,16 @@ impl Acl {
             _ => Ok(None),
         });
         page.map(|page| Allowed { page }).map_err(|reason| Denial { reason, grant: Some(grant) })
+    }
+
+    /// The policies whose rules grant what `access` needs, by name; for root itself, `root`.
+    pub fn granting(&self, access: &Access<'_>) -> Vec<Arc<str>> {
+        if self.is_root() {
+            return vec![name::ROOT.into()];
+        }
+        let sources = self.find(access.path, access.operation).map_or(&[][..], |grant| &grant.sources);
+        let granting = sources.iter().filter(|source| source.capabilities.has(access.needed()));
+        granting.map(|source| Arc::clone(&source.policy)).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Decides as much as can be before the parameters are known: who fails here fails whatever they are. The rules that
