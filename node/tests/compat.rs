@@ -33,6 +33,11 @@ fn bao_and_hvac_log_in_at_every_node() {
     run("logins.py");
 }
 
+#[test]
+fn bao_and_hvac_go_through_tokens_policies_leases_wrapping_and_audit_at_every_node() {
+    run_on(&DevCluster::start(), "rounds.py");
+}
+
 /// Against moto, which makes keys and checks signatures.
 #[test]
 fn hvac_logs_in_by_aws_iam_at_every_node() {
