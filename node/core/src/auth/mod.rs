@@ -9,6 +9,7 @@ mod kubernetes;
 pub mod login;
 pub mod method;
 pub mod mfa;
+mod named;
 mod old_names;
 mod params;
 mod password;

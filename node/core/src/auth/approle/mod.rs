@@ -8,13 +8,13 @@ mod secret_id;
 mod secret_id_api;
 
 use conclave_proto::log::Precondition;
-use serde_json::json;
 
 pub use self::login::{login, role_of};
 use self::role::Role;
 pub use self::role::uuid;
 use self::role_field::RoleField;
 use super::method::{self, MethodRequest};
+use super::named;
 use super::token::LoginOrigin;
 use crate::engine::mount::Mount;
 use crate::error::Error;
@@ -42,7 +42,9 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
     use Operation as O;
     let path = request.path.strip_suffix('/').unwrap_or(request.path);
     match (path, request.operation) {
-        ("role", O::List) => return list(ctx, mount, request),
+        ("role", O::List) => {
+            return named::list(ctx, &role::prefix(ctx.barrier, mount.uuid()), request.query);
+        }
         ("tidy/secret-id", O::Write) => {
             return Ok(Reply { warnings: vec![TIDY_WARNING.to_owned()], ..Reply::empty(202) }.into());
         }
@@ -64,12 +66,6 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
         return role_field::handle(ctx, mount, &name, field, request);
     }
     secret_id_api::handle(ctx, mount, &name, part, request)
-}
-
-fn list(ctx: &Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Error> {
-    let prefix = role::prefix(ctx.barrier, mount.uuid());
-    let names = stored::names_below(ctx.view, ctx.barrier, &prefix, ctx.now_ms)?;
-    Ok(Reply::json(&json!({ "keys": method::page(names, request.query)? })).into())
 }
 
 /// That a token's role is there.

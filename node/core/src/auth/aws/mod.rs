@@ -17,14 +17,14 @@ mod signed;
 mod sts;
 
 use conclave_proto::log::Precondition;
-use serde_json::json;
 
 pub use self::login::login;
 use super::method::{self, MethodRequest};
+use super::named;
 use super::token::{LoginOrigin, TokenEntry};
 use crate::engine::mount::Mount;
 use crate::error::Error;
-use crate::plan::{Context, Operation, Plan, Reply};
+use crate::plan::{Context, Operation, Plan};
 use crate::stored;
 
 const CLIENT_PATH: &str = "config/client";
@@ -51,7 +51,9 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
     use Operation as O;
     let path = request.path.strip_suffix('/').unwrap_or(request.path);
     match (path, request.operation) {
-        ("role" | "roles", O::List) => list(ctx, mount, request),
+        ("role" | "roles", O::List) => {
+            named::list(ctx, &role::prefix(ctx.barrier, mount.uuid()), request.query)
+        }
         (CLIENT_PATH, O::Read) => client::read(ctx, mount),
         (CLIENT_PATH, O::Write) => client::write(ctx, mount, request.body),
         (CLIENT_PATH, O::Delete) => client::delete(ctx, mount),
@@ -68,12 +70,6 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
             }
         }
     }
-}
-
-fn list(ctx: &Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Error> {
-    let prefix = role::prefix(ctx.barrier, mount.uuid());
-    let names = stored::names_below(ctx.view, ctx.barrier, &prefix, ctx.now_ms)?;
-    Ok(Reply::json(&json!({ "keys": method::page(names, request.query)? })).into())
 }
 
 /// That a token's role is there, is the same one, and is still bound to whom the token was given.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::arn::Principal;
 use super::client::refuse_unless_default;
 use crate::auth::approle::uuid;
+use crate::auth::named;
 use crate::auth::old_names::OldNames;
 use crate::auth::params::TokenParams;
 use crate::crypto::{Barrier, Kind};
@@ -114,22 +115,15 @@ pub fn write(
     }
     role.old_names.apply(&mut role.params, body, &OLD_NAMES)?;
     let warnings = role.params.warnings(mount);
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), revision);
-    stored::put(ctx, &mut txn, &key, &format!("{}/{name}", mount.uuid()), &role, 0)?;
+    let txn = named::put(ctx, mount, key(ctx.barrier, mount.uuid(), name), name, revision, &role)?;
     let status = if warnings.is_empty() { 204 } else { 200 };
     Ok(Plan { txn, reply: Reply { warnings, ..Reply::empty(status) } })
 }
 
 /// Deletes a role. No such role is no fault.
-pub fn delete(ctx: &mut Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
-    let Some(found) = load(ctx, mount, name)? else { return Ok(Reply::no_content().into()) };
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), found.revision);
-    txn.delete(key);
-    Ok(Plan { txn, reply: Reply::no_content() })
+pub fn delete(ctx: &Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
+    let found = load(ctx, mount, name)?;
+    Ok(named::delete(ctx, mount, key(ctx.barrier, mount.uuid(), name), found.as_ref()))
 }
 
 /// Each in the spelling that a login is compared by: another one would never match, and nobody would know why.

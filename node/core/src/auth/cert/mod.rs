@@ -13,17 +13,16 @@ mod trial;
 mod trust;
 
 use conclave_proto::log::Precondition;
-use serde_json::json;
 
 pub use self::login::login;
 pub use self::renewal::may_renew;
 use super::login::policies_of;
 use super::method::{self, MethodRequest};
+use super::named;
 use super::token::{LoginOrigin, TokenEntry};
 use crate::engine::mount::Mount;
 use crate::error::Error;
 use crate::plan::{Context, Operation, Plan, Reply};
-use crate::stored;
 
 /// Whether a write makes a role. Of nothing else policies tell making from changing.
 ///
@@ -43,9 +42,7 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
     let path = request.path.strip_suffix('/').unwrap_or(request.path);
     match (path, request.operation) {
         ("certs", O::List) => {
-            let prefix = role::prefix(ctx.barrier, mount.uuid());
-            let names = stored::names_below(ctx.view, ctx.barrier, &prefix, ctx.now_ms)?;
-            return Ok(Reply::json(&json!({ "keys": method::page(names, request.query)? })).into());
+            return named::list(ctx, &role::prefix(ctx.barrier, mount.uuid()), request.query);
         }
         ("crls", O::List) => return crl::list(ctx, mount, request.query),
         ("config", O::Read) => return config::read(ctx, mount),

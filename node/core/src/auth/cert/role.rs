@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::parsed::{self, Certificate};
+use crate::auth::named;
 use crate::auth::old_names::OldNames;
 use crate::auth::params::{TokenParams, lifetime_s};
 use crate::crypto::{Barrier, Kind};
@@ -257,10 +258,7 @@ pub fn write(
         name.clone_into(&mut role.display_name);
     }
     role.check()?;
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), revision);
-    stored::put(ctx, &mut txn, &key, &format!("{}/{name}", mount.uuid()), &role, 0)?;
+    let txn = named::put(ctx, mount, key(ctx.barrier, mount.uuid(), name), name, revision, &role)?;
     let warnings = role.warnings(mount);
     let status = if warnings.is_empty() { 204 } else { 200 };
     Ok(Plan { txn, reply: Reply { warnings, ..Reply::empty(status) } })
@@ -270,11 +268,7 @@ pub fn write(
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::View`].
-pub fn delete(ctx: &mut Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
-    let Some(found) = load(ctx, mount.uuid(), name)? else { return Ok(Reply::no_content().into()) };
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), found.revision);
-    txn.delete(key);
-    Ok(Plan { txn, reply: Reply::no_content() })
+pub fn delete(ctx: &Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
+    let found = load(ctx, mount.uuid(), name)?;
+    Ok(named::delete(ctx, mount, key(ctx.barrier, mount.uuid(), name), found.as_ref()))
 }

@@ -12,17 +12,17 @@ mod provider;
 mod role;
 
 use conclave_proto::log::Precondition;
-use serde_json::json;
 
 pub use self::claims::glob;
 pub use self::config::{bounded, holds_authorities, pems};
 pub use self::provider::is_url;
 use self::role::Role;
 use super::method::{self, Method, MethodRequest, Step};
+use super::named;
 use super::token::LoginOrigin;
 use crate::engine::mount::Mount;
 use crate::error::Error;
-use crate::plan::{Context, Operation, Plan, Query, Reply};
+use crate::plan::{Context, Operation, Query, Reply};
 use crate::stored;
 
 const LOGIN: &str = "login";
@@ -91,7 +91,9 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
     match (path, request.operation) {
         ("config", O::Read) => return Step::of(config::read(ctx, mount, request)),
         ("config", O::Write) => return Step::of(config::write(ctx, mount, request)),
-        ("role", O::List) => return list(ctx, mount, request).map(Step::Done),
+        ("role", O::List) => {
+            return named::list(ctx, &role::prefix(ctx.barrier, mount.uuid()), request.query).map(Step::Done);
+        }
         ("config" | "role", _) => return Err(Error::Unsupported),
         _ => {}
     }
@@ -103,12 +105,6 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
         _ => return Err(Error::Unsupported),
     };
     Ok(Step::Done(plan))
-}
-
-fn list(ctx: &Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Error> {
-    let prefix = role::prefix(ctx.barrier, mount.uuid());
-    let names = stored::names_below(ctx.view, ctx.barrier, &prefix, ctx.now_ms)?;
-    Ok(Reply::json(&json!({ "keys": method::page(names, request.query)? })).into())
 }
 
 /// That a token's role is there.

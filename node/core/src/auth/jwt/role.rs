@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conclave_proto::log::Txn;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -10,6 +9,7 @@ use super::claims::{Comparison, listed};
 use super::config::bounded;
 use super::provider::URL_BYTES_MAX;
 use crate::auth::jose::{CLOCK_SKEW_S_MAX, LEEWAY_S_MAX, Leeways};
+use crate::auth::named;
 use crate::auth::old_names::OldNames;
 use crate::auth::params::{TokenParams, lifetime_s};
 use crate::crypto::{Barrier, Kind};
@@ -99,8 +99,7 @@ pub fn write(
     let mut role = found.map_or_else(Role::new, |found| found.value);
     role.apply(body)?;
     role.check()?;
-    let mut txn = mount.guarded_txn(ctx);
-    put(ctx, &mut txn, mount, name, revision, &role)?;
+    let txn = named::put(ctx, mount, key(ctx.barrier, mount.uuid(), name), name, revision, &role)?;
     let mut warnings = Vec::new();
     if role.params.max_ttl_s > mount.effective_max_lease_s() {
         let sentence = "token max ttl is greater than the system or backend mount's maximum TTL value; issued tokens' \
@@ -112,27 +111,10 @@ pub fn write(
     Ok(Plan { txn, reply: Reply { warnings, ..Reply::empty(status) } })
 }
 
-fn put(
-    ctx: &mut Context<'_>,
-    txn: &mut Txn,
-    mount: &Mount,
-    name: &str,
-    revision: u64,
-    role: &Role,
-) -> Result<(), Error> {
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), revision);
-    stored::put(ctx, txn, &key, &format!("{}/{name}", mount.uuid()), role, 0)
-}
-
 /// Deletes a role. No such role is no fault.
-pub fn delete(ctx: &mut Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
-    let Some(found) = load(ctx, mount, name)? else { return Ok(Reply::no_content().into()) };
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), found.revision);
-    txn.delete(key);
-    Ok(Plan { txn, reply: Reply::no_content() })
+pub fn delete(ctx: &Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
+    let found = load(ctx, mount, name)?;
+    Ok(named::delete(ctx, mount, key(ctx.barrier, mount.uuid(), name), found.as_ref()))
 }
 
 fn known_fields() -> Vec<&'static str> {

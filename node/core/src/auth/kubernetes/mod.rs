@@ -8,11 +8,11 @@ mod review;
 mod role;
 
 use conclave_proto::log::Precondition;
-use serde_json::json;
 
 pub use self::login::login;
 use self::role::Role;
 use super::method::{self, MethodRequest};
+use super::named;
 use super::token::LoginOrigin;
 use crate::engine::mount::Mount;
 use crate::error::Error;
@@ -39,7 +39,9 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
     match (path, request.operation) {
         ("config", O::Read) => return config::read(ctx, mount),
         ("config", O::Write) => return config::write(ctx, mount, request.body),
-        ("role", O::List) => return list(ctx, mount, request),
+        ("role", O::List) => {
+            return named::list(ctx, &role::prefix(ctx.barrier, mount.uuid()), request.query);
+        }
         ("config" | "role", _) => return Err(Error::Unsupported),
         _ => {}
     }
@@ -52,12 +54,6 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
         O::Delete => role::delete(ctx, mount, &name),
         _ => Err(Error::Unsupported),
     }
-}
-
-fn list(ctx: &Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Error> {
-    let prefix = role::prefix(ctx.barrier, mount.uuid());
-    let names = stored::names_below(ctx.view, ctx.barrier, &prefix, ctx.now_ms)?;
-    Ok(Reply::json(&json!({ "keys": method::page(names, request.query)? })).into())
 }
 
 /// That a token's role is there.

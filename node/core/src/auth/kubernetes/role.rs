@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::auth::jwt::bounded;
+use crate::auth::named;
 use crate::auth::old_names::OldNames;
 use crate::auth::params::TokenParams;
 use crate::crypto::{Barrier, Kind};
@@ -78,10 +79,7 @@ pub fn write(
     let revision = found.as_ref().map_or(0, |found| found.revision);
     let mut role = found.map_or_else(Role::new, |found| found.value);
     role.apply(body)?;
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), revision);
-    stored::put(ctx, &mut txn, &key, &format!("{}/{name}", mount.uuid()), &role, 0)?;
+    let txn = named::put(ctx, mount, key(ctx.barrier, mount.uuid(), name), name, revision, &role)?;
     if role.params.max_ttl_s <= mount.effective_max_lease_s() {
         return Ok(Plan { txn, reply: Reply::no_content() });
     }
@@ -91,13 +89,9 @@ pub fn write(
 }
 
 /// Deletes a role. No such role is no fault.
-pub fn delete(ctx: &mut Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
-    let Some(found) = load(ctx, mount, name)? else { return Ok(Reply::no_content().into()) };
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), found.revision);
-    txn.delete(key);
-    Ok(Plan { txn, reply: Reply::no_content() })
+pub fn delete(ctx: &Context<'_>, mount: &Mount, name: &str) -> Result<Plan, Error> {
+    let found = load(ctx, mount, name)?;
+    Ok(named::delete(ctx, mount, key(ctx.barrier, mount.uuid(), name), found.as_ref()))
 }
 
 impl Role {

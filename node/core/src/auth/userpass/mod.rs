@@ -6,12 +6,12 @@ mod login;
 mod user;
 
 use conclave_proto::log::Precondition;
-use serde_json::json;
 
 pub use self::login::login;
 use self::user::User;
 use super::login::policies_of;
 use super::method::{self, MethodRequest, Step};
+use super::named;
 use super::token::{LoginOrigin, TokenEntry};
 use crate::engine::mount::Mount;
 use crate::error::Error;
@@ -36,7 +36,9 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
     let path = request.path.strip_suffix('/').unwrap_or(request.path);
     if path == "users" {
         return match request.operation {
-            Operation::List => list(ctx, mount, request).map(Step::Done),
+            Operation::List => {
+                named::list(ctx, &user::prefix(ctx.barrier, mount.uuid()), request.query).map(Step::Done)
+            }
             _ => Err(Error::Unsupported),
         };
     }
@@ -57,12 +59,6 @@ pub fn handle(ctx: &mut Context<'_>, mount: &Mount, request: &MethodRequest<'_>)
         (None | Some("password" | "policies"), _) => Err(Error::Unsupported),
         _ => Err(Error::NotFound),
     }
-}
-
-fn list(ctx: &Context<'_>, mount: &Mount, request: &MethodRequest<'_>) -> Result<Plan, Error> {
-    let prefix = user::prefix(ctx.barrier, mount.uuid());
-    let names = stored::names_below(ctx.view, ctx.barrier, &prefix, ctx.now_ms)?;
-    Ok(Reply::json(&json!({ "keys": method::page(names, request.query)? })).into())
 }
 
 /// That a token's user is there and gives the same policies.

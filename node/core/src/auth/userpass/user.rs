@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::failures;
 use crate::auth::method::{MethodRequest, Step};
+use crate::auth::named;
 use crate::auth::old_names::OldNames;
 use crate::auth::params::TokenParams;
 use crate::auth::password::{PasswordDone, PasswordWork, StoredHash};
@@ -173,11 +174,7 @@ pub fn delete(ctx: &mut Context<'_>, mount: &Mount, name: &str) -> Result<Plan, 
 }
 
 fn put(ctx: &mut Context<'_>, mount: &Mount, name: &str, revision: u64, user: &User) -> Result<Txn, Error> {
-    let mut txn = mount.guarded_txn(ctx);
-    let key = key(ctx.barrier, mount.uuid(), name);
-    txn.require(key.clone(), revision);
-    stored::put(ctx, &mut txn, &key, &format!("{}/{name}", mount.uuid()), user, 0)?;
-    Ok(txn)
+    named::put(ctx, mount, key(ctx.barrier, mount.uuid(), name), name, revision, user)
 }
 
 fn done(txn: Txn, warnings: Vec<String>) -> Step {
